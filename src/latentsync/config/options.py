@@ -1,0 +1,81 @@
+"""What a user can choose for one lip-sync run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, get_args
+
+from latentsync.core.errors import ConfigError
+
+Length = Literal["audio", "video", "loop", "ping_pong", "hold"]
+Silence = Literal["model", "original", "closed"]
+NoFace = Literal["pass", "fail"]
+Sampler = Literal["auto", "ddim", "flow"]
+Paste = Literal["mouth", "compatible"]
+KeepAudio = Literal["copy", "encode", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncOptions:
+    """Options of `Lipsync.__call__` and of `latentsync sync`, with the model's own defaults where None.
+
+    Attributes:
+        steps: denoising steps; None = the checkpoint's default.
+        guidance: classifier-free guidance scale, 1 = off; None = the checkpoint's default.
+        seed: the noise of chunk k is a function of (seed, k).
+        face: which face to edit: "largest", "left", "right", an index from the left ("0", "1", …), "x,y" in frame pixels,
+            or the path of a picture of the person.
+        length: which length the result has. "audio": as long as the speech (the video is cut, or extended forwards and
+            backwards); "video": as long as the video; "loop", "ping_pong", "hold": as long as the longer of the two, the
+            video being repeated, run forwards and backwards, or held on its last frame.
+        silence: what the mouth does where nobody speaks: what the model says, the original pixels, or a closed mouth.
+        no_face: frames without a face pass through untouched, or the run fails.
+        start_s, end_s: part of the video to use, in seconds from its start; None = from the start, to the end.
+        overlap_frames: frames shared by neighbouring chunks and cross-faded; None = the checkpoint's default.
+        block_cache_interval: 1 = every step computes everything; n = the deep blocks are computed each n-th step.
+        sampler: "auto" = the one the checkpoint was trained for.
+        paste: "mouth" = only the masked region, feathered; "compatible" = the whole aligned face, as the released tool does.
+        codec, crf, pixel_format: of the written video; None = follow the source.
+        keep_audio: "copy" = the speech stream as it is where the container can hold it; "encode"; "none" = no sound.
+        provenance: write into the container's metadata that the lips are synthetic.
+    """
+
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int = 1247
+    face: str = "largest"
+    length: Length = "audio"
+    silence: Silence = "model"
+    no_face: NoFace = "pass"
+    start_s: Fraction | None = None
+    end_s: Fraction | None = None
+    overlap_frames: int | None = None
+    block_cache_interval: int = 1
+    sampler: Sampler = "auto"
+    paste: Paste = "mouth"
+    codec: str | None = None
+    crf: float | None = None
+    pixel_format: str | None = None
+    keep_audio: KeepAudio = "copy"
+    provenance: bool = True
+
+    def __post_init__(self) -> None:
+        for key, kind in (("length", Length), ("silence", Silence), ("no_face", NoFace), ("sampler", Sampler),
+                          ("paste", Paste), ("keep_audio", KeepAudio)):  # fmt: skip
+            if getattr(self, key) not in get_args(kind):
+                raise ConfigError(key, getattr(self, key), f"choose one of {', '.join(get_args(kind))}")
+        _in_range("steps", self.steps, 1, 1000)
+        _in_range("guidance", self.guidance, 1.0, 20.0)
+        _in_range("seed", self.seed, 0, 2**63 - 1)
+        _in_range("overlap_frames", self.overlap_frames, 0, 15)
+        _in_range("block_cache_interval", self.block_cache_interval, 1, 100)
+        _in_range("crf", self.crf, 0, 63)
+        _in_range("start_s", self.start_s, 0, None)
+        if self.end_s is not None and self.end_s <= (self.start_s or 0):
+            raise ConfigError("end_s", float(self.end_s), "choose an end after the start")
+
+
+def _in_range(key: str, value: float | None, low: float, high: float | None) -> None:
+    if value is not None and (value < low or (high is not None and value > high)):
+        raise ConfigError(key, value, f"choose {low} or more" if high is None else f"choose {low} to {high}")

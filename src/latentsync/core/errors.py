@@ -1,0 +1,45 @@
+"""Errors a user can fix. Everything else is our bug and flies (see docs/errors.md)."""
+
+from __future__ import annotations
+
+
+class LatentSyncError(Exception):
+    """Base of every error that a user can fix. The message says what, where and what to do, in one line."""
+
+
+class MediaError(LatentSyncError):
+    """A video, picture or sound file cannot be read or written as asked."""
+
+
+class EmptyAudioError(MediaError):
+    """There is no sound to listen to."""
+
+
+class NoFaceError(LatentSyncError):
+    """No face was found where one is needed."""
+
+
+class WeightsError(LatentSyncError):
+    """A checkpoint is missing, damaged, unsafe, or does not fit the architecture it is loaded into."""
+
+
+class OfflineError(WeightsError):
+    """A download is needed but downloads are switched off or impossible."""
+
+
+class ConfigError(LatentSyncError):
+    """A setting is unknown, out of range or contradicts another one.
+
+    Args:
+        key: dotted name of the setting, as the user writes it.
+        value: what was given.
+        fix: what to write instead, as a short imperative clause.
+    """
+
+    def __init__(self, key: str, value: object, fix: str) -> None:
+        super().__init__(f"{key}={value!r}: {fix}")
+        self.key, self.value, self.fix = key, value, fix
+
+
+class Stopped(LatentSyncError):
+    """The caller asked to stop. Nothing was written."""

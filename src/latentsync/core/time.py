@@ -1,0 +1,24 @@
+"""Exact time: seconds are Fractions, and this is the one place where a time becomes an index."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+
+def frame_time(index: int, fps: Fraction) -> Fraction:
+    """Time of frame `index` at a constant rate: index / fps, exact seconds."""
+    return Fraction(index) / fps
+
+
+def index_at(time_s: Fraction, rate: Fraction | int) -> int:
+    """Index of the step that is on at `time_s`: floor(time · rate)."""
+    return int(Fraction(time_s) * rate // 1)
+
+
+def nearest_rate(fps: float) -> Fraction:
+    """A measured rate as the exact fraction it stands for (29.97 → 30000/1001), else limited to a denominator of 1001."""
+    for base in (24, 30, 48, 60, 120):
+        ntsc = Fraction(base * 1000, 1001)
+        if abs(float(ntsc) - fps) < 5e-3:
+            return ntsc
+    return Fraction(fps).limit_denominator(1001)

@@ -1,0 +1,195 @@
+"""How far the mouth is open over time, and how two such curves follow each other.
+
+A curve is (F,) float, one value per frame, NaN where no face was seen; every function here leaves NaN frames out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsync.metrics import mesh
+
+Curve = NDArray[np.float64]
+
+MIN_OVERLAP = 8
+"""Fewest common frames a correlation is computed from; below it is NaN (chosen by eye: r of fewer is mostly noise)."""
+
+
+def lip_opening(landmarks: np.ndarray) -> Curve:
+    """Gap between the inner lips over the distance of the outer eye corners.
+
+    The mean of five upper/lower pairs, each measured along the face's own vertical (perpendicular to the eye line), so it
+    does not change when the picture is rotated, scaled or shifted. It is signed: noise around a closed mouth averages to
+    zero instead of looking like a small opening.
+
+    Args:
+        landmarks: (F, 468, 2) mesh in any pixel unit, y down; a frame without a face is NaN.
+    Returns: (F,) float64; about 0 closed, 0.3 to 0.5 wide open.
+    Raises: ValueError: wrong shape.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.ndim != 3 or points.shape[1] < mesh.NUM_POINTS or points.shape[2] < 2:
+        raise ValueError(f"landmarks: shape {points.shape}, expected (F, {mesh.NUM_POINTS}, 2)")
+    points = points[:, :, :2]
+    eyes = points[:, mesh.RIGHT_EYE_OUTER] - points[:, mesh.LEFT_EYE_OUTER]
+    distance = np.hypot(eyes[:, 0], eyes[:, 1])
+    down = np.stack([-eyes[:, 1], eyes[:, 0]], axis=1)
+    upper, lower = (list(side) for side in zip(*mesh.INNER_LIP_PAIRS, strict=True))
+    gap = (points[:, lower] - points[:, upper]).mean(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(distance > 0, (gap * down).sum(axis=1) / distance**2, np.nan)
+
+
+def smooth(curve: np.ndarray, sigma_frames: float) -> Curve:
+    """Gaussian average without delay; NaN frames take no part and stay NaN. `sigma_frames` 0 changes nothing."""
+    values = np.asarray(curve, dtype=np.float64)
+    if sigma_frames <= 0:
+        return values.copy()
+    reach = max(1, int(np.ceil(3 * sigma_frames)))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_frames) ** 2)
+    return _weighted_average(values, kernel)
+
+
+def detrend(curve: np.ndarray, window_frames: int | None = None) -> Curve:
+    """Take away slow drift: the straight line of best fit, or (with a window, odd) the running mean."""
+    values = np.asarray(curve, dtype=np.float64)
+    if window_frames is not None:
+        if window_frames < 3 or window_frames % 2 == 0:
+            raise ValueError(f"window_frames={window_frames}: choose an odd number from 3")
+        return values - _weighted_average(values, np.ones(window_frames))
+    seen = np.isfinite(values)
+    if seen.sum() < 2:
+        return values - np.nanmean(values) if seen.any() else values.copy()
+    times = np.arange(len(values), dtype=np.float64)
+    slope, level = np.polyfit(times[seen], values[seen], 1)
+    return values - (slope * times + level)
+
+
+def _weighted_average(values: Curve, kernel: Curve) -> Curve:
+    seen = np.isfinite(values)
+    reach = len(kernel) // 2
+    total = np.convolve(np.where(seen, values, 0.0), kernel)[reach : reach + len(values)]
+    weight = np.convolve(seen.astype(np.float64), kernel)[reach : reach + len(values)]
+    return np.where(seen, total / np.maximum(weight, 1e-12), np.nan)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's r over the frames both curves have; NaN below `MIN_OVERLAP` frames, 0 where one does not move."""
+    both = np.isfinite(a) & np.isfinite(b)
+    if both.sum() < MIN_OVERLAP:
+        return float("nan")
+    x, y = a[both] - a[both].mean(), b[both] - b[both].mean()
+    scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
+    return float((x * y).sum() / scale) if scale > 1e-12 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaggedCorrelation:
+    """The best correlation, its lag in frames (positive: `a` comes after `b`) and r at each lag −max … +max."""
+
+    best_r: float
+    best_lag: int
+    curve: tuple[float, ...]
+
+
+def lagged_correlation(a: np.ndarray, b: np.ndarray, max_lag: int = 2) -> LaggedCorrelation:
+    """Correlate a[t + lag] with b[t] for each whole lag from −max_lag to max_lag; the longer curve is cut at its end.
+
+    Equal maxima go to the smaller |lag|. All lags NaN (too short, no face) gives NaN and lag 0.
+    """
+    if max_lag < 0:
+        raise ValueError(f"max_lag={max_lag}: choose 0 or more")
+    length = min(len(a), len(b))
+    a, b = np.asarray(a[:length], dtype=np.float64), np.asarray(b[:length], dtype=np.float64)
+    lags = range(-max_lag, max_lag + 1)
+    curve = tuple(
+        correlation(a[max(0, lag) : length + min(0, lag)], b[max(0, -lag) : length - max(0, lag)]) for lag in lags
+    )
+    known = [(r, -abs(lag), lag) for r, lag in zip(curve, lags, strict=True) if np.isfinite(r)]
+    if not known:
+        return LaggedCorrelation(float("nan"), 0, curve)
+    best_r, _, best_lag = max(known)
+    return LaggedCorrelation(best_r, best_lag, curve)
+
+
+def closed_limit(opening: np.ndarray, share: float = 0.2) -> float:
+    """Opening under which this mouth counts as closed: the 5th percentile plus `share` of the 5–95 % range.
+
+    Relative to the clip, because the mesh of thick or thin lips rests at different gaps. A still mouth gives its own level.
+    """
+    low, high = np.nanpercentile(opening, [5, 95])
+    return float(low + share * (high - low))
+
+
+@dataclass(frozen=True, slots=True)
+class ClosureRate:
+    """Share of lip-closing sounds at which the lips met; `chance` is the same share at all other times of the clip."""
+
+    rate: float
+    chance: float
+    num_sounds: int
+
+
+def closure_rate(
+    opening: np.ndarray, spans_s: Sequence[tuple[float, float]], fps: float, limit: float, slack_s: float = 0.04
+) -> ClosureRate:
+    """Of the p, b and m in `spans_s`, how many have at least one frame with the opening at or below `limit`.
+
+    Args:
+        opening: (F,) curve of the video, frame i at i / fps.
+        spans_s: start and end of each lip-closing phone, seconds.
+        limit: see `closed_limit`, or a fixed value.
+        slack_s: the lips may meet this much before the start or after the end (one frame at 25 fps).
+    Returns: NaN rates where no sound lies inside the seen frames. `chance`: windows of the mean length put at every frame.
+    """
+    hits = [_closes(opening, start - slack_s, end + slack_s, fps, limit) for start, end in spans_s]
+    known = [hit for hit in hits if hit is not None]
+    if not known:
+        return ClosureRate(float("nan"), float("nan"), 0)
+    length_s = float(np.mean([end - start for start, end in spans_s])) + 2 * slack_s
+    anywhere = [_closes(opening, i / fps, i / fps + length_s, fps, limit) for i in range(len(opening))]
+    return ClosureRate(
+        float(np.mean(known)), float(np.mean([hit for hit in anywhere if hit is not None])), num_sounds=len(known)
+    )
+
+
+def _closes(opening: np.ndarray, start_s: float, end_s: float, fps: float, limit: float) -> bool | None:
+    first, last = int(np.ceil(start_s * fps - 1e-6)), int(np.floor(end_s * fps + 1e-6))
+    if first >= len(opening):
+        return None
+    part = np.asarray(opening[max(first, 0) : max(last, first, 0) + 1], dtype=np.float64)
+    part = part[np.isfinite(part)]
+    return bool((part <= limit).any()) if len(part) else None
+
+
+def stillness(
+    opening: np.ndarray, silent: np.ndarray, limit: float, max_step: float = 0.02, settle_frames: int = 3
+) -> float:
+    """Share of silent frames in which the mouth is closed and does not move.
+
+    Args:
+        opening: (F,) curve.
+        silent: (F,) bool, True where nobody speaks.
+        limit: the opening at or below which the mouth is closed.
+        max_step: largest change to the frame before, in the opening's unit (0.02 of the eye distance = 2 px on a 100 px
+            eye distance, about three times the mesh's own jitter; chosen by eye on the demo clips).
+        settle_frames: frames at the start of each silence that are left out: the mouth needs about 0.12 s to close.
+    Returns: in [0, 1]; NaN without silent frames.
+    """
+    values = np.asarray(opening, dtype=np.float64)
+    quiet = np.asarray(silent, dtype=bool)[: len(values)]
+    values = values[: len(quiet)]
+    counted = quiet.copy()
+    for frames in range(1, settle_frames + 1):
+        counted[frames:] &= quiet[:-frames]
+        counted[: min(frames, len(counted))] &= quiet[0] if len(quiet) else False
+    step = np.abs(np.diff(values, prepend=values[:1]))
+    counted &= np.isfinite(values)
+    if not counted.any():
+        return float("nan")
+    good = (values <= limit) & (np.nan_to_num(step, nan=0.0) <= max_step)
+    return float(good[counted].mean())

@@ -1,0 +1,108 @@
+"""Lip curves: invariance, lag convention, closures and silence."""
+
+import numpy as np
+import pytest
+
+from latentsync.metrics import lips, mesh
+
+
+def talking_mesh(opening: np.ndarray, eye_distance: float = 80.0) -> np.ndarray:
+    """(F, 468, 2) mesh of which only the eye corners and inner lips matter; `opening` is in eye distances."""
+    rng = np.random.default_rng(5)
+    points = np.repeat(rng.uniform(0, 200, (1, 468, 2)), len(opening), axis=0)
+    points[:, mesh.LEFT_EYE_OUTER] = (60, 100)
+    points[:, mesh.RIGHT_EYE_OUTER] = (60 + eye_distance, 100)
+    for column, (upper, lower) in enumerate(mesh.INNER_LIP_PAIRS):
+        points[:, upper] = (90 + 5 * column, 170)
+        points[:, lower, 0] = 90 + 5 * column
+        points[:, lower, 1] = 170 + opening * eye_distance
+    return points
+
+
+def babble(length: int = 120, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return lips.smooth(rng.uniform(0, 0.6, length), 1.5)
+
+
+@pytest.mark.parametrize("turn_deg", [0, 25, -70])
+def test_opening_is_measured_in_eye_distances_whatever_roll_scale_and_place(turn_deg: float) -> None:
+    opening = babble(30)
+    turn = np.deg2rad(turn_deg)
+    rotation = 1.7 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    points = talking_mesh(opening) @ rotation.T + (31, -12)
+    np.testing.assert_allclose(lips.lip_opening(points), opening, atol=1e-12)
+
+
+def test_opening_is_nan_where_no_face_was_seen_and_refuses_other_shapes() -> None:
+    points = talking_mesh(babble(10))
+    points[4] = np.nan
+    assert np.isnan(lips.lip_opening(points)).tolist() == [i == 4 for i in range(10)]
+    with pytest.raises(ValueError, match="expected"):
+        lips.lip_opening(points[:, :68])
+
+
+@pytest.mark.parametrize("late", [-2, 0, 1])
+def test_lag_is_positive_when_the_first_curve_is_late(late: int) -> None:
+    b = babble()
+    a = np.roll(b, late) * 0.3 + 0.1
+    found = lips.lagged_correlation(a, b, max_lag=3)
+    assert found.best_lag == late
+    assert found.best_r > 0.98
+    assert len(found.curve) == 7 and found.curve[3 + late] == found.best_r
+
+
+def test_correlation_leaves_out_unseen_frames_and_needs_enough_of_them() -> None:
+    b = babble()
+    a = b.copy()
+    a[10:20] = np.nan
+    assert lips.correlation(a, b) == pytest.approx(1.0)
+    a[7:] = np.nan
+    assert np.isnan(lips.lagged_correlation(a, b, 2).best_r)
+    assert lips.correlation(np.zeros(50), babble(50)) == 0.0
+
+
+def test_smoothing_keeps_a_constant_and_has_no_delay() -> None:
+    np.testing.assert_allclose(lips.smooth(np.full(20, 0.4), 2.0), 0.4)
+    pulse = np.zeros(41)
+    pulse[20] = 1
+    out = lips.smooth(pulse, 2.0)
+    assert out.argmax() == 20
+    np.testing.assert_allclose(out, out[::-1], atol=1e-12)
+
+
+def test_detrending_takes_drift_but_leaves_syllables() -> None:
+    syllables = np.sin(np.arange(200) * 0.9)
+    drift = 0.05 * np.arange(200)
+    assert lips.correlation(lips.detrend(syllables + drift), syllables) > 0.98
+    assert lips.correlation(lips.detrend(syllables + drift, 25), syllables) > 0.95
+    assert lips.correlation(syllables + drift, syllables) < 0.4
+    with pytest.raises(ValueError, match="odd"):
+        lips.detrend(syllables, 4)
+
+
+def test_closures_are_found_where_the_sounds_are() -> None:
+    opening = np.full(100, 0.3)
+    spans = [(0.4, 0.48), (1.6, 1.68), (2.8, 2.88)]
+    for start, _ in spans[:2]:
+        opening[round(start * 25)] = 0.01
+    found = lips.closure_rate(opening, spans, fps=25, limit=0.05)
+    assert found.num_sounds == 3 and found.rate == pytest.approx(2 / 3)
+    assert found.chance < 0.2
+    assert np.isnan(lips.closure_rate(opening, [], 25, 0.05).rate)
+
+
+def test_closed_limit_lies_in_the_lower_part_of_the_clip() -> None:
+    opening = np.r_[np.full(50, 0.05), np.full(50, 0.45)]
+    assert lips.closed_limit(opening) == pytest.approx(0.13)
+
+
+def test_stillness_needs_a_mouth_both_closed_and_quiet() -> None:
+    silent = np.zeros(100, bool)
+    silent[40:80] = True
+    opening = np.full(100, 0.3)
+    opening[43:80] = 0.01  # closes three frames into the silence
+    assert lips.stillness(opening, silent, limit=0.05, settle_frames=4) == 1.0
+    twitching = opening + 0.04 * (np.arange(100) % 2)
+    assert lips.stillness(twitching, silent, limit=0.06, settle_frames=4) == 0.0
+    assert lips.stillness(np.full(100, 0.3), silent, limit=0.05) == 0.0
+    assert np.isnan(lips.stillness(opening, np.zeros(100, bool), 0.05))

@@ -1,0 +1,79 @@
+"""Options come from defaults, a preset or file, and single changes; what cannot be right is refused with the fix."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from latentsync.config.loader import load_preset, parse_time, preset_names, sync_options
+from latentsync.config.options import SyncOptions
+from latentsync.core.errors import ConfigError
+
+
+def test_no_preset_gives_the_defaults() -> None:
+    assert sync_options() == SyncOptions()
+
+
+def test_every_shipped_preset_is_valid() -> None:
+    assert set(preset_names()) == {"draft", "balanced", "best"}
+    for name in preset_names():
+        assert sync_options(name).seed == SyncOptions().seed
+    assert load_preset("balanced") == {}
+
+
+def test_a_change_wins_over_the_preset() -> None:
+    assert sync_options("draft").guidance == 1.0
+    assert sync_options("draft", {"guidance": 1.5}).guidance == 1.5
+
+
+def test_a_users_file_is_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "my own.yaml"
+    path.write_text("face: 1\nstart_s: '1:02.5'\nend_s: 90\ncrf: 18\nprovenance: false\n", "utf-8")
+    options = sync_options(str(path))
+    assert options == SyncOptions(face="1", start_s=Fraction(125, 2), end_s=Fraction(90), crf=18.0, provenance=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("stepps: 3", "did you mean steps"),
+        ("steps: fast", "expected int"),
+        ("steps: true", "expected int"),
+        ("steps: 0", "choose 1 to 1000"),
+        ("length: longer", "choose one of audio, video"),
+        ("provenance: 'no'", "expected bool"),
+        ("- a\n- b", "key: value"),
+        ("a: [1", "line"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_fix(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=says):
+        sync_options(str(path))
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="balanced, best, draft"):
+        sync_options("fastest")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("12.5", Fraction(25, 2)),
+        ("0", Fraction(0)),
+        ("1:02.5", Fraction(125, 2)),
+        ("1:00:00.04", 3600 + Fraction(1, 25)),
+    ],
+)
+def test_times_are_exact(text: str, seconds: Fraction) -> None:
+    assert parse_time("start_s", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1:60", "1:2:3:4", "1/0"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="minutes:seconds"):
+        parse_time("start_s", text)

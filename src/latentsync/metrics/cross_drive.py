@@ -46,8 +46,8 @@ def chance_correlation(
 ) -> float:
     """Mean best-lag correlation of `a` with circularly shifted `b`: what the same two curves reach without a relation.
 
-    The best of several lags is above zero by luck alone, so a correlation is to be read against this value. Shifts are spread
-    evenly between min_shift and length − min_shift (no randomness). NaN where the curves are shorter than 2·min_shift + 1.
+    The best of several lags is above zero by luck alone, so a correlation is to be read against this value. Shifts are
+    spread evenly between min_shift and length − min_shift (no randomness). NaN where that leaves no shift.
     """
     length = min(len(a), len(b))
     if length <= 2 * min_shift:
@@ -97,9 +97,10 @@ def cross_drive(
     )
 
 
-def cross_drive_set(
-    clips: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], max_lag: int = MAX_LAG
-) -> list[CrossDrive]:
+Curves = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def cross_drive_set(clips: Sequence[Curves], max_lag: int = MAX_LAG) -> list[CrossDrive]:
     """Score several driven videos, (generated, speaker, old) each, with chance from their shuffled pairings.
 
     One clip alone takes chance from circular shifts.

@@ -22,9 +22,9 @@ MIN_OVERLAP = 8
 def lip_opening(landmarks: np.ndarray) -> Curve:
     """Gap between the inner lips over the distance of the outer eye corners.
 
-    The mean of five upper/lower pairs, each measured along the face's own vertical (perpendicular to the eye line), so it
-    does not change when the picture is rotated, scaled or shifted. It is signed: noise around a closed mouth averages to
-    zero instead of looking like a small opening.
+    The mean of five upper/lower pairs, each measured along the face's own vertical (perpendicular to the eye line), so
+    it does not change when the picture is rotated, scaled or shifted. It is signed: noise around a closed mouth averages
+    to zero instead of looking like a small opening.
 
     Args:
         landmarks: (F, 468, 2) mesh in any pixel unit, y down; a frame without a face is NaN.
@@ -106,9 +106,9 @@ def lagged_correlation(a: np.ndarray, b: np.ndarray, max_lag: int = 2) -> Lagged
     length = min(len(a), len(b))
     a, b = np.asarray(a[:length], dtype=np.float64), np.asarray(b[:length], dtype=np.float64)
     lags = range(-max_lag, max_lag + 1)
-    curve = tuple(
-        correlation(a[max(0, lag) : length + min(0, lag)], b[max(0, -lag) : length - max(0, lag)]) for lag in lags
-    )
+    late = [a[max(0, lag) : max(0, length + min(0, lag))] for lag in lags]
+    early = [b[max(0, -lag) : max(0, length - max(0, lag))] for lag in lags]
+    curve = tuple(correlation(x, y) for x, y in zip(late, early, strict=True))
     known = [(r, -abs(lag), lag) for r, lag in zip(curve, lags, strict=True) if np.isfinite(r)]
     if not known:
         return LaggedCorrelation(float("nan"), 0, curve)
@@ -119,7 +119,7 @@ def lagged_correlation(a: np.ndarray, b: np.ndarray, max_lag: int = 2) -> Lagged
 def closed_limit(opening: np.ndarray, share: float = 0.2) -> float:
     """Opening under which this mouth counts as closed: the 5th percentile plus `share` of the 5–95 % range.
 
-    Relative to the clip, because the mesh of thick or thin lips rests at different gaps. A still mouth gives its own level.
+    Relative to the clip, because the mesh of thick or thin lips rests at different gaps. A still mouth gives its level.
     """
     low, high = np.nanpercentile(opening, [5, 95])
     return float(low + share * (high - low))
@@ -144,7 +144,7 @@ def closure_rate(
         spans_s: start and end of each lip-closing phone, seconds.
         limit: see `closed_limit`, or a fixed value.
         slack_s: the lips may meet this much before the start or after the end (one frame at 25 fps).
-    Returns: NaN rates where no sound lies inside the seen frames. `chance`: windows of the mean length put at every frame.
+    Returns: NaN rates where no sound lies inside the seen frames. `chance`: windows of the mean length at every frame.
     """
     hits = [_closes(opening, start - slack_s, end + slack_s, fps, limit) for start, end in spans_s]
     known = [hit for hit in hits if hit is not None]

@@ -1,0 +1,176 @@
+"""Architecture of a U-Net as a frozen value, read from the `model` section of the released YAML files. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from latentsync.core.errors import ConfigError
+
+DOWN_TYPES = {"CrossAttnDownBlock": True, "DownBlock": False}
+UP_TYPES = {"CrossAttnUpBlock": True, "UpBlock": False}
+MID_TYPES = {"UNetMidBlock3DCrossAttn", "UNetMidBlock2DCrossAttn", "UNetMidBlockCrossAttn"}
+
+# Keys of the released YAML files and of diffusers' config.json that change nothing in the computation.
+INERT_KEYS = frozenset({"sample_size", "_class_name", "_diffusers_version", "_name_or_path"})
+
+# Switches of the same files that are only understood at the listed values (the released ones).
+FIXED_KEYS: dict[str, tuple[Any, ...]] = {
+    "act_fn": ("silu",),
+    "attention_type": ("default", None),
+    "center_input_sample": (False,),
+    "class_embed_type": (None,),
+    "conv_in_kernel": (3,),
+    "conv_out_kernel": (3,),
+    "downsample_padding": (1,),
+    "dropout": (0, 0.0),
+    "dual_cross_attention": (False,),
+    "mid_block_scale_factor": (1, 1.0),
+    "motion_module_type": ("Vanilla", None),
+    "num_class_embeds": (None,),
+    "only_cross_attention": (False,),
+    "resnet_time_scale_shift": ("default",),
+    "upcast_attention": (False,),
+    "use_inflated_groupnorm": (False, None),
+    "use_linear_projection": (False,),
+    "unet_use_cross_frame_attention": (False, None),
+    "unet_use_temporal_attention": (False, None),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionConfig:
+    """The temporal modules (`motion_module_kwargs` of the released files).
+
+    Attributes:
+        num_attention_heads: heads of every temporal attention.
+        num_transformer_block: transformer blocks in a module.
+        attention_block_types: one entry per temporal self-attention in a block; only "Temporal_Self" is known.
+        temporal_position_encoding: add the sinusoidal table to the input of Q, K and V.
+        temporal_position_encoding_max_len: rows of that table, hence the longest clip in frames.
+        temporal_attention_dim_div: the width inside a module is the level's width over this.
+        zero_initialize: start as the identity (the module's last projection is zero).
+    """
+
+    num_attention_heads: int = 8
+    num_transformer_block: int = 1
+    attention_block_types: tuple[str, ...] = ("Temporal_Self", "Temporal_Self")
+    temporal_position_encoding: bool = True
+    temporal_position_encoding_max_len: int = 24
+    temporal_attention_dim_div: int = 1
+    zero_initialize: bool = True
+
+    def __post_init__(self) -> None:
+        for kind in self.attention_block_types:
+            if kind != "Temporal_Self":
+                raise ConfigError("motion_module_kwargs.attention_block_types", kind, 'use "Temporal_Self"')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UNetConfig:
+    """Everything that decides the shapes and the computation of a `UNet`. Field names are those of the released files.
+
+    Attributes:
+        attention_head_dim: despite its name (kept from the files) the **number** of heads of the spatial attentions.
+        motion_module_resolutions: down-factors (1, 2, 4, …) of the levels that get temporal modules.
+        zero_initialize_conv_in, zero_initialize_conv_out: ours; start with zero stem and head, as the released code does.
+    """
+
+    in_channels: int = 13
+    out_channels: int = 4
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    down_block_types: tuple[str, ...] = ("CrossAttnDownBlock3D",) * 3 + ("DownBlock3D",)
+    up_block_types: tuple[str, ...] = ("UpBlock3D",) + ("CrossAttnUpBlock3D",) * 3
+    mid_block_type: str = "UNetMidBlock3DCrossAttn"
+    attention_head_dim: int = 8
+    cross_attention_dim: int = 384
+    norm_num_groups: int = 32
+    norm_eps: float = 1e-5
+    flip_sin_to_cos: bool = True
+    freq_shift: float = 0
+    add_audio_layer: bool = True
+    use_motion_module: bool = False
+    motion_module_resolutions: tuple[int, ...] = (1, 2, 4, 8)
+    motion_module_mid_block: bool = False
+    motion_module_decoder_only: bool = False
+    motion_module_kwargs: MotionConfig = field(default_factory=MotionConfig)
+    zero_initialize_conv_in: bool = True
+    zero_initialize_conv_out: bool = True
+
+    def __post_init__(self) -> None:
+        levels = len(self.block_out_channels)
+        for key in ("down_block_types", "up_block_types"):
+            if len(getattr(self, key)) != levels:
+                raise ConfigError(f"model.{key}", list(getattr(self, key)), f"give {levels} entries, one per level")
+        for width in self.block_out_channels:
+            if width % self.norm_num_groups:
+                raise ConfigError("model.norm_num_groups", self.norm_num_groups, f"choose a divisor of width {width}")
+            if width % self.attention_head_dim:
+                raise ConfigError("model.attention_head_dim", self.attention_head_dim, f"choose a divisor of {width}")
+        if self.mid_block_type not in MID_TYPES:
+            raise ConfigError("model.mid_block_type", self.mid_block_type, f"use one of {', '.join(sorted(MID_TYPES))}")
+        self._has_attention("down_block_types", DOWN_TYPES)
+        self._has_attention("up_block_types", UP_TYPES)
+
+    def _has_attention(self, key: str, known: Mapping[str, bool]) -> tuple[bool, ...]:
+        out = []
+        for name in getattr(self, key):
+            kind = str(name).removesuffix("3D").removesuffix("2D")
+            if kind not in known:
+                raise ConfigError(f"model.{key}", name, f"use one of {', '.join(known)}, with or without the ending 3D")
+            out.append(known[kind])
+        return tuple(out)
+
+    @property
+    def down_attention(self) -> tuple[bool, ...]:
+        """Per encoder level, outermost first: does it have spatial transformers?"""
+        return self._has_attention("down_block_types", DOWN_TYPES)
+
+    @property
+    def up_attention(self) -> tuple[bool, ...]:
+        """Per decoder level, innermost first: does it have spatial transformers?"""
+        return self._has_attention("up_block_types", UP_TYPES)
+
+    def has_motion(self, level: int) -> bool:
+        """Does the level with down-factor 2**level belong to `motion_module_resolutions`?"""
+        return self.use_motion_module and 2**level in self.motion_module_resolutions
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> UNetConfig:
+        """Read the `model` section of a released YAML file, or what `to_mapping` wrote.
+
+        Raises:
+            ConfigError: a key is unknown, or a switch has a value that is not understood.
+        """
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for key, value in dict(mapping).items():
+            if key in known:
+                values[key] = tuple(value) if isinstance(value, (list, tuple)) else value
+            elif key in FIXED_KEYS:
+                if value not in FIXED_KEYS[key]:
+                    raise ConfigError(f"model.{key}", value, f"only {FIXED_KEYS[key][0]!r} is supported")
+            elif key not in INERT_KEYS:
+                raise ConfigError(f"model.{key}", value, "remove this unknown key")
+        motion = values.pop("motion_module_kwargs", None)
+        if isinstance(motion, MotionConfig):
+            values["motion_module_kwargs"] = motion
+        elif motion:
+            values["motion_module_kwargs"] = _read_motion(motion)
+        return cls(**values)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain dict for JSON or YAML; `from_mapping` reads it back to an equal value."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+
+def _read_motion(mapping: Mapping[str, Any]) -> MotionConfig:
+    known = {f.name for f in fields(MotionConfig)}
+    values = {}
+    for key, value in dict(mapping).items():
+        if key not in known:
+            raise ConfigError(f"model.motion_module_kwargs.{key}", value, "remove this unknown key")
+        values[key] = tuple(value) if isinstance(value, (list, tuple)) else value
+    return MotionConfig(**values)

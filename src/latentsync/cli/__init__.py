@@ -1,0 +1,1 @@
+"""The command line: parse, call the library, show. The only floor that prints. `--help` imports nothing heavy."""

@@ -88,7 +88,7 @@ def parse_time(key: str, text: str) -> Fraction:
 
 
 def _as_kind(key: str, value: object, hint: Any) -> object:
-    """`value` as the annotated kind, without guessing: an int may stand for a float or a time, text never for a number."""
+    """`value` as the annotated kind, without guessing: an int may stand for a float, text never for a number."""
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if value is None and type(None) in kinds:
         return None

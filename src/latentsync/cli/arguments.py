@@ -1,0 +1,73 @@
+"""Options and checks that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from latentsync.core.errors import MediaError
+
+
+def new_app(**more: Any) -> typer.Typer:
+    """An empty command or group with plain help; tracebacks are left to Python."""
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **more,
+    )
+
+
+def one_of(kind: Any) -> str:
+    """The words of a Literal as a placeholder for `--help`: a|b|c."""
+    return "|".join(get_args(kind))
+
+
+Device = Annotated[
+    str | None, typer.Option(metavar="cpu|cuda|cuda:N|mps", help="Where to compute. Default: the fastest.")
+]
+Dtype = Annotated[
+    str | None, typer.Option(metavar="float32|bfloat16|float16", help="Precision. Default: the device's best.")
+]
+FaceChoice = Annotated[
+    str | None, typer.Option(metavar="largest|left|right|INDEX|X,Y|PICTURE", help="Which face. Default: largest.")
+]
+FaceModel = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Folder with the two face .tflite files. Default: the installed ones."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
+Model = Annotated[
+    str,
+    typer.Option(metavar="NAME|FOLDER|FILE", help="tiny, 1.5, 1.6 (see `latentsync models list`), or a checkpoint."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never download; fail where a file is missing.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace outputs that exist.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")]
+Time = Annotated[str | None, typer.Option(metavar="TIME", help="In VIDEO: seconds (12.5) or minutes:seconds (1:02.5).")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details, and where an error happened.")]
+
+
+def check_source(path: Path) -> None:
+    """Refuse, before anything heavy is loaded, an input that is no file. Raises: MediaError."""
+    if not path.exists():
+        raise MediaError(f"{path}: no such file. Check the path.")
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder. Give a file.")
+
+
+def check_target(target: Path, sources: tuple[Path, ...], overwrite: bool) -> None:
+    """Refuse an output that would destroy an input or, unasked, another file, or has no folder. Raises: MediaError."""
+    if target.is_dir():
+        raise MediaError(f"{target}: is a folder. Give the name of the file to write.")
+    if not target.parent.is_dir():
+        raise MediaError(f"{target.parent}: no such folder. Make it first, or choose another one.")
+    if target.exists():
+        for source in sources:
+            if target.samefile(source):
+                raise MediaError(f"{target}: is also an input. Choose another name for the output.")
+        if not overwrite:
+            raise MediaError(f"{target}: exists. Choose another name, or pass --overwrite.")

@@ -1,0 +1,114 @@
+"""The command `latentsync`: a table of commands, each loaded when called, and the edge where errors become words."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from latentsync.cli.arguments import new_app
+from latentsync.core.errors import ConfigError, LatentSyncError, Stopped
+
+COMMANDS = {
+    "sync": "Make the person in VIDEO say what AUDIO says.",
+    "inspect": "Look at a video (and speech) before a run: faces, sizes, lengths, expected time.",
+    "models": "List, fetch, convert and verify checkpoints, and list their licences.",
+    "synth": "Render synthetic talking heads with exactly known sync.",
+}
+"""Name of each module in this folder that holds a command, and its line in `latentsync --help`."""
+
+DONE, FAILED, MISUSE, STOPPED = 0, 1, 2, 130
+"""Exit codes; 130 is what shells use for a program ended by Ctrl-C."""
+
+SYSTEM_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Refusals of the operating system that a user can lift: disk full, over quota, no permission, read-only."""
+
+
+def command(name: str) -> Any:
+    """The parser of one command, imported on demand; its module's `app` is a Typer with one command or several."""
+    found = get_command(import_module(f"latentsync.cli.{name}").app)
+    found.name = name
+    return found
+
+
+class Commands(TyperGroup):
+    """The table above as a Typer group, and the edge at which a user's mistake becomes one line and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return command(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (Stopped, KeyboardInterrupt) as error:
+            say(str(error) or "stopped; nothing was written")
+            raise typer.Exit(STOPPED) from error
+        except LatentSyncError as error:
+            say(f"error: {one_line(error)}")
+            raise typer.Exit(MISUSE if isinstance(error, ConfigError) else FAILED) from error
+        except BrokenPipeError as error:  # the reader of our output left (`| head`): nothing to tell it
+            sys.stderr.close()
+            raise typer.Exit(FAILED) from error
+        except OSError as error:
+            if error.errno not in SYSTEM_REFUSALS:
+                raise
+            say(f"error: {error.filename or 'writing'}: {error.strerror}. Free space or choose another folder.")
+            raise typer.Exit(FAILED) from error
+
+
+app = new_app(cls=Commands)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from latentsync import __version__
+
+        sys.stdout.write(f"latentsync {__version__}\n")
+        raise typer.Exit(DONE)
+
+
+@app.callback()
+def latentsync(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """LatentSync: lip-sync any video to any speech.
+
+    `latentsync COMMAND --help` tells about one command. Results go to stdout, everything else to stderr.
+    Exit codes: 0 done, 1 failed, 2 misuse, 130 stopped.
+    """
+
+
+def say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def one_line(error: LatentSyncError) -> str:
+    """The message in one line; a setting is named as its option (`start_s=…` → `--start …`)."""
+    if isinstance(error, ConfigError):
+        option = error.key.removesuffix("_s").removesuffix("_frames").removesuffix("_interval").replace("_", "-")
+        return f"--{option} {error.value}: {error.fix}"
+    return " ".join(str(error).split())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Our own bugs fly: Python prints the traceback and exits with 1, after a line that asks for it."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="latentsync")
+    except Exception:
+        say("internal error: this is a bug in latentsync. Please report it with the traceback below.")
+        raise

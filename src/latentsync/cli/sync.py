@@ -1,0 +1,188 @@
+"""`latentsync sync VIDEO AUDIO -o OUT`: the main job."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentsync.cli.arguments import (
+    Device,
+    Dtype,
+    FaceChoice,
+    FaceModel,
+    Json,
+    Model,
+    Offline,
+    Overwrite,
+    Quiet,
+    Time,
+    Verbose,
+    check_source,
+    check_target,
+    new_app,
+    one_of,
+)
+from latentsync.config import options as kinds
+
+if TYPE_CHECKING:
+    from latentsync.pipeline import Result
+
+app = new_app()
+
+
+@app.command()
+def sync(
+    video: Annotated[Path, typer.Argument(help="Video of the person.")],
+    audio: Annotated[Path, typer.Argument(help="Speech: a sound file, or a video with sound.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Video to write, e.g. out.mp4.")],
+    model: Model = "tiny",
+    preset: Annotated[
+        str | None, typer.Option(metavar="draft|balanced|best|FILE", help="A set of options, or your own YAML file.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps. Default: the checkpoint's.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(metavar="X", help="Guidance scale, 1 = off. Default: the checkpoint's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the noise. Default: 1247.")] = None,
+    sampler: Annotated[str | None, typer.Option(metavar=one_of(kinds.Sampler), help="Default: auto.")] = None,
+    overlap: Annotated[
+        int | None, typer.Option(metavar="FRAMES", help="Cross-fade between chunks. Default: the checkpoint's.")
+    ] = None,
+    block_cache: Annotated[
+        int | None, typer.Option(metavar="N", help="Compute deep blocks each N-th step only. Default: 1, exact.")
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    face: FaceChoice = None,
+    face_model: FaceModel = None,
+    length: Annotated[
+        str | None, typer.Option(metavar=one_of(kinds.Length), help="Length of the result. Default: audio.")
+    ] = None,
+    silence: Annotated[
+        str | None, typer.Option(metavar=one_of(kinds.Silence), help="The mouth where nobody speaks. Default: model.")
+    ] = None,
+    no_face: Annotated[
+        str | None, typer.Option(metavar=one_of(kinds.NoFace), help="Frames without a face. Default: pass.")
+    ] = None,
+    start: Time = None,
+    end: Time = None,
+    codec: Annotated[str | None, typer.Option(metavar="NAME", help="Video codec. Default: as VIDEO.")] = None,
+    crf: Annotated[
+        float | None, typer.Option(metavar="X", help="Quality, lower is better. Default: near lossless.")
+    ] = None,
+    pixel_format: Annotated[str | None, typer.Option(metavar="NAME", help="e.g. yuv420p. Default: as VIDEO.")] = None,
+    keep_audio: Annotated[
+        str | None, typer.Option(metavar=one_of(kinds.KeepAudio), help="The speech in OUT. Default: copy.")
+    ] = None,
+    paste: Annotated[
+        str | None, typer.Option(metavar=one_of(kinds.Paste), help="What is pasted back. Default: mouth.")
+    ] = None,
+    no_provenance: Annotated[
+        bool, typer.Option("--no-provenance", help="Do not write into OUT that its lips are synthetic.")
+    ] = False,
+    offline: Offline = False,
+    strip: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Also write a picture of the mouth over time, source over result."),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the person in VIDEO say what AUDIO says."""
+    from latentsync.config.loader import parse_time, sync_options
+
+    given: dict[str, object | None] = {
+        "steps": steps,
+        "guidance": guidance,
+        "seed": seed,
+        "sampler": sampler,
+        "overlap_frames": overlap,
+        "block_cache_interval": block_cache,
+        "face": face,
+        "length": length,
+        "silence": silence,
+        "no_face": no_face,
+        "start_s": None if start is None else parse_time("start_s", start),
+        "end_s": None if end is None else parse_time("end_s", end),
+        "codec": codec,
+        "crf": crf,
+        "pixel_format": pixel_format,
+        "keep_audio": keep_audio,
+        "paste": paste,
+        "provenance": False if no_provenance else None,
+    }
+    options = sync_options(preset, {key: value for key, value in given.items() if value is not None})
+    for source in (video, audio):
+        check_source(source)
+    for target in (out, *([] if strip is None else [strip])):
+        check_target(target, sources=(video, audio), overwrite=overwrite)
+    load = {"model": model, "device": device, "dtype": dtype, "offline": offline, "face_model": face_model}
+    result = run(_Job(video, audio, out, strip, options, load, quiet, verbose))
+    show(result, strip, as_json, quiet)
+
+
+@dataclass(frozen=True)
+class _Job:
+    video: Path
+    audio: Path
+    out: Path
+    strip: Path | None
+    options: kinds.SyncOptions
+    load: dict[str, Any]
+    quiet: bool
+    verbose: bool
+
+
+def run(job: _Job) -> Result:
+    """Load the model, lip-sync, draw the strip; progress and log go to stderr, Ctrl-C raises the stop flag."""
+    from latentsync.cli.console import logging_to, progress_on, stderr_console, stop_on_signal
+    from latentsync.core.progress import check
+
+    console = stderr_console()
+    with logging_to(console, job.quiet, job.verbose), stop_on_signal() as stop:
+        from latentsync.pipeline import Lipsync
+
+        lipsync = Lipsync.from_pretrained(**job.load)
+        check(stop)
+        with progress_on(console, job.quiet) as progress:
+            result = lipsync(job.video, job.audio, job.out, options=job.options, progress=progress, stop=stop)
+        if job.strip is not None:
+            from latentsync.metrics.strips import mouth_strip
+
+            mouth_strip(
+                job.video,
+                job.out,
+                job.strip,
+                start_s=job.options.start_s or 0,
+                choice=job.options.face,
+                face_model=job.load["face_model"],
+            )
+    return result
+
+
+def show(result: Result, strip: Path | None, as_json: bool, quiet: bool) -> None:
+    """Print the result: one JSON object, or a few lines for people, or nothing when quiet."""
+    if as_json:
+        from latentsync.cli.console import plain
+
+        answer = result.as_dict() | {"strip_path": None if strip is None else str(strip)}
+        sys.stdout.write(json.dumps(answer, default=plain) + "\n")
+    elif not quiet:
+        untouched = f", {result.num_without_face} without a face" if result.num_without_face else ""
+        lines = [
+            str(result.out_path),
+            f"  {result.num_frames} frames, {result.duration_s:.2f} s at {float(result.fps):.6g} fps: "
+            f"{result.num_edited} lip-synced{untouched}",
+            f"  speed {result.frames_per_s:.1f} frames/s ({result.seconds_total:.1f} s), "
+            f"peak memory {result.peak_memory_gib:.2f} GiB, model {result.model}, seed {result.seed}",
+        ]
+        if strip is not None:
+            lines.append(f"  mouth strip {strip}")
+        sys.stdout.write("\n".join(lines) + "\n")

@@ -37,8 +37,8 @@ app = new_app()
 
 @app.command()
 def sync(
-    video: Annotated[Path, typer.Argument(help="Video of the person.")],
-    audio: Annotated[Path, typer.Argument(help="Speech: a sound file, or a video with sound.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video of the person.")],
+    audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="Speech: a sound file, or a video with sound.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Video to write, e.g. out.mp4.")],
     model: Model = "tiny",
     preset: Annotated[

@@ -1,6 +1,22 @@
 """Faces: find and follow them, align them to the template, cut crops out and paste mouths back."""
 
-from latentsync.faces.alignment import TEMPLATE, alignment_matrix
+from latentsync.faces.alignment import TEMPLATE, ShapeOffset, alignment_matrix
+from latentsync.faces.crop import crop_box, extract_crop
 from latentsync.faces.masks import inpaint_mask, latent_mask
+from latentsync.faces.points import alignment_points
+from latentsync.faces.tracker import FaceTracker, MeshTracker, TrackerConfig, TrackingSession
 
-__all__ = ["TEMPLATE", "alignment_matrix", "inpaint_mask", "latent_mask"]
+__all__ = [
+    "TEMPLATE",
+    "FaceTracker",
+    "MeshTracker",
+    "ShapeOffset",
+    "TrackerConfig",
+    "TrackingSession",
+    "alignment_matrix",
+    "alignment_points",
+    "crop_box",
+    "extract_crop",
+    "inpaint_mask",
+    "latent_mask",
+]

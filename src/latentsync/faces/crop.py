@@ -16,7 +16,9 @@ OUTSIDE = 127 / 255
 _MARGIN_PX = 3  # support of the cubic kernel plus one
 
 
-def crop_box(frame_to_crop: np.ndarray, resolution: int, size: tuple[int, int], margin_px: int = _MARGIN_PX) -> Box | None:
+def crop_box(
+    frame_to_crop: np.ndarray, resolution: int, size: tuple[int, int], margin_px: int = _MARGIN_PX
+) -> Box | None:
     """The part of the picture that a crop is made from.
 
     Args:

@@ -57,7 +57,9 @@ def find_face_file(
     if folder is not None:
         path = folder / file.name
         if not path.is_file():
-            raise WeightsError(f"{path}: no such file. --face-model needs a folder with {DETECTOR.name} and {MESH.name}")
+            raise WeightsError(
+                f"{path}: no such file. --face-model needs a folder with {DETECTOR.name} and {MESH.name}"
+            )
         return _checked(path, file)
     installed = _installed(file.name)
     if installed is not None:
@@ -90,7 +92,9 @@ def _installed(name: str) -> Path | None:
 def _checked(path: Path, file: FaceFile) -> Path:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != file.sha256:
-        raise WeightsError(f"{path}: SHA-256 is {digest[:12]}…, expected {file.sha256[:12]}…. Delete it and run: {INSTALL_HINT}")
+        raise WeightsError(
+            f"{path}: SHA-256 is {digest[:12]}…, expected {file.sha256[:12]}…. Delete it and run: {INSTALL_HINT}"
+        )
     return path
 
 
@@ -101,7 +105,9 @@ def _download(file: FaceFile, target: Path, url: str) -> Path:
         with urllib.request.urlopen(url, timeout=60) as answer:
             data = answer.read()
     except (urllib.error.URLError, OSError) as error:
-        raise WeightsError(f"{file.name}: not installed, and {url} cannot be read ({error}). Run: {INSTALL_HINT}") from error
+        raise WeightsError(
+            f"{file.name}: not installed, and {url} cannot be read ({error}). Run: {INSTALL_HINT}"
+        ) from error
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise WeightsError(f"{url}: not the expected file (SHA-256 differs). Run: {INSTALL_HINT}")
     target.parent.mkdir(parents=True, exist_ok=True)

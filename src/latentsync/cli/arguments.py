@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from latentsync.config.options import SyncOptions
 from latentsync.core.errors import MediaError
 
 
@@ -21,9 +22,10 @@ def new_app(**more: Any) -> typer.Typer:
     )
 
 
-def one_of(kind: Any) -> str:
-    """The words of a Literal as a placeholder for `--help`: a|b|c."""
-    return "|".join(get_args(kind))
+def choice(key: str, kind: Any, text: str) -> Any:
+    """An option of `SyncOptions` that takes one word of a Literal, shown as a|b|c with its default."""
+    default = getattr(SyncOptions(), key)
+    return typer.Option(metavar="|".join(get_args(kind)), help=f"{text} Default: {default}.")
 
 
 Device = Annotated[

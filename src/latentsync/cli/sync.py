@@ -24,13 +24,15 @@ from latentsync.cli.arguments import (
     Verbose,
     check_source,
     check_target,
+    choice,
     new_app,
-    one_of,
 )
 from latentsync.config import options as kinds
 
 if TYPE_CHECKING:
     from latentsync.pipeline import Result
+
+DEFAULTS = kinds.SyncOptions()
 
 app = new_app()
 
@@ -48,8 +50,8 @@ def sync(
     guidance: Annotated[
         float | None, typer.Option(metavar="X", help="Guidance scale, 1 = off. Default: the checkpoint's.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the noise. Default: 1247.")] = None,
-    sampler: Annotated[str | None, typer.Option(metavar=one_of(kinds.Sampler), help="Default: auto.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help=f"Seed of the noise. Default: {DEFAULTS.seed}.")] = None,
+    sampler: Annotated[str | None, choice("sampler", kinds.Sampler, "How noise is removed.")] = None,
     overlap: Annotated[
         int | None, typer.Option(metavar="FRAMES", help="Cross-fade between chunks. Default: the checkpoint's.")
     ] = None,
@@ -60,15 +62,9 @@ def sync(
     dtype: Dtype = None,
     face: FaceChoice = None,
     face_model: FaceModel = None,
-    length: Annotated[
-        str | None, typer.Option(metavar=one_of(kinds.Length), help="Length of the result. Default: audio.")
-    ] = None,
-    silence: Annotated[
-        str | None, typer.Option(metavar=one_of(kinds.Silence), help="The mouth where nobody speaks. Default: model.")
-    ] = None,
-    no_face: Annotated[
-        str | None, typer.Option(metavar=one_of(kinds.NoFace), help="Frames without a face. Default: pass.")
-    ] = None,
+    length: Annotated[str | None, choice("length", kinds.Length, "Length of the result.")] = None,
+    silence: Annotated[str | None, choice("silence", kinds.Silence, "The mouth where nobody speaks.")] = None,
+    no_face: Annotated[str | None, choice("no_face", kinds.NoFace, "Frames without a face.")] = None,
     start: Time = None,
     end: Time = None,
     codec: Annotated[str | None, typer.Option(metavar="NAME", help="Video codec. Default: as VIDEO.")] = None,
@@ -76,12 +72,8 @@ def sync(
         float | None, typer.Option(metavar="X", help="Quality, lower is better. Default: near lossless.")
     ] = None,
     pixel_format: Annotated[str | None, typer.Option(metavar="NAME", help="e.g. yuv420p. Default: as VIDEO.")] = None,
-    keep_audio: Annotated[
-        str | None, typer.Option(metavar=one_of(kinds.KeepAudio), help="The speech in OUT. Default: copy.")
-    ] = None,
-    paste: Annotated[
-        str | None, typer.Option(metavar=one_of(kinds.Paste), help="What is pasted back. Default: mouth.")
-    ] = None,
+    keep_audio: Annotated[str | None, choice("keep_audio", kinds.KeepAudio, "The speech in OUT.")] = None,
+    paste: Annotated[str | None, choice("paste", kinds.Paste, "What is pasted back.")] = None,
     no_provenance: Annotated[
         bool, typer.Option("--no-provenance", help="Do not write into OUT that its lips are synthetic.")
     ] = False,

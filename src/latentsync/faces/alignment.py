@@ -89,8 +89,8 @@ def alignment_matrix(
 
 
 def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(2, 3) similarity between centred, unit-variance triples (scale = ratio of deviations), and the nose's
-    difference.""" c1, c2 = source.mean(axis=0), target.mean(axis=0)
+    """(2, 3) similarity of unit-variance triples (scale = ratio of deviations), and the noses' difference."""
+    c1, c2 = source.mean(axis=0), target.mean(axis=0)
     p1, p2 = source - c1, target - c2
     s1, s2 = p1.std(ddof=1), p2.std(ddof=1)
     if s1 == 0:

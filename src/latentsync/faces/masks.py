@@ -92,8 +92,8 @@ def latent_mask(mask: Float, factor: int = 8) -> Float:
 
 
 def _fill(shape: _Shape, resolution: int) -> np.ndarray:
-    """(resolution, resolution) bool: pixels whose centres lie inside the outlines, scaled from 256 about the crop's
-    corner.""" centres = (np.arange(resolution) + 0.5) * (_BASE / resolution) - 0.5
+    """(resolution, resolution) bool: pixels whose centres lie inside the outlines, scaled from 256."""
+    centres = (np.arange(resolution) + 0.5) * (_BASE / resolution) - 0.5
     out = np.zeros((resolution, resolution), dtype=bool)
     left_y, left_x = np.array(shape.left).T
     right_y, right_x = np.array(shape.right).T

@@ -1,0 +1,116 @@
+"""The edge: exit codes, one-line errors, and nothing heavy imported before it is needed."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from importlib.metadata import version
+
+import pytest
+
+from latentsync.cli.arguments import new_app
+from latentsync.cli.main import COMMANDS, main
+from latentsync.core.errors import ConfigError, MediaError, Stopped
+
+HEAVY = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "cv2",
+    "av",
+    "numpy",
+    "ai_edge_litert",
+    "huggingface_hub",
+    "rich",
+    "yaml",
+)
+
+
+def test_help_names_every_command_and_exits_with_zero(run) -> None:
+    told = run("--help")
+    assert told.code == 0
+    assert told.err == ""
+    for name in COMMANDS:
+        assert f"\n  {name} " in told.out
+
+
+def test_version_is_the_installed_one(run) -> None:
+    assert run("--version").out == f"latentsync {version('latentsync')}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sync", "--help"], ["inspect", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom latentsync.cli.main import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit as left: code = left.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert done.stdout
+
+
+def test_the_module_is_the_command_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "latentsync", "nonsense"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["sync"], ["sync", "a.mp4"], ["sync", "a", "b", "-o", "c", "--what"]]
+)
+def test_misuse_exits_with_two(run, arguments: list[str]) -> None:
+    told = run(*arguments)
+    assert told.code == 2
+    assert "Error" in told.err
+    assert "Traceback" not in told.err
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Add a command `broken` that raises what it is given."""
+
+    def add(error: BaseException) -> None:
+        module = types.ModuleType("latentsync.cli.broken")
+        app = new_app()
+
+        @app.command()
+        def broken() -> None:
+            raise error
+
+        module.app = app  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(COMMANDS, "broken", "Breaks.")
+
+    return add
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (MediaError("a.mp4: no video stream.\nGive a video."), 1, "error: a.mp4: no video stream. Give a video."),
+        (ConfigError("start_s", -1, "choose 0 or more"), 2, "error: --start -1: choose 0 or more"),
+        (ConfigError("overlap_frames", 16, "choose 0 to 15"), 2, "error: --overlap 16: choose 0 to 15"),
+        (Stopped("stopped on request; nothing was written"), 130, "stopped on request; nothing was written"),
+        (KeyboardInterrupt(), 130, "stopped; nothing was written"),
+        (OSError(errno.ENOSPC, "No space left on device", "out.mp4"), 1,
+         "error: out.mp4: No space left on device. Free space or choose another folder."),
+    ],
+)  # fmt: skip
+def test_what_a_user_can_mend_is_one_line(run, broken, error: BaseException, code: int, line: str) -> None:
+    broken(error)
+    told = run("broken")
+    assert (told.code, told.said, told.out) == (code, line, "")
+
+
+@pytest.mark.parametrize("error", [ValueError("shape"), OSError(errno.EBADF, "Bad file descriptor")])
+def test_our_own_bugs_fly_and_ask_to_be_reported(broken, capsys, error: Exception) -> None:
+    broken(error)
+    with pytest.raises(type(error)) as flown:
+        main(["broken"])
+    assert flown.value is error
+    assert "report" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""`latentsync sync`: what is refused before any model is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+VIDEO, AUDIO = b"not looked at", b"not looked at either"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "talk.mp4").write_bytes(VIDEO)
+    (tmp_path / "speech.wav").write_bytes(AUDIO)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--length", "longer"], "--length longer: choose one of audio, video, loop, ping_pong, hold"),
+        (["--silence", "quiet"], "--silence quiet: choose one of model, original, closed"),
+        (["--steps", "0"], "--steps 0: choose 1 to 1000"),
+        (["--guidance", "0.5"], "--guidance 0.5: choose 1.0 to 20.0"),
+        (["--overlap", "16"], "--overlap 16: choose 0 to 15"),
+        (["--block-cache", "0"], "--block-cache 0: choose 1 to 100"),
+        (["--start", "soon"], "--start soon: write seconds"),
+        (["--start", "5", "--end", "4"], "--end 4.0: choose an end after the start"),
+        (["--preset", "fastest"], "--preset fastest: choose balanced, best, draft"),
+    ],
+)
+def test_a_wrong_setting_is_misuse_and_says_the_fix(run, folder: Path, options: list[str], says: str) -> None:
+    told = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4", *options)
+    assert told.code == 2
+    assert told.said.startswith(f"error: {says}")
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "out", "says"),
+    [
+        ("none.mp4", "speech.wav", "out.mp4", "none.mp4: no such file"),
+        ("talk.mp4", "none.wav", "out.mp4", "none.wav: no such file"),
+        (".", "speech.wav", "out.mp4", ": is a folder. Give a file"),
+        ("talk.mp4", "speech.wav", ".", ": is a folder. Give the name"),
+        ("talk.mp4", "speech.wav", "no folder/out.mp4", "no folder: no such folder"),
+        ("talk.mp4", "speech.wav", "speech.wav/out.mp4", "speech.wav: no such folder"),
+        ("talk.mp4", "speech.wav", "talk.mp4", "talk.mp4: is also an input"),
+        ("talk.mp4", "speech.wav", "./speech.wav", "speech.wav: is also an input"),
+    ],
+)
+def test_wrong_files_fail_in_one_line_and_touch_nothing(
+    run, folder: Path, video: str, audio: str, out: str, says: str
+) -> None:
+    told = run("sync", folder / video, folder / audio, "-o", f"{folder}/{out}", "--overwrite")
+    assert told.code == 1
+    assert says in told.said
+    assert told.out == ""
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"talk.mp4": VIDEO, "speech.wav": AUDIO}
+
+
+def test_a_link_to_an_input_is_the_input(run, folder: Path) -> None:
+    (folder / "link.mp4").symlink_to(folder / "talk.mp4")
+    told = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "link.mp4", "--overwrite")
+    assert told.code == 1
+    assert "is also an input" in told.said
+    assert (folder / "talk.mp4").read_bytes() == VIDEO
+
+
+@pytest.mark.parametrize("which", ["--out", "--strip"])
+def test_nothing_is_replaced_unasked(run, folder: Path, which: str) -> None:
+    (folder / "mine").write_text("keep")
+    targets = {"--out": folder / "out.mp4", "--strip": folder / "strip.png", which: folder / "mine"}
+    words = [str(word) for pair in targets.items() for word in pair]
+    told = run("sync", folder / "talk.mp4", folder / "speech.wav", *words)
+    assert told.code == 1
+    assert "mine: exists. Choose another name, or pass --overwrite." in told.said
+    assert (folder / "mine").read_text() == "keep"

@@ -1,0 +1,73 @@
+"""The package as a whole: light to import, its data shipped, its dependencies open upwards."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import resources
+from importlib.metadata import entry_points, metadata, requires
+from pathlib import Path
+
+import pytest
+
+import latentsync
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_import_is_light() -> None:
+    code = "import sys, latentsync; print([n for n in ('torch', 'numpy', 'cv2', 'av', 'yaml') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version_agrees_with_the_metadata() -> None:
+    assert metadata("latentsync")["Version"] == latentsync.__version__
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(AttributeError, match="Lipsynk"):
+        latentsync.Lipsynk  # noqa: B018
+
+
+def test_dependencies_have_a_lower_bound_and_no_upper_one() -> None:
+    wanted = [line.split(";")[0].strip() for line in requires("latentsync") or [] if "extra ==" not in line]
+    assert wanted
+    for line in wanted:
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+>=[0-9.]+", line), line
+
+
+@pytest.mark.parametrize(
+    "name", ["torchvision", "insightface", "mediapipe", "decord", "dlib", "mmcv", "librosa", "scipy"]
+)
+def test_the_core_does_without(name: str) -> None:
+    assert not [
+        line for line in requires("latentsync") or [] if "extra ==" not in line and line.lower().startswith(name)
+    ]
+
+
+def test_data_files_are_found_as_package_data() -> None:
+    package = resources.files("latentsync")
+    assert (package / "py.typed").is_file()
+    assert (package / "config" / "presets" / "sync" / "balanced.yaml").is_file()
+
+
+def test_the_command_is_an_entry_point() -> None:
+    (script,) = [point for point in entry_points(group="console_scripts") if point.name == "latentsync"]
+    assert callable(script.load())
+
+
+@pytest.mark.parametrize(
+    "page", sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+)
+def test_links_inside_the_documents_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", path.read_text("utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{page}: {target}"
+
+
+def test_no_binary_over_100_kb_in_the_tests() -> None:
+    large = [path for path in (ROOT / "tests").rglob("*") if path.is_file() and path.stat().st_size > 100_000]
+    assert not large

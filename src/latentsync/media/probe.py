@@ -1,0 +1,283 @@
+"""What is in a media file, read from its header and its first frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from latentsync.core.errors import MediaError
+
+_SPACING_PACKETS = 240  # enough to see a variable rate, a few milliseconds to read
+_FIRST_FRAME_PACKETS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """One video stream.
+
+    Attributes:
+        width, height: of the upright picture, pixels.
+        fps: average rate, exact.
+        is_variable_rate: the spacing of the first frames differs by more than a quarter of a frame.
+        num_frames: as the container says, None where it does not.
+        duration_s: as the container says, from the container's origin, None where it does not.
+        start_s: time of the first frame after the container's origin (see `VideoReader`).
+        time_base: tick of the stream's times, seconds.
+        codec: name of the coding format, e.g. "h264".
+        pix_fmt: pixel format of the decoded frames, e.g. "yuv420p10le".
+        bit_depth: bits per sample.
+        colorspace, color_range, color_primaries, color_trc: ITU-T H.273 numbers, 2 (range: 0) = not said.
+        rotation: degrees clockwise (0, 90, 180, 270) by which the stored picture is turned to stand upright.
+        is_mirrored: the stored picture is also mirrored left-right, before the turn.
+        sample_aspect: width / height of one pixel of the upright picture.
+        is_interlaced: the first frame is interlaced; it is left so.
+        has_audio: the file has sound too.
+    """
+
+    width: int
+    height: int
+    fps: Fraction
+    is_variable_rate: bool = False
+    num_frames: int | None = None
+    duration_s: Fraction | None = None
+    start_s: Fraction = Fraction(0)
+    time_base: Fraction = Fraction(1, 90000)
+    codec: str = "h264"
+    pix_fmt: str = "yuv420p"
+    bit_depth: int = 8
+    colorspace: int = 2
+    color_range: int = 0
+    color_primaries: int = 2
+    color_trc: int = 2
+    rotation: int = 0
+    is_mirrored: bool = False
+    sample_aspect: Fraction = Fraction(1)
+    is_interlaced: bool = False
+    has_audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """One audio stream: coding format, rate in Hz, layout such as "stereo" or "5.1", and times like `VideoInfo`."""
+
+    codec: str
+    rate_hz: int
+    num_channels: int
+    layout: str
+    duration_s: Fraction | None
+    start_s: Fraction
+    bit_rate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """A media file. `origin_s` is the moment of the container's clock that all times count from."""
+
+    path: Path
+    container: str
+    duration_s: Fraction | None
+    origin_s: Fraction
+    video: VideoInfo | None
+    audio: AudioInfo | None
+    metadata: dict[str, str]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a media file for reading, with an error that says what to do where that is not possible."""
+    path = Path(path)
+    if not path.exists():
+        raise MediaError(f"{path}: no such file. Check the name.")
+    if path.is_dir():
+        raise MediaError(f"{path}: this is a folder. Pass one file in it.")
+    try:
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
+    if path.is_file() and size == 0:
+        raise MediaError(f"{path}: the file is empty. Copy or export it again.")
+    try:
+        container = av.open(str(path.absolute()), metadata_errors="replace")
+    except (FFmpegError, OSError) as error:
+        raise MediaError(
+            f"{path}: not a video or sound file that can be read, or cut off ({_reason(error)}). "
+            "Check that it plays, or convert it to mp4 or wav."
+        ) from error
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def probe(path: Path | str) -> MediaInfo:
+    """Describe a media file.
+
+    Raises: MediaError: the file is missing, a folder, empty, not media, or has neither video nor sound.
+    """
+    path = Path(path)
+    with opened(path) as container:
+        video, audio = video_stream(container), audio_stream(container)
+        if video is None and audio is None:
+            raise MediaError(f"{path}: there is neither video nor sound in it. Pass another file.")
+        origin = origin_of(container)
+        audio_info = _audio_info(audio, origin) if audio is not None else None
+        container_s = Fraction(container.duration, 1_000_000) if container.duration else None
+        name, metadata = container.format.name, dict(container.metadata)
+        video_info = _video_info(path, container, video, origin, audio is not None) if video is not None else None
+    lengths = [info.duration_s for info in (video_info, audio_info) if info is not None and info.duration_s is not None]
+    return MediaInfo(path, name, max(lengths) if lengths else container_s, origin, video_info, audio_info, metadata)
+
+
+def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first video stream that is not a cover picture."""
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not _is_cover(stream):
+            return stream
+    return None
+
+
+def audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    """The first audio stream that can be decoded."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+
+
+def origin_of(container: av.container.InputContainer) -> Fraction:
+    """Time on the container's clock that counts as 0 s, so that picture and sound keep their distance.
+
+    It is the earlier of the starts of video and sound. Sound that starts before 0 on the clock is the codec's run-in,
+    which decoders drop, and counts as starting at 0.
+    """
+    starts = []
+    video, audio = video_stream(container), audio_stream(container)
+    if video is not None and video.start_time is not None and video.time_base is not None:
+        starts.append(video.start_time * video.time_base)
+    if audio is not None and audio.start_time is not None and audio.time_base is not None:
+        starts.append(max(audio.start_time * audio.time_base, Fraction(0)))
+    return min(starts, default=Fraction(0))
+
+
+def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """(quarter turns clockwise, mirrored first) that set the picture upright, from the frame's display matrix."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 0, False
+    matrix = np.frombuffer(bytes(data), "<i4").astype(np.float64)
+    a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    turn = math.degrees(math.atan2(b, a))  # (x, y) → (a·x + c·y, b·x + d·y), y down: a positive angle turns clockwise
+    return round(turn / 90) % 4, bool(mirrored)
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    return bool(int(getattr(stream, "disposition", 0)) & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0].lower()
+
+
+def _audio_info(stream: av.AudioStream, origin: Fraction) -> AudioInfo:
+    context = stream.codec_context
+    tick = stream.time_base or Fraction(1, context.sample_rate or 1)
+    start = max((stream.start_time or 0) * tick, Fraction(0)) - origin
+    known = stream.duration is not None
+    duration = start + stream.duration * tick if known else _container_length(stream.container)  # type: ignore[operator]
+    layout = layout_name(context)
+    return AudioInfo(
+        context.name, context.sample_rate, context.channels, layout, duration, max(start, Fraction(0)), context.bit_rate
+    )
+
+
+def _container_length(container: object) -> Fraction | None:
+    duration = getattr(container, "duration", None)
+    return Fraction(duration, 1_000_000) if duration else None
+
+
+def _video_info(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, origin: Fraction, has_audio: bool
+) -> VideoInfo:
+    frame, times = _first_frame(container, stream)
+    if frame is None:
+        raise MediaError(f"{path}: no picture can be decoded from it. Export it again, or pass another file.")
+    tick = stream.time_base or Fraction(1, 90000)
+    quarters, mirrored = orientation(frame)
+    width, height = (frame.height, frame.width) if quarters % 2 else (frame.width, frame.height)
+    aspect = Fraction(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1) or Fraction(1)
+    start = (stream.start_time * tick - origin) if stream.start_time is not None else Fraction(0)
+    steps = np.diff(np.sort(np.array(sorted(set(times)), dtype=np.int64)))
+    fps = _average_rate(stream, steps, tick)
+    varies = len(steps) > 1 and float(steps.max() - steps.min()) * float(tick * fps) > 0.25
+    context = stream.codec_context
+    return VideoInfo(
+        width=width,
+        height=height,
+        fps=fps,
+        is_variable_rate=bool(varies),
+        num_frames=stream.frames or None,
+        duration_s=start + stream.duration * tick if stream.duration is not None else _container_length(container),
+        start_s=start,
+        time_base=tick,
+        codec=context.name,
+        pix_fmt=frame.format.name,
+        bit_depth=8 if frame.format.has_palette else max(part.bits for part in frame.format.components),
+        colorspace=int(frame.colorspace),
+        color_range=int(frame.color_range),
+        color_primaries=int(context.color_primaries),
+        color_trc=int(context.color_trc),
+        rotation=quarters * 90,
+        is_mirrored=mirrored,
+        sample_aspect=1 / aspect if quarters % 2 else aspect,
+        is_interlaced=bool(frame.interlaced_frame),
+        has_audio=has_audio,
+    )
+
+
+def _average_rate(stream: av.VideoStream, steps: np.ndarray, tick: Fraction) -> Fraction:
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate and 0 < rate <= 1000:
+            return Fraction(rate)
+    return 1 / (int(np.median(steps)) * tick) if len(steps) else Fraction(25)
+
+
+def _first_frame(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> tuple[av.VideoFrame | None, list[int]]:
+    """The first frame that decodes, and the times (in ticks) of the packets looked at, in file order."""
+    first: av.VideoFrame | None = None
+    times: list[int] = []
+    try:
+        for number, packet in enumerate(container.demux(stream)):
+            if packet.pts is not None:
+                times.append(packet.pts)
+            if first is None:
+                try:
+                    first = next(iter(packet.decode()), None)  # type: ignore[assignment]
+                except FFmpegError:
+                    continue
+            if number >= (_SPACING_PACKETS if first is not None else _FIRST_FRAME_PACKETS):
+                break
+    except FFmpegError:
+        pass  # a broken tail: what came before it stands
+    # The last packets may wait for frames shown before them: only times below the newest few are complete.
+    return first, sorted(times)[:-4] if len(times) > 8 else times
+
+
+def layout_name(context: av.AudioCodecContext) -> str:
+    """A channel layout that can be named, for streams that only say how many channels they have too."""
+    usual = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+    named = context.layout.name if context.layout is not None else ""
+    if named and "channels" not in named:
+        return named
+    return usual.get(context.channels, "stereo")

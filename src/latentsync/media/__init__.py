@@ -9,6 +9,7 @@ _WHERE = {
     "AudioInfo": "probe", "MediaInfo": "probe", "VideoInfo": "probe", "probe": "probe",
     "PlanarPicture": "pixels", "RgbPicture": "pixels",
     "VideoReader": "reader", "Prefetch": "threads",
+    "AudioPlan": "sound_track", "VideoWriter": "writer", "fit_frames": "lengths", "fit_length": "lengths",
     "AudioReader": "audio", "read_audio": "audio", "write_wav": "audio",
 }  # fmt: skip
 

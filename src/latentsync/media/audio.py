@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import wave as wave_format
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -240,7 +240,7 @@ def write_wav(path: Path | str, wave: Float, rate_hz: int = SPEECH_RATE_HZ) -> N
         raise MediaError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
 
 
-def rebuffer(pieces: Iterator[Float], size: int) -> Iterator[Float]:
+def rebuffer(pieces: Iterator[Float], size: int) -> Generator[Float, None, None]:
     """(channels, n) pieces of any length → pieces of `size` samples, the last one shorter."""
     waiting: list[Float] = []
     num_waiting = 0

@@ -1,0 +1,179 @@
+"""The sound of a written video: packets copied as they are, or encoded anew, cut to a length."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, Protocol
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from latentsync.core.errors import ConfigError, EmptyAudioError
+from latentsync.core.values import Float
+from latentsync.media.audio import SoundDecoder, rebuffer
+from latentsync.media.codecs import audio_encoder_for, can_copy_audio
+from latentsync.media.probe import AudioInfo, audio_stream, opened, origin_of, probe
+
+log = logging.getLogger(__name__)
+
+_FEED_SAMPLES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPlan:
+    """Which sound goes into a written video.
+
+    Attributes:
+        path: any file with sound.
+        start_s: the moment of its sound (from its container's origin) that meets time 0 of the video.
+        duration_s: how much of it; None = up to the end of the last frame.
+        mode: "copy" = the packets as they are where the container can hold them (cut at packet borders, a few hundredths
+            of a second), encoded where it cannot; "encode" = always encode (cut at the exact sample); "none" = no sound.
+    """
+
+    path: Path
+    start_s: Fraction = Fraction(0)
+    duration_s: Fraction | None = None
+    mode: Literal["copy", "encode", "none"] = "copy"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("copy", "encode", "none"):
+            raise ConfigError("keep_audio", self.mode, "choose one of copy, encode, none")
+
+
+class SoundTrack(Protocol):
+    """A sound stream of a container, fed step by step, so that it lies beside the pictures it belongs to."""
+
+    def feed(self, until_s: Fraction) -> None:
+        """Write the sound that starts before `until_s`, and no more than the plan's duration."""
+        ...
+
+    def finish(self, end_s: Fraction) -> None:
+        """Write the rest: up to the plan's duration, or to `end_s`, the end of the last frame, where it has none."""
+        ...
+
+    def close(self) -> None:
+        """Close the source."""
+        ...
+
+
+def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPlan) -> SoundTrack:
+    """Add a sound stream to a container, before its first packet.
+
+    Args:
+        suffix: of the written file, decides what can be copied.
+        plan: what to put in; its mode is not "none".
+    Raises: MediaError: the sound cannot be read. EmptyAudioError: there is none.
+    """
+    info = probe(plan.path).audio
+    if info is None:
+        raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
+    if plan.mode == "copy" and can_copy_audio(suffix, info.codec):
+        return CopiedTrack(output, plan)
+    if plan.mode == "copy":
+        log.info("%s: %s sound cannot lie in %s, it is encoded", plan.path, info.codec, suffix)
+    return EncodedTrack(output, suffix, plan, info)
+
+
+class CopiedTrack:
+    """Packets as they are. The first one may begin up to half a packet before the start, the last ends after the end."""
+
+    def __init__(self, output: av.container.OutputContainer, plan: AudioPlan) -> None:
+        self._output, self._plan = output, plan
+        self._resources = ExitStack()
+        container = self._resources.enter_context(opened(plan.path))
+        source = audio_stream(container)
+        if source is None:
+            raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
+        self._target = output.add_stream_from_template(source)
+        self._packets = self._source_packets(container, source)
+        self._waiting: tuple[Fraction, av.Packet] | None = None
+
+    def feed(self, until_s: Fraction) -> None:
+        if self._plan.duration_s is not None:
+            until_s = min(until_s, self._plan.duration_s)
+        while True:
+            if self._waiting is None:
+                self._waiting = next(self._packets, None)
+            if self._waiting is None or self._waiting[0] >= until_s:
+                return
+            self._output.mux(self._waiting[1])
+            self._waiting = None
+
+    def finish(self, end_s: Fraction) -> None:
+        self.feed(end_s if self._plan.duration_s is None else self._plan.duration_s)
+
+    def close(self) -> None:
+        self._packets.close()
+        self._resources.close()
+
+    def _source_packets(
+        self, container: av.container.InputContainer, source: av.AudioStream
+    ) -> Generator[tuple[Fraction, av.Packet], None, None]:
+        tick = source.time_base or Fraction(1, source.codec_context.sample_rate)
+        start = self._plan.start_s + origin_of(container)
+        following = 0
+        try:
+            if self._plan.start_s > 0:
+                container.seek(int(start / tick // 1), stream=source, backward=True)
+            for packet in container.demux(source):
+                if packet.size == 0:
+                    continue
+                pts = packet.pts if packet.pts is not None else following
+                following = pts + (packet.duration or 0)
+                at = pts * tick - start
+                if self._plan.start_s > 0 and at < -Fraction(packet.duration or 0) * tick / 2:
+                    continue
+                packet.pts = packet.dts = pts - round(start / tick)
+                packet.stream = self._target
+                yield at, packet
+        except FFmpegError as error:
+            log.warning("%s: its sound is damaged and ends early (%s)", self._plan.path, error.strerror)
+
+
+class EncodedTrack:
+    """Sound decoded, placed at the exact sample, and encoded at a rate that is not heard."""
+
+    def __init__(self, output: av.container.OutputContainer, suffix: str, plan: AudioPlan, info: AudioInfo) -> None:
+        self._output, self._plan, self._layout = output, plan, info.layout
+        name, rate_per_channel = audio_encoder_for(suffix)
+        rates = av.Codec(name, "w").audio_rates or [info.rate_hz]
+        higher = [rate for rate in rates if rate >= info.rate_hz]
+        self._rate = min(higher) if higher else max(rates)
+        self._stream: av.AudioStream = output.add_stream(name, rate=self._rate)  # type: ignore[assignment]
+        self._stream.codec_context.layout = info.layout
+        if rate_per_channel is not None:
+            self._stream.codec_context.bit_rate = rate_per_channel * max(info.num_channels, 1)
+        self._sound = SoundDecoder(plan.path, self._rate, info.layout, plan.start_s)
+        self._pieces = rebuffer(self._sound.samples(), _FEED_SAMPLES)
+        self._piece: Float | None = None
+        self._done = 0
+
+    def feed(self, until_s: Fraction) -> None:
+        if self._plan.duration_s is not None:
+            until_s = min(until_s, self._plan.duration_s)
+        target = round(until_s * self._rate)
+        while self._done < target:
+            if self._piece is None:
+                self._piece = next(self._pieces, None)
+            if self._piece is None:
+                return
+            head, rest = self._piece[:, : target - self._done], self._piece[:, target - self._done :]
+            self._piece = rest if rest.shape[1] else None
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(head), format="fltp", layout=self._layout)
+            frame.sample_rate, frame.pts, frame.time_base = self._rate, self._done, Fraction(1, self._rate)
+            self._done += head.shape[1]
+            self._output.mux(self._stream.encode(frame))
+
+    def finish(self, end_s: Fraction) -> None:
+        self.feed(end_s if self._plan.duration_s is None else self._plan.duration_s)
+        self._output.mux(self._stream.encode(None))
+
+    def close(self) -> None:
+        self._pieces.close()

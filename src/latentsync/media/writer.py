@@ -1,0 +1,305 @@
+"""Writes a video that follows its source, with its sound, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import queue
+import threading
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+from av.error import FFmpegError
+
+from latentsync.core.errors import LatentSyncError, MediaError
+from latentsync.core.files import atomic_path
+from latentsync.core.values import Frame
+from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
+from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
+from latentsync.media.planes import layout_of
+from latentsync.media.probe import VideoInfo
+from latentsync.media.sound_track import AudioPlan, SoundTrack, open_track
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+_OFF_BEAT = Fraction(1, 4)
+"""AVI has one tick a frame: a time farther than this part of a frame from its tick cannot be said."""
+
+
+class VideoWriter:
+    """Encode frames into a file, in a thread of its own.
+
+    Codec, pixel format, bit depth, colour tags, pixel shape and clock follow `like` (the tables are in `codecs`). Times are
+    kept exactly as far as the container's clock can say them, variable rates and late starts too; the last frame lasts
+    1 / fps. Only the video and one sound stream are written; subtitles, chapters and further streams are not.
+
+    The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is left
+    of it. Frames must have the size of `like` and times that rise.
+
+        with VideoWriter("out.mp4", like=reader.info, audio=AudioPlan(Path("speech.wav"))) as writer:
+            for frame in frames: writer.write(frame)
+
+    Args:
+        path: .mp4, .mov, .m4v, .mkv, .webm or .avi; the folder must exist.
+        like: the source.
+        codec, crf, pixel_format: instead of following the source.
+        metadata: written into the container, e.g. where the picture comes from.
+        audio: the sound, None = none.
+        depth: frames that may wait for the encoder.
+    Raises: MediaError: the file cannot be written. ConfigError: codec or pixel format do not fit.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        like: VideoInfo,
+        codec: str | None = None,
+        crf: float | None = None,
+        pixel_format: str | None = None,
+        metadata: dict[str, str] | None = None,
+        audio: AudioPlan | None = None,
+        depth: int = 4,
+    ) -> None:
+        self.path = Path(path)
+        self.like, self.metadata = like, dict(metadata or {})
+        self.audio = audio if audio is not None and audio.mode != "none" else None
+        self.suffix = container_of(self.path)
+        self.encoder = encoder_for(self.suffix, like.codec, codec, like.bit_depth)
+        size = (like.width, like.height)
+        self.pixel_format = pixel_format_for(self.encoder, like.pix_fmt, size, pixel_format)
+        self.crf = self.encoder.crf if crf is None else crf
+        self.clock = clock_for(self.suffix, like)
+        self.num_written = 0
+        self._queue: queue.Queue[Frame | None] = queue.Queue(depth)
+        self._leaving = threading.Event()
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._resources = ExitStack()
+        self._track: SoundTrack | None = None
+        self._last_pts: int | None = None
+
+    def __enter__(self) -> VideoWriter:
+        folder = self.path.absolute().parent
+        if not folder.is_dir():
+            raise MediaError(f"{self.path}: there is no folder {folder}. Make it first, or choose another place.")
+        if self.path.is_dir():
+            raise MediaError(f"{self.path}: this is a folder. Give the name of a file.")
+        if not os.access(folder, os.W_OK):
+            raise MediaError(f"{self.path}: the folder cannot be written to. Choose another place.")
+        try:
+            part = self._resources.enter_context(atomic_path(self.path.absolute()))
+            self._open(part)
+        except BaseException as error:
+            self._abandon(error)
+            raise self._said(error) from error
+        self._thread = threading.Thread(target=self._work, name="video-writer", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._abandon(error)
+            return
+        try:
+            self._put(None)
+            self._join()
+            if self._error is not None:
+                raise self._error
+            self._finish()
+        except BaseException as failure:
+            self._abandon(failure)
+            said = self._said(failure)
+            if said is failure:
+                raise
+            raise said from failure
+        try:
+            self._resources.close()  # renames
+        except OSError as failure:
+            raise self._said(failure) from failure
+        log.info("%s: %d frames, %s %s", self.path, self.num_written, self.encoder.name, self.pixel_format)
+
+    def write(self, frame: Frame) -> None:
+        """Hand a frame to the encoder. Waits while the queue is full; raises what the encoder met earlier."""
+        picture = frame.picture
+        if (picture.width, picture.height) != (self.like.width, self.like.height):
+            raise ValueError(
+                f"frame {frame.index} is {picture.width}x{picture.height}, the file {self.like.width}x{self.like.height}"
+            )
+        self._put(frame)
+
+    def _put(self, frame: Frame | None) -> None:
+        if self._thread is None:
+            raise RuntimeError("VideoWriter is not open: use it in a with block")
+        while self._error is None:
+            try:
+                self._queue.put(frame, timeout=_POLL_S)
+                return
+            except queue.Full:
+                continue
+        raise self._said(self._error) from self._error
+
+    def _open(self, part: Path) -> None:
+        options = {"movflags": "+faststart+use_metadata_tags"} if self.suffix in (".mp4", ".mov", ".m4v") else {}
+        self._output = av.open(str(part), "w", options=options)
+        self._resources.push(_Closer(self._output))
+        self._output.metadata.update(self.metadata)
+        stream: Any = self._output.add_stream(self.encoder.name, rate=self.like.fps, options=self._options())
+        stream.width, stream.height, stream.pix_fmt = self.like.width, self.like.height, self.pixel_format
+        stream.time_base = self.clock
+        context = stream.codec_context
+        context.time_base = self.clock
+        context.sample_aspect_ratio = self.like.sample_aspect
+        context.thread_type = "AUTO"
+        if self._keeps_matrix:
+            context.colorspace, context.color_range = self.like.colorspace, self._range
+        context.color_primaries, context.color_trc = self.like.color_primaries, self.like.color_trc
+        self._stream = stream
+        self._target = self._reference()
+        if self.audio is not None:
+            self._track = open_track(self._output, self.suffix, self.audio)
+            self._resources.callback(self._track.close)
+
+    def _options(self) -> dict[str, str]:
+        options = dict(self.encoder.options)
+        if self.crf is not None and self.encoder.crf is not None:
+            options["crf"] = f"{self.crf:g}"
+        if self.suffix == ".avi" and self.encoder.name == "libx264":
+            options["bf"] = "0"  # AVI cannot say the two orders of B-frames
+        if self.encoder.name == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # it writes its settings to stderr otherwise; 1 = errors only
+        return options
+
+    @property
+    def _keeps_matrix(self) -> bool:
+        """The colour matrix and range are the source's: not where RGB becomes YUV."""
+        return not (self.like.colorspace == 0 and not self.pixel_format.startswith("gbr"))
+
+    @property
+    def _range(self) -> int:
+        return 2 if self.like.pix_fmt.startswith("yuvj") else self.like.color_range
+
+    def _reference(self) -> av.VideoFrame:
+        """A frame of the written format and tags."""
+        frame = av.VideoFrame(2, 2, self.pixel_format)
+        if self._keeps_matrix:
+            frame.colorspace, frame.color_range = self.like.colorspace, self._range
+        return frame
+
+    def _work(self) -> None:
+        try:
+            while not self._leaving.is_set():
+                try:
+                    frame = self._queue.get(timeout=_POLL_S)
+                except queue.Empty:
+                    continue
+                if frame is None:
+                    return
+                self._encode(frame)
+        except BaseException as error:
+            self._error = error
+
+    def _encode(self, frame: Frame) -> None:
+        out = self._as_written(frame)
+        out.pts, out.time_base = self._pts(frame.time_s), self.clock
+        out.pict_type = 0  # the encoder decides, not the source
+        self._mux(self._stream.encode(out))
+        self.num_written += 1
+
+    def _pts(self, time_s: Fraction) -> int:
+        exact = time_s / self.clock
+        pts = round(exact)
+        if self.suffix == ".avi" and abs(exact - pts) > _OFF_BEAT:
+            raise MediaError(f"{self.path}: .avi cannot hold a variable frame rate. Write .mp4 or .mkv.")
+        if self._last_pts is not None and pts <= self._last_pts:
+            pts = self._last_pts + 1
+        self._last_pts = pts
+        return pts
+
+    def _as_written(self, frame: Frame) -> av.VideoFrame:
+        picture = frame.picture
+        if not isinstance(picture, PlanarPicture | RgbPicture):
+            picture = RgbPicture(picture.rgb())
+        if isinstance(picture, RgbPicture):
+            return convert(picture, self._target).frame
+        name = picture.layout.format
+        if name == self.pixel_format or name.replace("yuvj", "yuv") == self.pixel_format:
+            return picture.frame
+        target = layout_of(self._target)
+        if picture.layout.is_rgb or (target is not None and target.is_rgb):
+            return convert(picture, self._target).frame
+        full = picture.layout.is_full_range
+        out = picture.frame.reformat(
+            format=self.pixel_format, src_color_range=2 if full else 1, dst_color_range=2 if full else 1
+        )
+        out.colorspace, out.color_range = picture.frame.colorspace, self._range
+        return out
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            self._output.mux(packet)
+            if self._track is not None and packet.dts is not None:
+                self._track.feed(packet.dts * packet.time_base)
+
+    def _finish(self) -> None:
+        if not self.num_written:
+            raise MediaError(f"{self.path}: there are no frames to write. Check the start and end that were asked for.")
+        self._mux(self._stream.encode(None))
+        if self._track is not None and self._last_pts is not None:
+            self._track.finish(self._last_pts * self.clock + 1 / self.like.fps)
+        self._output.close()
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _abandon(self, error: BaseException) -> None:
+        self._leaving.set()
+        while self._thread is not None and self._thread.is_alive():
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                self._thread.join(_POLL_S)
+        self._thread = None
+        try:
+            self._resources.__exit__(type(error), error, error.__traceback__)
+        except BaseException as again:  # the context managers raise the same error on
+            if again is not error:
+                log.debug("%s: while giving up: %s", self.path, again)
+
+    def _said(self, error: BaseException) -> BaseException:
+        """The error as a user can use it: what went wrong with the file, in one line."""
+        if isinstance(error, LatentSyncError) or not isinstance(error, FFmpegError | OSError):
+            return error
+        code = getattr(error, "errno", None)
+        if code == errno.ENOSPC:
+            return MediaError(f"{self.path}: the disk is full. Free some space, or choose another place.")
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return MediaError(f"{self.path}: may not be written. Check the permissions, or choose another place.")
+        reason = str(getattr(error, "strerror", None) or error)
+        return MediaError(f"{self.path}: cannot be written ({reason}). Choose another place, codec or file type.")
+
+
+class _Closer:
+    """Closes a container that is given up. What goes wrong then is not news; after a good end it does nothing."""
+
+    def __init__(self, output: av.container.OutputContainer) -> None:
+        self._output = output
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        try:
+            self._output.close()
+        except (FFmpegError, OSError, ValueError) as failure:
+            log.debug("closing a file that is given up: %s", failure)

@@ -23,8 +23,8 @@ def lip_opening(landmarks: np.ndarray) -> Curve:
     """Gap between the inner lips over the distance of the outer eye corners.
 
     The mean of five upper/lower pairs, each measured along the face's own vertical (perpendicular to the eye line), so
-    it does not change when the picture is rotated, scaled or shifted. It is signed: noise around a closed mouth averages
-    to zero instead of looking like a small opening.
+    it does not change when the picture is rotated, scaled or shifted. It is signed: noise around a closed mouth
+    averages to zero instead of looking like a small opening.
 
     Args:
         landmarks: (F, 468, 2) mesh in any pixel unit, y down; a frame without a face is NaN.

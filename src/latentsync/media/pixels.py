@@ -199,7 +199,8 @@ def _store(old: np.ndarray, weight: Float, weighted: Float, max_code: int) -> No
     before = old.astype(np.float32)
     value = cv2.add(cv2.subtract(before, cv2.multiply(before, weight)), weighted)
     if max_code == 255:
-        np.copyto(old, cv2.convertScaleAbs(cv2.max(value, 0.0)))  # rounds to nearest and saturates at 255
+        cv2.threshold(value, 0.0, 0.0, cv2.THRESH_TOZERO, dst=value)  # cv2.max(array, number) misreads thin arrays
+        np.copyto(old, cv2.convertScaleAbs(value))  # rounds to nearest and limits to 255
     else:
         np.copyto(old, np.rint(np.clip(value, 0, max_code)), casting="unsafe")
 

@@ -1,0 +1,249 @@
+"""A look at a video before a run: faces on sampled frames, lengths, and warnings that name the setting that helps.
+
+Seconds, not minutes: a few dozen frames are decoded, wherever they lie in the film.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from latentsync.core.errors import MediaError
+from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
+from latentsync.core.values import Face, Frame
+from latentsync.faces import FaceTracker, alignment_matrix, alignment_points
+from latentsync.media.probe import VideoInfo, probe
+from latentsync.media.reader import VideoReader
+
+SMALL_FACE = 0.35
+"""Share of the network's resolution that a face must fill not to be small; chosen by eye on scaled clips."""
+
+LARGE_FACE = 1.5
+"""A face this many times larger than the network's crop shows that the mouth was drawn smaller; chosen by eye."""
+
+TURNED_DEG = 45.0
+"""From here the far corner of the mouth disappears behind the cheek."""
+
+READ_WHOLE_FRAMES, NUM_ENTRIES = 1500, 8
+"""Videos up to a minute are read whole; longer ones are entered at so many places."""
+
+_LEFT_CHEEK, _RIGHT_CHEEK, _NOSE_TIP = 234, 454, 1
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFace:
+    """One face on one sampled frame.
+
+    Attributes:
+        box_xyxy: around the mesh, frame pixels, rounded.
+        scale: frame pixels that one pixel of a 256 px crop covers; below 1 the crop is enlarged.
+        turn_deg: rough turn of the head to the side, from the place of the nose between the cheeks; 0 = frontal.
+        visible: share of the mesh inside the picture.
+        score: detector's confidence.
+    """
+
+    box_xyxy: tuple[int, int, int, int]
+    scale: float
+    turn_deg: float
+    visible: float
+    score: float
+
+    @property
+    def width_px(self) -> int:
+        return self.box_xyxy[2] - self.box_xyxy[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What a run would meet. Times in seconds from the start of the video."""
+
+    video_path: Path
+    width: int
+    height: int
+    fps: Fraction
+    is_variable_rate: bool
+    codec: str
+    pix_fmt: str
+    rotation: int
+    duration_s: Fraction | None
+    audio_path: Path | None
+    audio_duration_s: Fraction | None
+    samples: tuple[tuple[Fraction, tuple[SeenFace, ...]], ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def num_with_face(self) -> int:
+        return sum(bool(faces) for _, faces in self.samples)
+
+    @property
+    def most_faces(self) -> int:
+        return max((len(faces) for _, faces in self.samples), default=0)
+
+    @property
+    def largest(self) -> list[SeenFace]:
+        """The largest face of each sample that has one."""
+        return [max(faces, key=lambda face: face.width_px) for _, faces in self.samples if faces]
+
+    def as_dict(self) -> dict[str, object]:
+        """Everything, with the counts, for JSON (paths and exact times are left as they are)."""
+        samples = [{"time_s": time_s, "faces": [asdict(face) for face in faces]} for time_s, faces in self.samples]
+        return asdict(self) | {
+            "samples": samples,
+            "num_sampled": len(self.samples),
+            "num_with_face": self.num_with_face,
+            "most_faces": self.most_faces,
+            "median_face_width_px": _median([face.width_px for face in self.largest]),
+        }
+
+
+def look(
+    video_path: Path,
+    audio_path: Path | None = None,
+    *,
+    tracker: FaceTracker,
+    resolution: int = 256,
+    num_samples: int = 32,
+    progress: ProgressCallback = silent,
+    stop: StopFlag = never,
+) -> Preflight:
+    """Sample `num_samples` frames spread over the video, find the faces on each, and compare the lengths.
+
+    Args:
+        audio_path: the speech; None = not known yet.
+        resolution: side of the model's crop, for the words about the size of a face.
+    Raises: MediaError: a file cannot be read, the video has no picture, the speech no sound.
+    """
+    media = probe(video_path)
+    if media.video is None:
+        raise MediaError(f"{video_path}: no video in it, only sound. Pass a file with pictures.")
+    speech_s = None
+    if audio_path is not None:
+        speech = probe(audio_path)
+        if speech.audio is None:
+            raise MediaError(f"{audio_path}: no sound in it. Pass a file with speech.")
+        speech_s = speech.audio.duration_s
+    samples = []
+    with tracker.open() as session:
+        for number, frame in enumerate(_spread(video_path, num_samples)):
+            check(stop)
+            session.cut()  # samples lie far apart: each is looked at anew
+            samples.append((frame.time_s, tuple(_seen(face) for face in session.track(frame))))
+            progress(Progress("looking", number + 1, num_samples))
+    info = media.video
+    found = Preflight(
+        video_path=video_path,
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        is_variable_rate=info.is_variable_rate,
+        codec=info.codec,
+        pix_fmt=info.pix_fmt,
+        rotation=info.rotation,
+        duration_s=info.duration_s,
+        audio_path=audio_path,
+        audio_duration_s=speech_s,
+        samples=tuple(samples),
+        warnings=(),
+    )
+    return with_warnings(found, resolution)
+
+
+def with_warnings(found: Preflight, resolution: int) -> Preflight:
+    """`found` with the warnings that its own numbers call for."""
+    return replace(found, warnings=tuple(_warnings(found, resolution)))
+
+
+def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
+    num, largest = len(found.samples), found.largest
+    if not largest:
+        yield "no face on any sampled frame: nothing would be lip-synced. Is the person visible, upright, and not tiny?"
+        return
+    if found.num_with_face < num:
+        yield (
+            f"no face on {num - found.num_with_face} of {num} sampled frames: they pass through untouched "
+            "(--no-face fail makes that an error)."
+        )
+    if found.most_faces > 1:
+        yield f"up to {found.most_faces} faces at once: choose one with --face (default: the largest)."
+    scale = _median([face.scale for face in largest]) * 256 / resolution
+    if scale < SMALL_FACE:
+        yield f"the face is small ({_median([face.width_px for face in largest]):.0f} px wide): expect a rough mouth."
+    if scale > LARGE_FACE:
+        yield f"the face is {scale:.1f} times larger than the model's {resolution} px: expect a softer mouth."
+    turned = sum(abs(face.turn_deg) > TURNED_DEG for face in largest)
+    if turned:
+        yield f"the head is turned far to the side on {turned} of {num} sampled frames: check the result there."
+    outside = sum(face.visible < 0.95 for face in largest)
+    if outside:
+        yield f"the face leaves the picture on {outside} of {num} sampled frames."
+    if found.is_variable_rate:
+        yield "the frame rate varies: the result keeps each frame's own time."
+    yield from _length_warnings(found.duration_s, found.audio_duration_s)
+
+
+def _length_warnings(video_s: Fraction | None, audio_s: Fraction | None) -> Iterator[str]:
+    if video_s is None or audio_s is None:
+        return
+    difference = float(audio_s - video_s)
+    if difference > 0.5:
+        yield (
+            f"the speech is {difference:.1f} s longer than the video: the video runs on backwards and forwards "
+            "(see --length for others)."
+        )
+    elif difference < -0.5:
+        yield f"the speech is {-difference:.1f} s shorter than the video: the rest is cut (--length video keeps it)."
+
+
+def _spread(path: Path, num_samples: int) -> Iterator[Frame]:
+    """Up to `num_samples` frames spread over the video, in order.
+
+    A short video is read once, from end to end. A long one is entered at a few places, for a few samples each: every
+    entry decodes from the key frame before it, which may be hundreds of frames.
+    """
+    with VideoReader(path) as reader:
+        info = reader.info
+    length_s = info.duration_s
+    if length_s is None or length_s * info.fps <= READ_WHOLE_FRAMES:
+        num_frames = round(length_s * info.fps) if length_s is not None else READ_WHOLE_FRAMES
+        yield from _every(path, info, None, max(1, num_frames // num_samples), num_samples)
+        return
+    each = max(1, num_samples // NUM_ENTRIES)
+    for entry in range(NUM_ENTRIES):
+        start_s = length_s * (2 * entry + 1) / (2 * NUM_ENTRIES)
+        yield from _every(path, info, start_s, max(1, round(info.fps / 2)), each)
+
+
+def _every(path: Path, info: VideoInfo, start_s: Fraction | None, step: int, most: int) -> Iterator[Frame]:
+    with VideoReader(path, start_s=start_s, info=info) as reader:
+        for frame in reader:
+            if frame.index >= step * most:
+                return
+            if frame.index % step == step // 2:
+                yield frame
+
+
+def _seen(face: Face) -> SeenFace:
+    points = face.landmarks
+    matrix = alignment_matrix(alignment_points(points), 256)
+    middle = (points[_LEFT_CHEEK] + points[_RIGHT_CHEEK]) / 2
+    across = points[_RIGHT_CHEEK] - points[_LEFT_CHEEK]
+    half_width = float(np.linalg.norm(across)) / 2
+    sideways = float((points[_NOSE_TIP] - middle) @ across) / max(2 * half_width, 1e-6)
+    x0, y0, x1, y1 = face.box_xyxy
+    return SeenFace(
+        box_xyxy=(round(x0), round(y0), round(x1), round(y1)),
+        scale=1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2])))),
+        # the nose's tip stands about half a face's width before the plane of the cheeks
+        turn_deg=math.degrees(math.atan2(sideways, half_width)),
+        visible=face.visible,
+        score=face.score,
+    )
+
+
+def _median(values: list[float] | list[int]) -> float:
+    return float(np.median(values)) if values else 0.0

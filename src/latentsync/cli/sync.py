@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -146,16 +147,12 @@ def run(job: _Job) -> Result:
         with progress_on(console, job.quiet) as progress:
             result = lipsync(job.video, job.audio, job.out, options=job.options, progress=progress, stop=stop)
         if job.strip is not None:
+            from latentsync.faces import MeshTracker
             from latentsync.metrics.strips import mouth_strip
 
-            mouth_strip(
-                job.video,
-                job.out,
-                job.strip,
-                start_s=job.options.start_s or 0,
-                choice=job.options.face,
-                face_model=job.load["face_model"],
-            )
+            tracker = MeshTracker(model_folder=job.load["face_model"], offline=job.load["offline"])
+            start_s = job.options.start_s or Fraction(0)
+            mouth_strip(job.video, job.out, job.strip, start_s=start_s, choice=job.options.face, tracker=tracker)
     return result
 
 

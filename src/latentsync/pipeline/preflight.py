@@ -17,6 +17,7 @@ from latentsync.core.errors import MediaError
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Face, Frame
 from latentsync.faces import FaceTracker, alignment_matrix, alignment_points
+from latentsync.faces.pose import yaw_deg
 from latentsync.media.probe import VideoInfo, probe
 from latentsync.media.reader import VideoReader
 
@@ -32,8 +33,6 @@ TURNED_DEG = 45.0
 READ_WHOLE_FRAMES, NUM_ENTRIES = 1500, 8
 """Videos up to a minute are read whole; longer ones are entered at so many places."""
 
-_LEFT_CHEEK, _RIGHT_CHEEK, _NOSE_TIP = 234, 454, 1
-
 
 @dataclass(frozen=True, slots=True)
 class SeenFace:
@@ -42,7 +41,7 @@ class SeenFace:
     Attributes:
         box_xyxy: around the mesh, frame pixels, rounded.
         scale: frame pixels that one pixel of a 256 px crop covers; below 1 the crop is enlarged.
-        turn_deg: rough turn of the head to the side, from the place of the nose between the cheeks; 0 = frontal.
+        turn_deg: turn of the head to the side, see `yaw_deg`; 0 = frontal.
         visible: share of the mesh inside the picture.
         score: detector's confidence.
     """
@@ -230,16 +229,11 @@ def _every(path: Path, info: VideoInfo, start_s: Fraction | None, step: int, mos
 def _seen(face: Face) -> SeenFace:
     points = face.landmarks
     matrix = alignment_matrix(alignment_points(points), 256)
-    middle = (points[_LEFT_CHEEK] + points[_RIGHT_CHEEK]) / 2
-    across = points[_RIGHT_CHEEK] - points[_LEFT_CHEEK]
-    half_width = float(np.linalg.norm(across)) / 2
-    sideways = float((points[_NOSE_TIP] - middle) @ across) / max(2 * half_width, 1e-6)
     x0, y0, x1, y1 = face.box_xyxy
     return SeenFace(
         box_xyxy=(round(x0), round(y0), round(x1), round(y1)),
         scale=1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2])))),
-        # the nose's tip stands about half a face's width before the plane of the cheeks
-        turn_deg=math.degrees(math.atan2(sideways, half_width)),
+        turn_deg=yaw_deg(points),
         visible=face.visible,
         score=face.score,
     )

@@ -1,0 +1,167 @@
+"""Speech for the protocols: assembled from several sentences, silent, shifted; and where it is loud."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentsync.evaluation.clips import Phones
+from latentsync.evaluation.watching import GRID_HZ
+
+RATE_HZ = 16_000
+SAMPLES_PER_STEP = RATE_HZ // GRID_HZ
+CLOSING = ("p", "b", "m")
+"""Sounds that need closed lips."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Sound and what its speaker's own mouth did.
+
+    Attributes:
+        wave: (S,) float32, 16 kHz.
+        opening: (G,) the speaker's own lip opening at i / 25 s; None where there is no video of it.
+        phones: sounds with times, may be empty.
+        pieces: (clip id, start_s, end_s) it was put together from.
+    """
+
+    wave: np.ndarray
+    opening: np.ndarray | None
+    phones: Phones = ()
+    pieces: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.wave) / RATE_HZ
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A clip that can lend its speech: sound and own opening start together, on the 25 Hz grid."""
+
+    clip_id: str
+    wave: np.ndarray
+    opening: np.ndarray
+    phones: Phones = ()
+
+    @property
+    def num_steps(self) -> int:
+        """Grid steps for which both sound and opening are there."""
+        return min(len(self.opening), len(self.wave) // SAMPLES_PER_STEP)
+
+
+def assemble(
+    donors: Sequence[Donor], num_steps: int, rng: np.random.Generator, piece_steps: tuple[int, int] = (18, 45)
+) -> Speech:
+    """Speech of one person put together from random parts of several sentences.
+
+    Sentences of one corpus share their rhythm (a pause, then five words of equal length), so whole ones correlate
+    without any lip-sync at all. Parts of 0.7 to 1.8 s with random starts have no shared rhythm. Cuts lie on the 25 Hz
+    grid, sound and opening are cut alike, and 5 ms fades avoid clicks.
+
+    Args:
+        donors: clips of one speaker.
+        num_steps: length wanted, in 1/25 s.
+        piece_steps: least and greatest length of a part.
+    Raises: ValueError: no donor holds a part.
+    """
+    usable = [donor for donor in donors if donor.num_steps >= piece_steps[0]]
+    if not usable:
+        raise ValueError("no donor is long enough to take a part from")
+    waves, openings, phones, pieces = [], [], [], []
+    total = 0
+    while total < num_steps:
+        donor = usable[int(rng.integers(len(usable)))]
+        length = int(rng.integers(piece_steps[0], min(piece_steps[1], donor.num_steps) + 1))
+        start = int(rng.integers(0, donor.num_steps - length + 1))
+        length = min(length, num_steps - total)
+        waves.append(_faded(donor.wave[start * SAMPLES_PER_STEP : (start + length) * SAMPLES_PER_STEP]))
+        openings.append(donor.opening[start : start + length])
+        phones += _cut_phones(donor.phones, start / GRID_HZ, (start + length) / GRID_HZ, total / GRID_HZ)
+        pieces.append((donor.clip_id, start / GRID_HZ, (start + length) / GRID_HZ))
+        total += length
+    return Speech(np.concatenate(waves), np.concatenate(openings), tuple(phones), tuple(pieces))
+
+
+def own_speech(donor: Donor, num_steps: int) -> Speech:
+    """The clip's own sound from its start."""
+    steps = min(num_steps, donor.num_steps)
+    phones = tuple(_cut_phones(donor.phones, 0.0, steps / GRID_HZ, 0.0))
+    piece = (donor.clip_id, 0.0, steps / GRID_HZ)
+    return Speech(donor.wave[: steps * SAMPLES_PER_STEP], donor.opening[:steps], phones, (piece,))
+
+
+def shifted(speech: Speech, steps: int) -> Speech:
+    """The same speech `steps` / 25 s later (silence first; a negative number cuts its start), length unchanged."""
+    wave, opening = speech.wave, speech.opening
+    moved = np.zeros_like(wave)
+    samples = steps * SAMPLES_PER_STEP
+    curve = None if opening is None else np.full_like(opening, np.nan)
+    if steps >= 0:
+        moved[samples:] = wave[: len(wave) - samples]
+        if curve is not None and opening is not None:
+            curve[steps:] = opening[: len(opening) - steps]
+    else:
+        moved[:samples] = wave[-samples:]
+        if curve is not None and opening is not None:
+            curve[:steps] = opening[-steps:]
+    late_s = steps / GRID_HZ
+    end_s = speech.duration_s - max(0.0, late_s)
+    phones = tuple(_cut_phones(speech.phones, max(0.0, -late_s), end_s, max(0.0, late_s)))
+    return Speech(moved, curve, phones, speech.pieces)
+
+
+def silence(num_steps: int) -> Speech:
+    """Nobody speaks."""
+    return Speech(np.zeros(num_steps * SAMPLES_PER_STEP, np.float32), None)
+
+
+def loudness_db(wave: np.ndarray, num_steps: int) -> np.ndarray:
+    """(G,) level of each 1/25 s in dB of full scale, at least −90; past the end of the sound −90."""
+    padded = np.zeros(num_steps * SAMPLES_PER_STEP)
+    padded[: min(len(wave), len(padded))] = wave[: len(padded)]
+    power = (padded.reshape(num_steps, SAMPLES_PER_STEP) ** 2).mean(axis=1)
+    return 10 * np.log10(np.maximum(power, 1e-9))
+
+
+def silent_steps(wave: np.ndarray, num_steps: int, below_db: float = 32.0, shortest_steps: int = 6) -> np.ndarray:
+    """(G,) bool: nobody speaks here.
+
+    A pause is at least 0.24 s of level `below_db` under the loud parts (95 %), or under −60 dB. Chosen by eye on studio
+    speech; noisy recordings may have no pause by this rule, and then nothing is scored as silence.
+    """
+    level = loudness_db(wave, num_steps)
+    quiet = level < max(float(np.percentile(level, 95)) - below_db, -60.0)
+    out = np.zeros(num_steps, dtype=bool)
+    start = None
+    for index in range(num_steps + 1):
+        if index < num_steps and quiet[index]:
+            start = index if start is None else start
+        elif start is not None:
+            out[start:index] = index - start >= shortest_steps
+            start = None
+    return out
+
+
+def closing_spans(phones: Phones) -> list[tuple[float, float]]:
+    """Times of p, b and m; labels in ARPAbet or IPA, with or without stress digits."""
+    return [(start, end) for start, end, label in phones if label.lower().rstrip("012ʰː") in CLOSING]
+
+
+def _faded(wave: np.ndarray) -> np.ndarray:
+    out = np.array(wave, dtype=np.float32)
+    ramp = np.linspace(0, 1, min(80, len(out)), dtype=np.float32)
+    out[: len(ramp)] *= ramp
+    out[len(out) - len(ramp) :] *= ramp[::-1]
+    return out
+
+
+def _cut_phones(phones: Phones, start_s: float, end_s: float, to_s: float) -> list[tuple[float, float, str]]:
+    """Sounds wholly inside [start_s, end_s], moved so that start_s becomes to_s and cut where that passes the end."""
+    return [
+        (start - start_s + to_s, end - start_s + to_s, label)
+        for start, end, label in phones
+        if start >= start_s and end <= end_s
+    ]

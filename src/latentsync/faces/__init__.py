@@ -2,13 +2,16 @@
 
 from latentsync.faces.alignment import TEMPLATE, ShapeOffset, alignment_matrix
 from latentsync.faces.crop import crop_box, extract_crop
+from latentsync.faces.follower import FaceFollower, FollowerConfig
 from latentsync.faces.masks import inpaint_mask, latent_mask
 from latentsync.faces.points import alignment_points
 from latentsync.faces.tracker import FaceTracker, MeshTracker, TrackerConfig, TrackingSession
 
 __all__ = [
     "TEMPLATE",
+    "FaceFollower",
     "FaceTracker",
+    "FollowerConfig",
     "MeshTracker",
     "ShapeOffset",
     "TrackerConfig",

@@ -1,0 +1,79 @@
+"""Does this face look like that one? A simple measure, good for telling the few people of one film apart.
+
+A face is described by the directions of the edges in the upper part of its aligned crop (brows, eyes, nose, hairline,
+glasses): a 6 × 6 grid of gradient histograms. On clips of 40 people, pairs of clips of one person (same studio) differ
+by less than pairs of two people in 99.9 % of comparisons. It is no face recognition: light from another side, another
+haircut or a turned head lower the likeness, and siblings may pass. Where it matters, choose by place or index instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from latentsync.core.errors import MediaError, NoFaceError
+from latentsync.core.values import Frame, Picture
+from latentsync.faces.alignment import alignment_matrix
+from latentsync.faces.choice import Seen
+from latentsync.faces.crop import extract_crop
+from latentsync.faces.points import alignment_points
+from latentsync.media.pixels import RgbPicture
+
+if TYPE_CHECKING:
+    from latentsync.faces.tracker import FaceTracker
+
+_CROP_PX = 96
+_CELLS = 6
+_DIRECTIONS = 9
+_TYPICAL = 0.306
+"""Difference at which likeness is e^-½. Measured: one person 0.24 (median) to 0.32 (90 %), two people 0.38 (1 %) and 0.49
+(median)."""
+
+
+def describe(picture: Picture, landmarks: np.ndarray) -> np.ndarray:
+    """(324,) float64 description of one face in one picture; each cell's histogram has unit length."""
+    matrix = alignment_matrix(alignment_points(landmarks), _CROP_PX)
+    crop = extract_crop(picture, matrix, _CROP_PX)
+    # the mouth moves, so the lowest three eighths are left out
+    light = cv2.cvtColor(np.ascontiguousarray(crop[: _CROP_PX * 5 // 8]), cv2.COLOR_RGB2Lab)[..., 0]
+    dx, dy = cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)
+    strength = np.hypot(dx, dy)
+    direction = (np.arctan2(dy, dx) % np.pi / np.pi * _DIRECTIONS).astype(int) % _DIRECTIONS
+    layers = [np.where(direction == k, strength, 0).astype(np.float32) for k in range(_DIRECTIONS)]
+    cells = [cv2.resize(layer, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA) for layer in layers]
+    out = np.sqrt(np.stack(cells, axis=2).astype(np.float64) + 1e-3)
+    return (out / np.linalg.norm(out, axis=2, keepdims=True)).ravel()
+
+
+def likeness(a: np.ndarray, b: np.ndarray) -> float:
+    """In [0, 1]: 1 = the same picture, about 0.7 = the same person in another clip, 0.3 = two people."""
+    difference = float(np.linalg.norm(a - b)) / _CELLS
+    return float(np.exp(-0.5 * (difference / _TYPICAL) ** 2))
+
+
+def reference_likeness(path: Path, tracker: FaceTracker) -> Callable[[Seen], float]:
+    """How much a track looks like the largest face of a picture file.
+
+    Raises: MediaError: not a readable picture. NoFaceError: nobody in it.
+    """
+    data = np.fromfile(path, dtype=np.uint8)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if bgr is None:
+        raise MediaError(f"{path}: not a picture that can be read. Use a JPEG or PNG file")
+    picture = RgbPicture(np.ascontiguousarray(bgr[..., ::-1]))
+    with tracker.open() as session:
+        faces = session.track(Frame(0, Fraction(0), picture))
+    if not faces:
+        raise NoFaceError(f"{path}: no face found. Use a picture that shows the person's face from the front")
+    wanted = describe(picture, max(faces, key=lambda f: np.ptp(f.landmarks[:, 0])).landmarks)
+    return lambda seen: track_likeness(wanted, seen)
+
+
+def track_likeness(wanted: np.ndarray, seen: Seen) -> float:
+    """Best likeness over the track's frames at hand, so that one blink or turned head does not count against it."""
+    return max(likeness(wanted, describe(picture, face.landmarks)) for picture, face in seen.faces)

@@ -30,7 +30,7 @@ def picture(size: tuple[int, int], squares: Iterable[Square], mouth: tuple[int, 
         half = side // 2
         rgb[max(y - half, 0) : y + half, max(x - half, 0) : x + half] = RED
         if mouth is not None:
-            rgb[y + side // 8 : y + side * 3 // 8, x - side // 5 : x + side // 5] = mouth
+            rgb[y + side // 5 : y + side * 9 // 20, x - side // 5 : x + side // 5] = mouth
     return rgb
 
 
@@ -52,10 +52,10 @@ def mesh(square: Square, turn: float = 0.0) -> np.ndarray:
     angles = np.linspace(0, 2 * np.pi, 468, endpoint=False)
     points = np.stack([x + np.cos(angles) * side / 2, y + np.sin(angles) * side / 2], axis=1)
     for left, right in BROW_VERTICES:
-        points[left], points[right] = (x - side * 0.32, y - side * 0.22), (x + side * 0.32, y - side * 0.22)
+        points[left], points[right] = (x - side * 0.32, y - side * 0.4), (x + side * 0.32, y - side * 0.4)
     for group in NOSE_VERTICES:
-        points[list(group)] = (x, y + side * 0.1)
-    points[EYE_LEFT], points[EYE_RIGHT] = (x - side * 0.2, y - side * 0.18), (x + side * 0.2, y - side * 0.18)
+        points[list(group)] = (x, y - side * 0.08)
+    points[EYE_LEFT], points[EYE_RIGHT] = (x - side * 0.2, y - side * 0.3), (x + side * 0.2, y - side * 0.3)
     points[234], points[454] = (x - side / 2, y), (x + side / 2, y)
     points[1] = (x + turn * side / 2, y)
     return points.astype(np.float32)

@@ -6,16 +6,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentsync.models.autoencoder import Autoencoder, SdAutoencoder
+    from latentsync.models.listener import Listener
+    from latentsync.models.syncnet import SyncNet
+    from latentsync.models.syncnet_v2 import SyncNetV2
+    from latentsync.models.tiny_autoencoder import TinyAutoencoder
     from latentsync.models.unet import StepCache, UNet
     from latentsync.models.unet_config import UNetConfig
 
 _HOME = {
-    "UNet": "unet",
+    "Autoencoder": "autoencoder",
+    "Listener": "listener",
+    "SdAutoencoder": "autoencoder",
     "StepCache": "unet",
+    "SyncNet": "syncnet",
+    "SyncNetV2": "syncnet_v2",
+    "TinyAutoencoder": "tiny_autoencoder",
+    "UNet": "unet",
     "UNetConfig": "unet_config",
 }
 
-__all__ = ["StepCache", "UNet", "UNetConfig"]
+__all__ = [
+    "Autoencoder",
+    "Listener",
+    "SdAutoencoder",
+    "StepCache",
+    "SyncNet",
+    "SyncNetV2",
+    "TinyAutoencoder",
+    "UNet",
+    "UNetConfig",
+]
 
 
 def __getattr__(name: str) -> Any:

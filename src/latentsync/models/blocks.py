@@ -83,6 +83,10 @@ class Block(nn.Module):
     """What the blocks of all levels share: building their layers and running one with gradient checkpointing."""
 
     gradient_checkpointing: bool = False
+    attentions: nn.ModuleList
+    motion_modules: nn.ModuleList
+    downsamplers: nn.ModuleList
+    upsamplers: nn.ModuleList
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()

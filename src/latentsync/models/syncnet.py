@@ -67,7 +67,7 @@ class EncoderConfig:
 
 
 class ResidualStage(nn.Module):
-    """GN → SiLU → conv → GN → SiLU → dropout → conv, plus shortcut, then a strided convolution where the stage shrinks."""
+    """GN → SiLU → conv → GN → SiLU → dropout → conv, plus shortcut; then a strided convolution where it shrinks."""
 
     def __init__(self, in_width: int, width: int, factor: int | tuple[int, int], dropout: float) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -97,6 +97,10 @@ class UNet(nn.Module):
         """
         return cls(mapping if isinstance(mapping, UNetConfig) else UNetConfig.from_mapping(mapping))
 
+    @property
+    def _decoder(self) -> list[UpBlock]:
+        return cast("list[UpBlock]", list(self.up_blocks))
+
     def set_gradient_checkpointing(self, is_on: bool = True) -> None:
         """Trade time for memory in training: every resnet, transformer and temporal module is computed twice."""
         for module in self.modules():
@@ -134,7 +138,7 @@ class UNet(nn.Module):
                 cache.keep(deep)
         elif deep.shape[0] != stem.shape[0] or deep.shape[-2:] != stem.shape[-2:]:
             raise ValueError(f"the cache holds {tuple(deep.shape)}, the sample needs {tuple(stem.shape)}: reset it")
-        last = self.up_blocks[-1]
+        last = self._decoder[-1]
         hidden = last.step(len(last.resnets) - 1, deep, stem, time, states, frames)
         if cache is not None:
             cache.step += 1
@@ -148,7 +152,7 @@ class UNet(nn.Module):
             hidden, more = down(hidden, time, states, frames)
             skips += more
         hidden = self.mid_block(hidden, time, states, frames)
-        for up in self.up_blocks:
+        for up in self._decoder:
             for index in range(len(up.resnets)):
                 if len(skips) == 1:
                     return hidden

@@ -1,4 +1,4 @@
-"""Architecture of a U-Net as a frozen value, read from the `model` section of the released YAML files. No torch here."""
+"""Architecture of a U-Net as a frozen value, read from the `model` section of the released YAML. No torch here."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ FIXED_KEYS: dict[str, tuple[Any, ...]] = {
     "attention_type": ("default", None),
     "center_input_sample": (False,),
     "class_embed_type": (None,),
+    "audio_condition_method": ("cross_attn", None),
     "conv_in_kernel": (3,),
     "conv_out_kernel": (3,),
     "downsample_padding": (1,),
+    "custom_audio_layer": (False, None),
     "dropout": (0, 0.0),
     "dual_cross_attention": (False,),
     "mid_block_scale_factor": (1, 1.0),
@@ -74,7 +76,7 @@ class UNetConfig:
     Attributes:
         attention_head_dim: despite its name (kept from the files) the **number** of heads of the spatial attentions.
         motion_module_resolutions: down-factors (1, 2, 4, …) of the levels that get temporal modules.
-        zero_initialize_conv_in, zero_initialize_conv_out: ours; start with zero stem and head, as the released code does.
+        zero_initialize_conv_in, zero_initialize_conv_out: ours; start with zero stem and head, as released.
     """
 
     in_channels: int = 13
@@ -89,7 +91,7 @@ class UNetConfig:
     norm_num_groups: int = 32
     norm_eps: float = 1e-5
     flip_sin_to_cos: bool = True
-    freq_shift: float = 0
+    freq_shift: float = 0.0
     add_audio_layer: bool = True
     use_motion_module: bool = False
     motion_module_resolutions: tuple[int, ...] = (1, 2, 4, 8)
@@ -144,11 +146,11 @@ class UNetConfig:
         Raises:
             ConfigError: a key is unknown, or a switch has a value that is not understood.
         """
-        known = {f.name for f in fields(cls)}
+        known = {f.name: f.default for f in fields(cls)}
         values: dict[str, Any] = {}
         for key, value in dict(mapping).items():
             if key in known:
-                values[key] = tuple(value) if isinstance(value, (list, tuple)) else value
+                values[key] = _typed(f"model.{key}", value, known[key])
             elif key in FIXED_KEYS:
                 if value not in FIXED_KEYS[key]:
                     raise ConfigError(f"model.{key}", value, f"only {FIXED_KEYS[key][0]!r} is supported")
@@ -167,10 +169,30 @@ class UNetConfig:
 
 
 def _read_motion(mapping: Mapping[str, Any]) -> MotionConfig:
-    known = {f.name for f in fields(MotionConfig)}
+    known = {f.name: f.default for f in fields(MotionConfig)}
     values = {}
     for key, value in dict(mapping).items():
         if key not in known:
             raise ConfigError(f"model.motion_module_kwargs.{key}", value, "remove this unknown key")
-        values[key] = tuple(value) if isinstance(value, (list, tuple)) else value
+        values[key] = _typed(f"model.motion_module_kwargs.{key}", value, known[key])
     return MotionConfig(**values)
+
+
+def _typed(key: str, value: Any, default: Any) -> Any:
+    """`value` as the type of the field's default. YAML reads 1e-5 as text, hence the float from a string."""
+    try:
+        if isinstance(default, tuple):
+            if isinstance(value, str) or not default:
+                raise TypeError
+            kind = type(default[0])
+            if not all(isinstance(item, kind) for item in value):
+                raise TypeError
+            return tuple(value)
+        if isinstance(default, float):
+            return float(value)
+        if isinstance(default, (bool, int, str)) and (type(value) is not type(default)):
+            raise TypeError
+    except (TypeError, ValueError):
+        kind_name = "list" if isinstance(default, tuple) else type(default).__name__
+        raise ConfigError(key, value, f"give a {kind_name} like {default!r}") from None
+    return value

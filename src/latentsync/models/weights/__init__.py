@@ -1,0 +1,68 @@
+"""Where weights come from: find, verify, convert, load. Names are imported when first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from latentsync.models.weights.architecture import infer_unet_config, load_strict
+    from latentsync.models.weights.checkpoints import Checkpoint, open_checkpoint
+    from latentsync.models.weights.layout import ModelIndex, load_part, read_index, save_model
+    from latentsync.models.weights.licence import Licence
+    from latentsync.models.weights.loaders import (
+        load_autoencoder,
+        load_listener,
+        load_syncnet,
+        load_syncnet_v2,
+        load_unet,
+    )
+    from latentsync.models.weights.manage import Check, ModelInfo, convert, fetch, licences, list_models, verify
+    from latentsync.models.weights.rename import start_from_sd
+    from latentsync.models.weights.store import Located, find, load
+
+_HOME = {
+    "architecture": ("infer_unet_config", "load_strict"),
+    "checkpoints": ("Checkpoint", "open_checkpoint"),
+    "layout": ("ModelIndex", "load_part", "read_index", "save_model"),
+    "licence": ("Licence",),
+    "loaders": ("load_autoencoder", "load_listener", "load_syncnet", "load_syncnet_v2", "load_unet"),
+    "manage": ("Check", "ModelInfo", "convert", "fetch", "licences", "list_models", "verify"),
+    "rename": ("start_from_sd",),
+    "store": ("Located", "find", "load"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Check",
+    "Checkpoint",
+    "Licence",
+    "Located",
+    "ModelIndex",
+    "ModelInfo",
+    "convert",
+    "fetch",
+    "find",
+    "infer_unet_config",
+    "licences",
+    "list_models",
+    "load",
+    "load_autoencoder",
+    "load_listener",
+    "load_part",
+    "load_strict",
+    "load_syncnet",
+    "load_syncnet_v2",
+    "load_unet",
+    "open_checkpoint",
+    "read_index",
+    "save_model",
+    "start_from_sd",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

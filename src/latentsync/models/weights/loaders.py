@@ -1,0 +1,99 @@
+"""Networks from the files of others: released U-Nets, OpenAI's Whisper, diffusers' autoencoders, SyncNets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from latentsync.core.errors import WeightsError
+from latentsync.models.unet_config import UNetConfig
+from latentsync.models.weights.architecture import infer_unet_config, load_strict
+from latentsync.models.weights.checkpoints import open_checkpoint
+from latentsync.models.weights.layout import fill
+from latentsync.models.weights.rename import rename_unet_1_0, rename_vae
+
+
+def load_file(part: str, path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """The network of a part from one file. Raises WeightsError where the part isn't known or the file doesn't fit."""
+    known = {"unet": load_unet, "autoencoder": load_autoencoder, "listener": load_listener}
+    if part not in known:
+        raise WeightsError(f"{path}: no reader for {part!r}. Use a model folder")
+    return known[part](path, dtype)
+
+
+def load_unet(path: Path, dtype: torch.dtype = torch.float32, expected: UNetConfig | None = None) -> nn.Module:
+    """A U-Net of any release, or ours, as the checkpoint's own shapes say.
+
+    Args:
+        expected: refuse the file unless it has exactly this architecture; also gives what shapes don't say.
+    Raises:
+        WeightsError: unsafe, damaged, not a U-Net, or not the expected one.
+    """
+    state = rename_unet_1_0(open_checkpoint(path).tensors)
+    config = expected or infer_unet_config(state)
+    return fill("UNet", config.to_mapping(), state, str(path), dtype)
+
+
+def load_syncnet(path: Path, config: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A StableSyncNet; `config` is the `model` section of its YAML file (see the presets of kind "syncnet")."""
+    return fill("SyncNet", config, open_checkpoint(path).tensors, str(path), dtype)
+
+
+def load_syncnet_v2(path: Path) -> nn.Module:
+    """The judge of published sync scores, from `syncnet_v2.model`, float32, in eval mode."""
+    from latentsync.models.syncnet_v2 import SyncNetV2
+
+    state = {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in open_checkpoint(path).tensors.items()
+    }
+    model = SyncNetV2()
+    for key, value in model.state_dict().items():
+        if key.endswith("num_batches_tracked"):  # not stored by old PyTorch versions, and not used in eval mode
+            state.setdefault(key, value)
+    load_strict(model, state, str(path))
+    return model.eval()
+
+
+def load_autoencoder(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A Stable Diffusion autoencoder in diffusers' format, both spellings of its attention; `config.json` beside it.
+
+    Raises:
+        WeightsError: see `load_unet`.
+    """
+    from latentsync.models.autoencoder import SD_CONFIG
+
+    beside = path.with_name("config.json")
+    config = SD_CONFIG
+    if beside.is_file():
+        try:
+            config = json.loads(beside.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise WeightsError(f"{beside}: not readable ({error}). Download it again") from error
+    return fill("SdAutoencoder", config, rename_vae(open_checkpoint(path).tensors), str(path), dtype)
+
+
+def load_listener(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A listener from OpenAI's Whisper file (which holds its own shape).
+
+    Raises:
+        WeightsError: see `load_unet`; also a file without `dims`.
+    """
+    from latentsync.models.listener import Listener, ListenerConfig
+
+    checkpoint = open_checkpoint(path)
+    dims = checkpoint.extra.get("dims")
+    if not isinstance(dims, Mapping):
+        raise WeightsError(f"{path}: no `dims`, so not an OpenAI Whisper file. Give whisper/tiny.pt")
+    try:
+        config = ListenerConfig.from_openai(dims)
+    except KeyError as error:
+        raise WeightsError(f"{path}: `dims` lacks {error}. Give whisper/tiny.pt") from error
+    listener = Listener(config)
+    listener.load_whisper(checkpoint.tensors)
+    return listener.to(dtype).eval()

@@ -1,0 +1,197 @@
+"""Synthetic clips in memory: frames, sound, truth."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from latentsync.core.values import Bytes, Float
+from latentsync.synth import motion as motions
+from latentsync.synth.config import SynthConfig
+from latentsync.synth.face.atlas import Atlas, build_atlas, cached_atlas
+from latentsync.synth.face.head import Canvas, Head, Pose, Tongue
+from latentsync.synth.face.identity import sample_identity
+from latentsync.synth.face.model import HeadMesh, load_face_model
+from latentsync.synth.render.camera import look_at, perspective, to_pixels
+from latentsync.synth.speech.speaker import Speech, speak
+from latentsync.synth.stage import Faults, Framing, Sensor, sample_background, sample_light
+from latentsync.synth.truth import Truth
+from latentsync.synth.visemes import SpeakingStyle, articulate, mouth_shapes
+
+FPS = 25
+UPPER_INNER_LIP, LOWER_INNER_LIP = 62, 66
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One clip. `frames` may be read once; the sound and the truth are known before.
+
+    Attributes:
+        frames: F pictures (H, W, 3) uint8 RGB.
+        audio: (S,) float32, 16 kHz.
+        crf: quality the clip's camera would encode with.
+    """
+
+    frames: Iterator[Bytes]
+    audio: Float
+    truth: Truth
+    crf: int
+
+
+def cache_folder() -> Path:
+    """Where maps that are slow to compute are kept."""
+    base = (
+        os.environ.get("LATENTSYNC_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "latentsync"
+    )
+    return Path(base) / "synth"
+
+
+def load_mesh(face_model: Path | None) -> tuple[HeadMesh, Atlas]:
+    """The face model at `face_model`, or the built-in head."""
+    if face_model is None:
+        from latentsync.synth.face.builtin import builtin_head
+
+        mesh = builtin_head()
+        return mesh, build_atlas(mesh)
+    mesh = load_face_model(face_model)
+    with face_model.open("rb") as file:
+        key = (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else hashlib.sha256(file.read()).hexdigest()
+        )
+    return mesh, cached_atlas(mesh, cache_folder(), key)
+
+
+class Studio:
+    """Mesh, buffers and the current person of one worker."""
+
+    def __init__(self, config: SynthConfig) -> None:
+        self.config = config
+        self.mesh, self.atlas = load_mesh(config.face_model)
+        self.canvas = Canvas(config.size)
+        self._head: Head | None = None
+
+    def head(self, identity: int) -> Head:
+        """The person number `identity` of this seed; the last one asked for is kept."""
+        seed = person_seed(self.config.seed, identity)
+        if self._head is None or self._head.who.seed != seed:
+            texture = 512 if self.config.size <= 448 else 1024
+            self._head = Head(self.mesh, self.atlas, sample_identity(seed), texture)
+        return self._head
+
+    def clip(self, identity: int, clip: int, speech: Speech | None = None) -> Clip:
+        """Clip number `clip` of a person; `speech` replaces the drawn one."""
+        head, config = self.head(identity), self.config
+        rng = np.random.default_rng([config.seed, identity, clip, 0xC11B])
+        voice_rng, face_rng, stage_rng = rng.spawn(3)
+        speech = speech or speak(voice_rng, config.seconds, head.who.masculine, config.engines)
+        take = Take.sample(config, head, speech, face_rng, stage_rng)
+        return Clip(take.frames(self.canvas), speech.audio, take.truth(identity, clip), take.faults.crf)
+
+
+def person_seed(seed: int, identity: int) -> int:
+    """Seed of person number `identity`, far from those of its neighbours and of other sets."""
+    return int(np.random.SeedSequence([seed, identity]).generate_state(1, np.uint32)[0])
+
+
+@dataclass(eq=False)
+class Take:
+    """Everything of one clip, drawn before the first picture."""
+
+    head: Head
+    speech: Speech
+    size: int
+    weights: dict[str, np.ndarray]
+    tongue: dict[str, np.ndarray]
+    motion: motions.Motion
+    framing: Framing
+    faults: Faults
+    rng: np.random.Generator
+    drift_cm: np.ndarray
+
+    @staticmethod
+    def sample(
+        config: SynthConfig, head: Head, speech: Speech, face_rng: np.random.Generator, stage_rng: np.random.Generator
+    ) -> Take:
+        num = config.num_frames
+        style = SpeakingStyle.sample(face_rng)
+        weights, tongue = mouth_shapes(articulate(speech.phones, np.arange(num) / FPS, style), style)
+        motion = motions.sample_motion(face_rng, num, speech.audio, config.max_turn_deg)
+        weights.update(motions.upper_face(motion, face_rng, weights))
+        drift = np.stack([0.25 * motions.wander(stage_rng, num, 1.5), 0.2 * motions.wander(stage_rng, num, 1.5)], 1)
+        drift *= stage_rng.random() * (stage_rng.random() < 0.5)
+        return Take(
+            head=head, speech=speech, size=config.size, weights=weights, tongue=tongue, motion=motion,
+            framing=Framing.sample(stage_rng, config.face_share), faults=Faults.sample(stage_rng, config.size), rng=stage_rng,
+            drift_cm=drift,
+        )  # fmt: skip
+
+    def _pose(self, i: int) -> Float:
+        m = self.motion
+        weights = {k: float(v[i]) for k, v in self.weights.items()}
+        tongue = Tongue(*(float(self.tongue[k][i]) for k in ("up", "forward", "back")))
+        x, y, z = m.shift_cm[i]
+        return self.head.pose(weights, tongue, Pose(float(m.yaw[i]), float(m.pitch[i]), float(m.roll[i]), (x, y, z)))
+
+    def _camera(self, i: int) -> tuple[Float, Float]:
+        """View-projection (4, 4) and eye (3,) of frame i."""
+        target = np.array([*(np.array(self.framing.target_cm) + self.drift_cm[i]), 0], np.float32)
+        eye = self.framing.eye(target)
+        return perspective(self.framing.fov_deg) @ look_at(eye, target), eye
+
+    def frames(self, canvas: Canvas) -> Iterator[Bytes]:
+        """Pictures of the clip, one by one; each is a new array."""
+        light, background = sample_light(self.rng), sample_background(self.rng, self.size)
+        sensor = Sensor(self.faults, self.size, self.rng)
+        for i in range(len(self.motion.yaw)):
+            self._pose(i)
+            view, eye = self._camera(i)
+            jaw, close = float(self.weights["jawOpen"][i]), float(self.weights["mouthClose"][i])
+            mouth = jaw * (1 - close / max(jaw, 1e-3))
+            yield sensor.expose(self.head.draw(canvas, view, eye, light, mouth, background))
+
+    def truth(self, identity: int, clip: int) -> Truth:
+        """Project the landmarks of every frame."""
+        num, lm = len(self.motion.yaw), self.head.mesh.landmarks
+        pixels, gap = np.zeros((num, 68, 2), np.float32), np.zeros(num, np.float32)
+        for i in range(num):
+            points = self._pose(i)[lm]
+            pixels[i] = to_pixels(points, self._camera(i)[0], self.size)
+            gap[i] = np.linalg.norm(points[UPPER_INNER_LIP] - points[LOWER_INNER_LIP])
+        gap_px = np.linalg.norm(pixels[:, UPPER_INNER_LIP] - pixels[:, LOWER_INNER_LIP], axis=-1)
+        person = {k: v for k, v in asdict(self.head.who).items() if k != "shape"}
+        return Truth(
+            identity=identity, clip=clip, seed=self.head.who.seed, phones=self.speech.phones, landmarks=pixels, lip_gap_cm=gap,
+            lip_gap_px=gap_px, pose=np.stack([self.motion.yaw, self.motion.pitch, self.motion.roll], 1).astype(np.float32),
+            shape_names=tuple(self.weights), shapes=np.stack(list(self.weights.values()), 1).astype(np.float32),
+            occluded=np.zeros(num, np.float32), voice=self.speech.voice, text=self.speech.text, person=person,
+        )  # fmt: skip
+
+
+def make_clips(config: SynthConfig) -> Iterator[Clip]:
+    """All clips of a set, person by person; memory holds one frame at a time."""
+    studio = Studio(config)
+    for identity in range(config.first_identity, config.first_identity + config.identities):
+        for clip in range(config.clips_per_identity):
+            yield studio.clip(identity, clip)
+
+
+def clips(
+    identities: int = 1, clips_per_identity: int = 1, seconds: float = 4.0, size: int = 384, seed: int = 0,
+    face_model: Path | None = None,
+) -> Iterator[tuple[Bytes, Float, Truth]]:  # fmt: skip
+    """Whole clips in memory, for tests and training.
+
+    Yields: frames (F, H, W, 3) uint8 RGB at 25 per second (frame i shows i/25 s); audio (S,) float32 at 16 kHz; the truth.
+    """
+    config = SynthConfig(identities=identities, clips_per_identity=clips_per_identity, seconds=seconds, size=size, seed=seed,
+                         face_model=face_model)  # fmt: skip
+    for clip in make_clips(config):
+        yield np.stack(list(clip.frames)), clip.audio, clip.truth

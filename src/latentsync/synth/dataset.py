@@ -1,0 +1,194 @@
+"""Write a set of synthetic clips: mp4, exact wav, truth and a manifest. A second run goes on where the first stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing as mp
+import wave
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentsync.core.errors import ConfigError
+from latentsync.core.files import atomic_path
+from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
+from latentsync.core.values import Bytes, Float
+from latentsync.synth.config import SynthConfig
+
+RATE_HZ = 16000
+FORMAT_VERSION = 1
+
+
+def write_wav(path: Path, audio: Float) -> None:
+    """16-bit PCM mono at 16 kHz, rounded."""
+    samples = np.clip(np.round(audio * 32768), -32768, 32767).astype("<i2")
+    with atomic_path(path) as part, wave.open(str(part), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(samples.tobytes())
+
+
+def write_mp4(
+    path: Path,
+    frames: Iterable[Bytes],
+    audio: Float,
+    size: int,
+    crf: float,
+    preset: str = "veryfast",
+    audio_kbps: int = 96,
+) -> int:
+    """H.264 at 25 frames a second with AAC sound. One encoder thread, so the same input gives the same file.
+
+    Returns: number of frames written.
+    """
+    import av
+
+    with atomic_path(path) as part, av.open(str(part), "w", options={"movflags": "+faststart"}) as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width = video.height = size
+        video.pix_fmt, video.thread_count = "yuv420p", 1
+        video.codec_context.time_base = Fraction(1, 25)
+        video.options = {"crf": str(crf), "preset": preset, "threads": "1"}
+        sound = container.add_stream("aac", rate=RATE_HZ, layout="mono")
+        sound.bit_rate = audio_kbps * 1000
+        num = 0
+        for i, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(video.encode(frame))
+            num += 1
+        container.mux(video.encode(None))
+        for start in range(0, len(audio), 1024):
+            block = np.ascontiguousarray(audio[None, start : start + 1024], np.float32)
+            piece = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = RATE_HZ, start, Fraction(1, RATE_HZ)
+            container.mux(sound.encode(piece))
+        container.mux(sound.encode(None))
+    return num
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def stem_of(identity: int, clip: int) -> str:
+    """File name without suffix of a clip."""
+    return f"id{identity:05d}_{clip:03d}"
+
+
+def _write_clip(studio: Any, out: Path, identity: int, clip: int) -> dict[str, Any]:
+    made = studio.clip(identity, clip)
+    stem = out / stem_of(identity, clip)
+    write_wav(stem.with_suffix(".wav"), made.audio)
+    num = write_mp4(stem.with_suffix(".mp4"), made.frames, made.audio, studio.config.size, made.crf)
+    made.truth.save(stem)
+    truth = made.truth
+    record = {
+        "id": stem.name, "identity": identity, "clip": clip, "frames": num, "voice": truth.voice, "text": truth.text,
+        "sha256": {s: _sha256(stem.with_suffix(f".{s}")) for s in ("mp4", "wav", "npz", "json")},
+    }  # fmt: skip
+    with atomic_path(stem.with_suffix(".done")) as part:
+        part.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+    return record
+
+
+def _work(config: SynthConfig, out: Path, identities: list[int]) -> Iterator[dict[str, Any]]:
+    from latentsync.synth.clips import Studio
+
+    studio = None
+    for identity in identities:
+        for clip in range(config.clips_per_identity):
+            done = out / f"{stem_of(identity, clip)}.done"
+            if done.is_file():
+                yield json.loads(done.read_text(encoding="utf-8"))
+                continue
+            studio = studio or Studio(config)
+            yield _write_clip(studio, out, identity, clip)
+
+
+def _worker(config: SynthConfig, out: Path, identities: list[int], queue: Any) -> None:
+    try:
+        for record in _work(config, out, identities):
+            queue.put(record)
+        queue.put(None)
+    except BaseException as error:
+        queue.put(error)
+        raise
+
+
+def render_dataset(
+    out: Path, config: SynthConfig, *, workers: int = 1, progress: ProgressCallback = silent, stop: StopFlag = never
+) -> Path:
+    """Write every clip of `config` to the folder `out`, and `manifest.jsonl` with one line a clip when all are there.
+
+    Each clip is `idNNNNN_CCC` with .mp4 (H.264 + AAC), .wav (the exact sound), .npz and .json (see `Truth.save`). Clips that
+    a former run finished with the same settings are kept.
+
+    Args:
+        workers: processes; people are dealt out to them.
+    Returns: path of the manifest.
+    Raises: ConfigError: `out` holds a set made with other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, config)
+    people = list(range(config.first_identity, config.first_identity + config.identities))
+    total = config.identities * config.clips_per_identity
+    records = []
+    source = _work(config, out, people) if workers == 1 else _in_processes(config, out, people, workers)
+    for record in source:
+        records.append(record)
+        progress(Progress("synth", len(records), total, "clips"))
+        check(stop)
+    records.sort(key=lambda r: r["id"])
+    manifest = out / "manifest.jsonl"
+    with atomic_path(manifest) as part:
+        part.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), encoding="utf-8")
+    for record in records:
+        (out / f"{record['id']}.done").unlink(missing_ok=True)
+    return manifest
+
+
+def _claim(out: Path, config: SynthConfig) -> None:
+    """Store the settings, or compare them with those of a former run."""
+    settings = {**asdict(replace(config, identities=1)), "format": FORMAT_VERSION}
+    settings["face_model"] = config.face_model.name if config.face_model else None
+    settings.pop("identities")
+    path, now = out / "settings.json", json.loads(json.dumps(settings))
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != now:
+            differ = sorted(k for k in now if before.get(k) != now[k])
+            raise ConfigError("out", str(out), f"it holds a set with other {', '.join(differ)}; choose another folder")
+        return
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+
+
+def _in_processes(config: SynthConfig, out: Path, people: list[int], workers: int) -> Iterator[dict[str, Any]]:
+    context = mp.get_context("spawn")
+    queue: Any = context.Queue()
+    shares = [people[k::workers] for k in range(workers) if people[k::workers]]
+    processes = [context.Process(target=_worker, args=(config, out, share, queue), daemon=True) for share in shares]
+    for process in processes:
+        process.start()
+    try:
+        running = len(processes)
+        while running:
+            item = queue.get()
+            if item is None:
+                running -= 1
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                yield item
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()

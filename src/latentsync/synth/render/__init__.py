@@ -1,0 +1,1 @@
+"""A software rasteriser in numba: no graphics library, one core, repeatable."""

@@ -1,0 +1,204 @@
+"""Numba kernels that colour the samples, blend the films (cornea, lid shade, lashes) and apply the tone curve."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from latentsync.core.values import Bytes, Float
+from latentsync.synth.render.geometry import OPTIONS, Ints
+from latentsync.synth.render.materials import (
+    CLOTH,
+    CORNEA,
+    IRIS,
+    LASH,
+    RIBBON,
+    SCALP,
+    SHELL,
+    SKIN,
+    TEETH,
+)
+from latentsync.synth.render.raster import hash_cell, strand
+
+
+@njit(**OPTIONS)
+def fetch(texture: Float, u: float, v: float, out: Float) -> None:
+    """Bilinear look-up of an (n, n, 5) texture at u, v in [0, 1]: linear r, g, b and slopes along u, v."""
+    n = texture.shape[0]
+    x = min(max(u * n - 0.5, 0.0), n - 1.001)
+    y = min(max(v * n - 0.5, 0.0), n - 1.001)
+    i, j = int(x), int(y)
+    x -= i
+    y -= j
+    e0, e1, e2, e3 = (1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y
+    for k in range(texture.shape[2]):
+        out[k] = (
+            e0 * texture[j, i, k]
+            + e1 * texture[j, i + 1, k]
+            + e2 * texture[j + 1, i, k]
+            + e3 * texture[j + 1, i + 1, k]
+        )
+
+
+@njit(**OPTIONS)
+def shade(
+    s: Float, tri: Ints, material: Ints, t: int, x: int, y: int, uv: Float, rest: Float, att: Float, diffuse: Float,
+    specular: Float, bump: Float, face: Float, scalp: Float, iris: Float, strands: Float, colour_a: Float,
+    colour_b: Float, stripe: float, texel: Float, out: Float,
+) -> None:  # fmt: skip
+    """Linear colour of triangle t at sample x, y, to out[0:3]. `texel` is a scratch array of 5."""
+    a, b, c = tri[t, 0], tri[t, 1], tri[t, 2]
+    m = material[t]
+    x0, y0 = s[a, 0], s[a, 1]
+    x1, y1, x2, y2 = s[b, 0] - x0, s[b, 1] - y0, s[c, 0] - x0, s[c, 1] - y0
+    ia = 1 / (x1 * y2 - x2 * y1)
+    px, py = x + 0.5 - x0, y + 0.5 - y0
+    w1, w2 = (px * y2 - x2 * py) * ia, (x1 * py - px * y1) * ia
+    w0 = 1 - w1 - w2
+    red, green, blue = colour_a[m, 0], colour_a[m, 1], colour_a[m, 2]
+    relief = 1.0
+    if m == SKIN or m == SCALP or m == IRIS:
+        u = w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0]
+        v = w0 * uv[a, 1] + w1 * uv[b, 1] + w2 * uv[c, 1]
+        fetch(face if m == SKIN else (scalp if m == SCALP else iris), u, v, texel)
+        red, green, blue = texel[0], texel[1], texel[2]
+        bu = w0 * bump[a, 0] + w1 * bump[b, 0] + w2 * bump[c, 0]
+        bv = w0 * bump[a, 1] + w1 * bump[b, 1] + w2 * bump[c, 1]
+        relief = min(max(1 - texel[3] * bu - texel[4] * bv, 0.35), 1.7)
+    elif m == RIBBON:
+        u = w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0]
+        v = w0 * uv[a, 1] + w1 * uv[b, 1] + w2 * uv[c, 1]
+        q = strand(strands, u, att[a, 2], v)
+        k = min(max(att[a, 2] * 0.6 + 0.45 * (q - 0.3), 0.0), 1.0)
+        e = 0.35 + 0.9 * q
+        red = (red + (colour_b[m, 0] - red) * k) * e
+        green = (green + (colour_b[m, 1] - green) * k) * e
+        blue = (blue + (colour_b[m, 2] - blue) * k) * e
+    elif m == SHELL:
+        cells = att[a, 3]
+        rx = w0 * rest[a, 0] + w1 * rest[b, 0] + w2 * rest[c, 0]
+        ry = w0 * rest[a, 1] + w1 * rest[b, 1] + w2 * rest[c, 1]
+        rz = w0 * rest[a, 2] + w1 * rest[b, 2] + w2 * rest[c, 2]
+        k = hash_cell(math.floor(rx * cells), math.floor(ry * cells * uv[a, 0]), math.floor(rz * cells))
+        e = 0.35 + 0.65 * att[a, 2]
+        red = (red + (colour_b[m, 0] - red) * k) * e
+        green = (green + (colour_b[m, 1] - green) * k) * e
+        blue = (blue + (colour_b[m, 2] - blue) * k) * e
+    elif m == CLOTH:
+        rx = w0 * rest[a, 0] + w1 * rest[b, 0] + w2 * rest[c, 0]
+        ry = w0 * rest[a, 1] + w1 * rest[b, 1] + w2 * rest[c, 1]
+        i = int(abs(ry) * 9 + abs(rx) * 7) % strands.shape[0]
+        e = 0.88 + 0.24 * strands[i, int(abs(rx) * 23) % strands.shape[1]]
+        if stripe > 0 and (ry * stripe) % 1.0 > 0.5:
+            red, green, blue = colour_b[m, 0], colour_b[m, 1], colour_b[m, 2]
+        red, green, blue = red * e, green * e, blue * e
+    shine = relief * relief
+    out[0] = red * relief * (w0 * diffuse[a, 0] + w1 * diffuse[b, 0] + w2 * diffuse[c, 0])
+    out[1] = green * relief * (w0 * diffuse[a, 1] + w1 * diffuse[b, 1] + w2 * diffuse[c, 1])
+    out[2] = blue * relief * (w0 * diffuse[a, 2] + w1 * diffuse[b, 2] + w2 * diffuse[c, 2])
+    out[0] += shine * (w0 * specular[a, 0] + w1 * specular[b, 0] + w2 * specular[c, 0])
+    out[1] += shine * (w0 * specular[a, 1] + w1 * specular[b, 1] + w2 * specular[c, 1])
+    out[2] += shine * (w0 * specular[a, 2] + w1 * specular[b, 2] + w2 * specular[c, 2])
+
+
+@njit(**OPTIONS)
+def resolve(
+    s: Float, tri: Ints, material: Ints, uv: Float, rest: Float, att: Float, diffuse: Float, specular: Float,
+    bump: Float, face: Float, scalp: Float, iris: Float, strands: Float, colour_a: Float, colour_b: Float,
+    stripe: float, index: Ints, colour: Float, cover: Float,
+) -> None:  # fmt: skip
+    """Mean colour and coverage of each pixel's 2×2 samples, to `colour` (H, W, 3) and `cover` (H, W).
+
+    A pixel that is one smooth material is coloured once; edges, teeth and hair are coloured per sample.
+    """
+    out, texel = np.zeros(3, np.float32), np.zeros(5, np.float32)
+    for y in range(colour.shape[0]):
+        for x in range(colour.shape[1]):
+            t0, t1 = index[2 * y, 2 * x], index[2 * y, 2 * x + 1]
+            t2, t3 = index[2 * y + 1, 2 * x], index[2 * y + 1, 2 * x + 1]
+            k = (t0 >= 0) + (t1 >= 0) + (t2 >= 0) + (t3 >= 0)
+            cover[y, x] = k * 0.25
+            colour[y, x] = 0
+            if k == 0:
+                continue
+            m0 = material[t0]
+            same = k == 4 and m0 == material[t1] == material[t2] == material[t3]
+            if same and m0 != RIBBON and m0 != SHELL and m0 != TEETH:
+                shade(
+                    s, tri, material, t0, 2 * x, 2 * y, uv, rest, att, diffuse, specular, bump, face, scalp, iris, strands,
+                    colour_a, colour_b, stripe, texel, out,
+                )  # fmt: skip
+                for c in range(3):
+                    colour[y, x, c] = out[c]
+                continue
+            hair = same and m0 != TEETH  # two of four samples are enough inside hair
+            if hair:
+                k = 2
+            for q in range(4):
+                if hair and (q == 1 or q == 2):
+                    continue
+                t = index[2 * y + (q >> 1), 2 * x + (q & 1)]
+                if t >= 0:
+                    shade(
+                        s, tri, material, t, 2 * x + (q & 1), 2 * y + (q >> 1), uv, rest, att, diffuse, specular, bump,
+                        face, scalp, iris, strands, colour_a, colour_b, stripe, texel, out,
+                    )  # fmt: skip
+                    for c in range(3):
+                        colour[y, x, c] += out[c] / k
+
+
+@njit(**OPTIONS)
+def blend_films(
+    s: Float, tri: Ints, material: Ints, films: Ints, att: Float, diffuse: Float, specular: Float, colour_a: Float,
+    film_alpha: Float, z_map: Float, colour: Float,
+) -> None:  # fmt: skip
+    """Blend the film triangles over `colour` where they are not hidden. The cornea only adds its highlight."""
+    height, width = z_map.shape
+    for q in range(films.shape[0]):
+        t = films[q]
+        a, b, c = tri[t, 0], tri[t, 1], tri[t, 2]
+        m = material[t]
+        x0, y0, x1, y1, x2, y2 = s[a, 0], s[a, 1], s[b, 0], s[b, 1], s[c, 0], s[c, 1]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if (m == CORNEA and area >= 0) or abs(area) < 1e-9:
+            continue
+        left, right = max(int(min(x0, x1, x2)), 0), min(int(max(x0, x1, x2)) + 1, width - 1)
+        top, bottom = max(int(min(y0, y1, y2)), 0), min(int(max(y0, y1, y2)) + 1, height - 1)
+        ia = 1 / area
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
+                px, py = x + 0.5, y + 0.5
+                w1 = ((px - x0) * (y2 - y0) - (x2 - x0) * (py - y0)) * ia
+                w2 = ((x1 - x0) * (py - y0) - (px - x0) * (y1 - y0)) * ia
+                w0 = 1 - w1 - w2
+                if w0 < 0 or w1 < 0 or w2 < 0 or w0 * s[a, 2] + w1 * s[b, 2] + w2 * s[c, 2] > z_map[y, x]:
+                    continue
+                if m == CORNEA:
+                    for k in range(3):
+                        colour[y >> 1, x >> 1, k] += 0.25 * (
+                            w0 * specular[a, k] + w1 * specular[b, k] + w2 * specular[c, k]
+                        )
+                    continue
+                alpha = w0 * att[a, 1] + w1 * att[b, 1] + w2 * att[c, 1]
+                if m == LASH:
+                    alpha *= alpha
+                alpha *= film_alpha[m] * 0.25
+                for k in range(3):
+                    light = w0 * diffuse[a, k] + w1 * diffuse[b, k] + w2 * diffuse[c, k]
+                    colour[y >> 1, x >> 1, k] = colour[y >> 1, x >> 1, k] * (1 - alpha) + alpha * colour_a[m, k] * light
+
+
+@njit(**OPTIONS)
+def develop(colour: Float, cover: Float, background: Float, exposure: float, tint: Float, out: Bytes) -> None:
+    """Linear light to display values with a film-like shoulder, over `background` (H, W, 3) in 0 … 255."""
+    for y in range(colour.shape[0]):
+        for x in range(colour.shape[1]):
+            k = cover[y, x]
+            for c in range(3):
+                v = 0.0
+                if k > 0:
+                    e = colour[y, x, c] * exposure * tint[c]
+                    v = math.sqrt(min(max(e * (1 + e * 0.18) / (1 + e * 0.72) * 1.15, 0.0), 1.0)) * k * 255
+                out[y, x, c] = np.uint8(min(v + (1 - k) * background[y, x, c] + 0.5, 255.0))

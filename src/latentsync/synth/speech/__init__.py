@@ -1,0 +1,1 @@
+"""Speech whose phones are known to the sample."""

@@ -33,14 +33,14 @@ def planes(picture: PlanarPicture) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("pixel_format", PLANAR)
-@pytest.mark.parametrize("box", [(0, 0, 133, 97), (31, 17, 90, 64), (32, 18, 91, 63), (132, 96, 133, 97)])
+@pytest.mark.parametrize("box", [(0, 0, 133, 97), (32, 18, 90, 64), (31, 17, 91, 63), (132, 96, 133, 97)])
 def test_laying_a_region_back_changes_no_sample(pixel_format: str, box: tuple[int, int, int, int]) -> None:
     picture = planar(pixel_format)
     rgb = picture.region(box)
     assert rgb.dtype == np.float32 and rgb.min() >= 0 and rgb.max() <= 1
     again = picture.blend(box, rgb, np.ones(rgb.shape[:2], np.float32))
     # A box that cuts chroma cells in two edits half of a cell: there one code of 8 bits, else one code of the depth.
-    cuts = any(side % 2 for side in box[:2]) and picture.layout.cell != (1, 1)
+    cuts = any(side % 2 for side in box) and picture.layout.cell != (1, 1)
     one = 1 << (picture.layout.bits - 8) if cuts else 1
     for before, after in zip(planes(picture), planes(again), strict=True):
         assert np.abs(before.astype(int) - after).max() <= one

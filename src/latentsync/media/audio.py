@@ -231,7 +231,7 @@ def write_wav(path: Path | str, wave: Float, rate_hz: int = SPEECH_RATE_HZ) -> N
     channels = np.atleast_2d(np.asarray(wave, dtype=np.float32))
     codes = np.rint(np.clip(channels, -1.0, 1.0) * 32767).astype("<i2")
     try:
-        with atomic_path(path) as part, wave_format.open(str(part), "wb") as file:
+        with atomic_path(path) as part, part.open("wb") as raw, wave_format.open(raw, "wb") as file:
             file.setnchannels(codes.shape[0])
             file.setsampwidth(2)
             file.setframerate(rate_hz)

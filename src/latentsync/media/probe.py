@@ -40,6 +40,8 @@ class VideoInfo:
         sample_aspect: width / height of one pixel of the upright picture.
         is_interlaced: the first frame is interlaced; it is left so.
         has_audio: the file has sound too.
+        lag_s: how much the times of decoded frames run late. AVI stores no times of showing; with H.264 in it FFmpeg
+            guesses them a frame late.
     """
 
     width: int
@@ -62,6 +64,7 @@ class VideoInfo:
     sample_aspect: Fraction = Fraction(1)
     is_interlaced: bool = False
     has_audio: bool = False
+    lag_s: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +244,14 @@ def _video_info(
         sample_aspect=1 / aspect if quarters % 2 else aspect,
         is_interlaced=bool(frame.interlaced_frame),
         has_audio=has_audio,
+        lag_s=_lag(container, stream, frame) * tick,
     )
+
+
+def _lag(container: av.container.InputContainer, stream: av.VideoStream, first: av.VideoFrame) -> int:
+    if "avi" not in container.format.name.split(",") or first.pts is None or stream.start_time is None:
+        return 0
+    return first.pts - stream.start_time
 
 
 def _average_rate(stream: av.VideoStream, steps: np.ndarray, tick: Fraction) -> Fraction:

@@ -173,7 +173,7 @@ class VideoReader:
             num_decoded = 0
             for frame in self._packets(container, stream):
                 num_decoded += 1
-                yield (frame.pts * tick - origin if frame.pts is not None else None), frame
+                yield (frame.pts * tick - origin - self.info.lag_s if frame.pts is not None else None), frame
             if not num_decoded and seek_s is None:
                 raise MediaError(
                     f"{self.path}: no picture can be decoded from it. Export it again, or pass another file."

@@ -75,22 +75,27 @@ def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPla
     if info is None:
         raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
     if plan.mode == "copy" and can_copy_audio(suffix, info.codec):
-        return CopiedTrack(output, plan)
+        return CopiedTrack(output, suffix, plan)
     if plan.mode == "copy":
         log.info("%s: %s sound cannot lie in %s, it is encoded", plan.path, info.codec, suffix)
     return EncodedTrack(output, suffix, plan, info)
 
 
 class CopiedTrack:
-    """Packets as they are. The first one may begin up to half a packet before the start, the last ends after the end."""
+    """Packets as they are. The first one may begin up to half a packet before the start, the last ends after the end.
 
-    def __init__(self, output: av.container.OutputContainer, plan: AudioPlan) -> None:
+    Codecs begin with a run-in before time 0. mp4 and Opus say so in the file and the run-in is copied; elsewhere its
+    packets are left out, because the container would move sound or picture to make room for them.
+    """
+
+    def __init__(self, output: av.container.OutputContainer, suffix: str, plan: AudioPlan) -> None:
         self._output, self._plan = output, plan
         self._resources = ExitStack()
         container = self._resources.enter_context(opened(plan.path))
         source = audio_stream(container)
         if source is None:
             raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
+        self._keeps_run_in = suffix in (".mp4", ".mov", ".m4v") or source.codec_context.name.startswith("opus")
         self._target = output.add_stream_from_template(source)
         self._packets = self._source_packets(container, source)
         self._waiting: tuple[Fraction, av.Packet] | None = None
@@ -128,7 +133,10 @@ class CopiedTrack:
                 pts = packet.pts if packet.pts is not None else following
                 following = pts + (packet.duration or 0)
                 at = pts * tick - start
-                if self._plan.start_s > 0 and at < -Fraction(packet.duration or 0) * tick / 2:
+                length = Fraction(packet.duration or 0) * tick
+                if self._plan.start_s > 0 and at < -length / 2:
+                    continue
+                if not self._keeps_run_in and at + length * 3 / 4 < 0:
                     continue
                 packet.pts = packet.dts = pts - round(start / tick)
                 packet.stream = self._target

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from synth_media import make_film, number_of, vary
+
+from latentsync.core.errors import ConfigError
+from latentsync.core.values import Frame
+from latentsync.media import lengths
+from latentsync.media.lengths import fit_frames, fit_length
+from latentsync.media.pixels import PlanarPicture
+from latentsync.media.reader import VideoReader
+
+
+def numbers(frames: Iterator[Frame]) -> list[int]:
+    out = []
+    last = Fraction(-1)
+    for index, frame in enumerate(frames):
+        assert frame.index == index and frame.time_s > last
+        last = frame.time_s
+        out.append(number_of(frame.picture.rgb()))
+    return out
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lengths, "MAX_SEGMENT_FRAMES", 7)  # so that short films have several
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("none", list(range(20))),
+        ("hold", [*range(20), *[19] * 30]),
+        ("loop", [*range(20), *range(20), *range(10)]),
+        ("ping_pong", [*range(20), *range(18, -1, -1), *range(1, 12)]),
+    ],
+)
+@pytest.mark.parametrize("fps", [25, Fraction(30000, 1001)])
+def test_longer_than_the_film(tmp_path: Path, mode: lengths.Extend, expected: list[int], fps: Fraction) -> None:
+    path = make_film(tmp_path / "v.mp4", 20, fps, options={"g": "8", "bf": "2"}, time_base=Fraction(1, 30000))
+    assert numbers(fit_length(path, 50 / Fraction(fps), mode)) == expected
+    times = [frame.time_s for frame in fit_length(path, 50 / Fraction(fps), mode)]
+    assert times == [number / Fraction(fps) for number in range(len(expected))]
+
+
+@pytest.mark.parametrize("mode", ["none", "hold", "loop", "ping_pong"])
+def test_shorter_than_the_film(tmp_path: Path, mode: lengths.Extend) -> None:
+    path = make_film(tmp_path / "v.mp4", 20)
+    assert numbers(fit_length(path, Fraction(5, 25), mode)) == [0, 1, 2, 3, 4]
+    assert numbers(fit_length(path, Fraction(5, 25) + Fraction(1, 1000), mode)) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("mode", ["none", "loop", "ping_pong"])
+def test_a_part_of_the_film_starts_at_0(tmp_path: Path, mode: lengths.Extend) -> None:
+    path = make_film(tmp_path / "v.mp4", 30)
+    frames = list(fit_length(path, Fraction(12, 25), mode, Fraction(10, 25), Fraction(15, 25)))
+    expected = {"none": [10, 11, 12, 13, 14], "loop": [*range(10, 15)] * 2 + [10, 11],
+                "ping_pong": [10, 11, 12, 13, 14, 13, 12, 11, 10, 11, 12, 13]}[mode]  # fmt: skip
+    assert numbers(iter(frames)) == expected and frames[0].time_s == 0
+
+
+def test_spacing_is_mirrored_going_back(tmp_path: Path) -> None:
+    times = vary(16)
+    path = make_film(tmp_path / "v.mp4", times_s=times, time_base=Fraction(1, 600))
+    got = [frame.time_s for frame in islice(fit_length(path, Fraction(100), "ping_pong"), 31)]
+    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    assert [b - a for a, b in zip(got, got[1:], strict=False)] == [*gaps, *reversed(gaps)]
+
+
+@pytest.mark.parametrize("mode", ["hold", "loop", "ping_pong"])
+def test_one_frame_is_held(tmp_path: Path, mode: lengths.Extend) -> None:
+    path = make_film(tmp_path / "v.mp4", 1)
+    assert numbers(fit_length(path, Fraction(10, 25), mode)) == [0] * 10
+
+
+def test_without_an_end(tmp_path: Path) -> None:
+    path = make_film(tmp_path / "v.mp4", 6)
+    assert numbers(fit_length(path, None)) == list(range(6))
+    with pytest.raises(ConfigError, match="give a duration"):
+        fit_length(path, None, "loop")
+
+
+def test_a_film_whose_jumps_fail_is_still_read_backwards(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A raw stream has no times and no index: every jump goes wrong."""
+    path = make_film(tmp_path / "v.m4v.h264", 20, options={"g": "8"})
+    expected = [*range(20), *range(18, -1, -1), *range(1, 12)]
+    with caplog.at_level(logging.WARNING):
+        assert numbers(islice(fit_length(path, Fraction(100), "ping_pong"), 50)) == expected
+
+
+def test_streams_can_be_cut_and_held_only(tmp_path: Path) -> None:
+    path = make_film(tmp_path / "v.mp4", 6)
+    stream = iter(VideoReader(path))
+    assert numbers(fit_frames(stream, Fraction(9, 25), "hold", Fraction(25))) == [0, 1, 2, 3, 4, 5, 5, 5, 5]
+    assert numbers(fit_frames(iter(VideoReader(path)), Fraction(3, 25), "none", Fraction(25))) == [0, 1, 2]
+    with pytest.raises(ConfigError, match="come once"):
+        fit_frames(stream, Fraction(1), "ping_pong", Fraction(25))
+
+
+def test_going_back_holds_one_segment_whatever_the_length(tmp_path: Path) -> None:
+    def peak(num_frames: int) -> int:
+        path = make_film(tmp_path / f"{num_frames}.mp4", num_frames, options={"g": "50"})
+        most = 0
+        for frame in islice(fit_length(path, Fraction(1000), "ping_pong"), 2 * num_frames + 5):
+            if frame.index >= num_frames and frame.index % 2:
+                most = max(most, sum(isinstance(thing, PlanarPicture) for thing in gc.get_objects()))
+        return most
+
+    short, long = peak(15), peak(60)
+    assert 5 <= short and long <= 7 + 2

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from synth_media import make_film, make_sound, tone, vary
+
+from latentsync.core.errors import MediaError
+from latentsync.media.probe import probe
+
+
+def test_what_a_film_is(tmp_path: Path) -> None:
+    media = probe(make_film(tmp_path / "a film ü.mp4", 30, Fraction(30000, 1001), sound=tone(1.0)))
+    assert media.video is not None and media.audio is not None
+    video = media.video
+    assert (video.width, video.height, video.codec, video.pix_fmt, video.bit_depth) == (96, 64, "h264", "yuv420p", 8)
+    assert (video.fps, video.num_frames, video.is_variable_rate) == (Fraction(30000, 1001), 30, False)
+    assert video.has_audio and video.duration_s is not None and abs(video.duration_s - Fraction(1001, 1000)) < Fraction(1, 1000)
+    assert (media.audio.codec, media.audio.rate_hz, media.audio.layout) == ("aac", 48000, "stereo")
+    assert video.rotation == 0 and video.sample_aspect == 1 and media.origin_s == 0
+
+
+def test_variable_rate_is_seen(tmp_path: Path) -> None:
+    video = probe(make_film(tmp_path / "v.mp4", times_s=vary(20))).video
+    assert video is not None and video.is_variable_rate
+
+
+@pytest.mark.parametrize("fps", [24, 25, Fraction(30000, 1001), 60])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_steady_rates_are_not_variable(tmp_path: Path, fps: Fraction, suffix: str) -> None:
+    video = probe(make_film(tmp_path / f"v{suffix}", 30, fps)).video
+    assert video is not None and not video.is_variable_rate
+    assert abs(float(video.fps) - float(fps)) < 0.02
+
+
+def test_ten_bits_and_colour_tags(tmp_path: Path) -> None:
+    tags = {"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 1}
+    video = probe(make_film(tmp_path / "v.mkv", 3, pixel_format="yuv420p10le", tags=tags)).video
+    assert video is not None and (video.bit_depth, video.pix_fmt) == (10, "yuv420p10le")
+    assert (video.colorspace, video.color_primaries, video.color_trc, video.color_range) == (9, 9, 16, 1)
+
+
+def test_sound_alone(tmp_path: Path) -> None:
+    media = probe(make_sound(tmp_path / "s.wav", tone(0.5, num_channels=1)))
+    assert media.video is None and media.audio is not None
+    assert media.audio.duration_s == Fraction(1, 2) and media.audio.layout == "mono"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("missing.mp4", None, "no such file"),
+        ("talk.mp4", b"this is only a text\n" * 50, "not a video or sound file"),
+        ("empty.mp4", b"", "empty"),
+        ("cut.mp4", b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41", "not a video or sound file"),
+    ],
+)
+def test_bad_files_are_said_in_one_line(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MediaError) as caught:
+        probe(path)
+    assert says in str(caught.value) and name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_is_not_a_film(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="folder"):
+        probe(tmp_path)
+
+
+def test_subtitles_alone_are_neither_video_nor_sound(tmp_path: Path) -> None:
+    path = tmp_path / "s.srt"
+    path.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n\n")
+    with pytest.raises(MediaError, match="neither video nor sound"):
+        probe(path)

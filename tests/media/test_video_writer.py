@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import textwrap
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from synth_media import make_film, make_sound, number_of, numbered_rgb, tone, vary
+
+from latentsync.core.errors import ConfigError, EmptyAudioError, MediaError
+from latentsync.core.values import Frame
+from latentsync.media.audio import read_audio
+from latentsync.media.pixels import PlanarPicture, RgbPicture
+from latentsync.media.probe import VideoInfo, probe
+from latentsync.media.reader import VideoReader
+from latentsync.media.sound_track import AudioPlan
+from latentsync.media.writer import VideoWriter
+
+SMALL = VideoInfo(width=96, height=64, fps=Fraction(25), time_base=Fraction(1, 12800))
+
+
+def frames(count: int, fps: Fraction | int = 25, size: tuple[int, int] = (96, 64)) -> list[Frame]:
+    return [Frame(n, n / Fraction(fps), RgbPicture(numbered_rgb(n, *size))) for n in range(count)]
+
+
+def copy(source: Path, target: Path, **options: object) -> list[tuple[int, Fraction]]:
+    """Read, write, read again: numbers and times."""
+    with VideoReader(source) as reader, VideoWriter(target, reader.info, **options) as writer:  # type: ignore[arg-type]
+        for frame in reader:
+            writer.write(frame)
+    with VideoReader(target) as reader:
+        return [(number_of(frame.picture.rgb()), frame.time_s) for frame in reader]
+
+
+def nothing_left(folder: Path, but: set[str]) -> bool:
+    return {path.name for path in folder.iterdir()} == but and "video-writer" not in {t.name for t in threading.enumerate()}
+
+
+@pytest.mark.parametrize("fps", [24, 25, Fraction(30000, 1001), 60])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".avi"])
+def test_frames_and_exact_times_survive(tmp_path: Path, fps: Fraction, suffix: str) -> None:
+    source = make_film(tmp_path / "in.mp4", 30, fps, time_base=Fraction(1, 60000))
+    assert copy(source, tmp_path / f"out ü{suffix}") == [(n, n / Fraction(fps)) for n in range(30)]
+    video = probe(tmp_path / f"out ü{suffix}").video
+    assert video is not None and video.fps == fps
+
+
+def test_variable_rate_and_late_starts_survive(tmp_path: Path) -> None:
+    times = [Fraction(1, 5) + time for time in vary(20)]
+    source = make_film(tmp_path / "in.mp4", times_s=times, sound=tone(1.0), time_base=Fraction(1, 600))
+    assert [time for _, time in copy(source, tmp_path / "out.mp4", audio=AudioPlan(source))] == times
+    milliseconds = [time for _, time in copy(source, tmp_path / "out.mkv", audio=AudioPlan(source))]
+    assert max(abs(a - b) for a, b in zip(milliseconds, times, strict=True)) <= Fraction(1, 1000)
+    with pytest.raises(MediaError, match="variable frame rate"):
+        copy(source, tmp_path / "out.avi")
+    assert nothing_left(tmp_path, {"in.mp4", "out.mp4", "out.mkv"})
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "pixel_format", "written"),
+    [
+        ("libx264", ".mp4", "yuv420p", ("h264", "yuv420p")),
+        ("libx264", ".mp4", "yuv420p10le", ("h264", "yuv420p10le")),
+        ("libx264", ".mkv", "yuv444p", ("h264", "yuv444p")),
+        ("libx265", ".mp4", "yuv420p10le", ("hevc", "yuv420p10le")),
+        ("libvpx-vp9", ".webm", "yuv420p", ("vp9", "yuv420p")),
+        ("mpeg2video", ".mp4", "yuv420p", ("h264", "yuv420p")),
+        ("ffv1", ".mkv", "yuv422p10le", ("ffv1", "yuv422p10le")),
+        ("mjpeg", ".avi", "yuvj422p", ("h264", "yuv422p")),
+    ],
+)
+def test_codec_and_depth_follow_the_source(
+    tmp_path: Path, codec: str, suffix: str, pixel_format: str, written: tuple[str, str]
+) -> None:
+    source = make_film(
+        tmp_path / f"in{'.mkv' if suffix == '.mp4' else suffix}", 5, codec=codec, pixel_format=pixel_format,
+        time_base=Fraction(1, 25), options={"x265-params": "log-level=none"} if codec == "libx265" else None,
+    )  # fmt: skip
+    assert [number for number, _ in copy(source, tmp_path / f"out{suffix}")] == [0, 1, 2, 3, 4]
+    video = probe(tmp_path / f"out{suffix}").video
+    assert video is not None and video.codec in (written[0], f"lib{written[0]}")
+    assert video.pix_fmt.replace("yuvj", "yuv") == written[1]
+
+
+def test_colour_tags_follow_the_source(tmp_path: Path) -> None:
+    tags = {"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 1}
+    source = make_film(tmp_path / "in.mkv", 3, pixel_format="yuv420p10le", tags=tags)
+    copy(source, tmp_path / "out.mp4")
+    video = probe(tmp_path / "out.mp4").video
+    assert video is not None
+    assert (video.colorspace, video.color_primaries, video.color_trc, video.color_range) == (9, 9, 16, 1)
+
+
+def test_full_range_stays_full_range(tmp_path: Path) -> None:
+    source = make_film(tmp_path / "in.mp4", 3, pixel_format="yuvj420p", tags={"color_range": 2})
+    copy(source, tmp_path / "out.mp4", crf=4.0)
+    before, after = (next(iter(VideoReader(tmp_path / name))).picture.rgb().astype(int) for name in ("in.mp4", "out.mp4"))
+    assert np.abs(before - after).mean() < 2
+    video = probe(tmp_path / "out.mp4").video
+    assert video is not None and (video.color_range == 2 or video.pix_fmt == "yuvj420p")
+
+
+def test_a_lossless_codec_gives_back_every_sample(tmp_path: Path) -> None:
+    source = make_film(tmp_path / "in.mkv", 4, codec="ffv1", pixel_format="yuv420p")
+    copy(source, tmp_path / "out.mkv")
+    for a, b in zip(VideoReader(source), VideoReader(tmp_path / "out.mkv"), strict=True):
+        assert isinstance(a.picture, PlanarPicture) and isinstance(b.picture, PlanarPicture)
+        assert all(np.array_equal(a.picture.plane(index), b.picture.plane(index)) for index in range(3))
+
+
+@pytest.mark.parametrize("size", [(97, 64), (96, 65), (97, 65)])
+def test_odd_sizes_keep_their_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    like = VideoInfo(width=size[0], height=size[1], fps=Fraction(25))
+    with VideoWriter(tmp_path / "out.mp4", like) as writer:
+        for frame in frames(3, size=size):
+            writer.write(frame)
+    video = probe(tmp_path / "out.mp4").video
+    assert video is not None and (video.width, video.height, video.pix_fmt) == (*size, "yuv444p")
+    with pytest.raises(ConfigError, match="yuv444p"):
+        VideoWriter(tmp_path / "out.mp4", like, pixel_format="yuv420p")
+
+
+def test_codec_quality_and_format_can_be_chosen(tmp_path: Path) -> None:
+    sizes = {}
+    for crf in (5.0, 40.0):
+        with VideoWriter(tmp_path / "out.mkv", SMALL, codec="hevc", crf=crf, pixel_format="yuv420p10le") as writer:
+            for frame in frames(10):
+                writer.write(frame)
+        sizes[crf] = (tmp_path / "out.mkv").stat().st_size
+        video = probe(tmp_path / "out.mkv").video
+        assert video is not None and (video.codec, video.pix_fmt) == ("hevc", "yuv420p10le")
+    assert sizes[5.0] > 1.2 * sizes[40.0]
+    for bad in ({"codec": "h266"}, {"codec": "vp9"}, {"pixel_format": "pal8"}):
+        with pytest.raises(ConfigError):
+            VideoWriter(tmp_path / "out.mov", SMALL, **bad)
+    with pytest.raises(MediaError, match="unknown kind of file"):
+        VideoWriter(tmp_path / "out.txt", SMALL)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_metadata_is_in_the_container(tmp_path: Path, suffix: str) -> None:
+    said = {"comment": "The lips are synthetic.", "latentsync_model": "tiny 0.1"}
+    with VideoWriter(tmp_path / f"out{suffix}", SMALL, metadata=said) as writer:
+        writer.write(frames(1)[0])
+    found = {key.lower(): value for key, value in probe(tmp_path / f"out{suffix}").metadata.items()}
+    assert {key: found.get(key) for key in said} == said
+
+
+SOUNDS = [("aac", ".m4a"), ("libmp3lame", ".mp3"), ("libopus", ".opus"), ("flac", ".flac"), ("pcm_s16le", ".wav")]
+NAMES = {"libmp3lame": "mp3", "libopus": "opus"}
+COPIED = {
+    ".mp4": {"aac", "mp3", "opus", "flac"}, ".mov": {"aac", "mp3", "pcm_s16le"}, ".webm": {"opus"},
+    ".mkv": {"aac", "mp3", "opus", "flac", "pcm_s16le"}, ".avi": {"mp3", "pcm_s16le"},
+}  # fmt: skip
+OTHERWISE = {".mp4": "aac", ".mov": "aac", ".webm": "opus", ".avi": "pcm_s16le"}
+
+
+def packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as file:
+        return [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+
+
+@pytest.mark.parametrize("suffix", list(COPIED))
+@pytest.mark.parametrize(("encoder", "sound_suffix"), SOUNDS)
+def test_sound_is_copied_where_the_container_can_hold_it(
+    tmp_path: Path, suffix: str, encoder: str, sound_suffix: str
+) -> None:
+    codec = NAMES.get(encoder, encoder)
+    sound = np.concatenate([np.zeros((2, 24000), np.float32), tone(1.5)], axis=1)  # starts at 0.5 s
+    source = make_sound(tmp_path / f"speech{sound_suffix}", sound, encoder)
+    with VideoWriter(tmp_path / f"out{suffix}", SMALL, audio=AudioPlan(source)) as writer:
+        for frame in frames(40):
+            writer.write(frame)
+    media = probe(tmp_path / f"out{suffix}")
+    assert media.audio is not None and media.video is not None
+    if codec in COPIED[suffix]:
+        assert media.audio.codec.removesuffix("float") == codec
+        before, after = packets(source), packets(tmp_path / f"out{suffix}")
+        if codec != "pcm_s16le":  # raw samples are packed anew
+            run_in = 0 if suffix in (".mp4", ".mov") or codec in ("opus", "flac") else 1
+            assert len(after) > 10 and after == before[run_in : len(after) + run_in]
+        allowed_s = 0.06
+    else:
+        assert media.audio.codec.removesuffix("float") == OTHERWISE[suffix]
+        allowed_s = 0.03  # the last packet is padded
+    heard = read_audio(tmp_path / f"out{suffix}")
+    assert len(heard) / 16000 == pytest.approx(1.6, abs=allowed_s)
+    assert np.nonzero(np.abs(heard) > 0.1)[0][0] / 16000 == pytest.approx(0.5, abs=0.004)
+
+
+@pytest.mark.parametrize("mode", ["copy", "encode"])
+def test_a_part_of_the_sound(tmp_path: Path, mode: str) -> None:
+    sound = np.concatenate([np.zeros((2, 96000), np.float32), tone(2.0)], axis=1)  # starts at 2 s
+    source = make_sound(tmp_path / "speech.m4a", sound, "aac")
+    plan = AudioPlan(source, start_s=Fraction(3, 2), duration_s=Fraction(1), mode=mode)  # type: ignore[arg-type]
+    with VideoWriter(tmp_path / "out.mp4", SMALL, audio=plan) as writer:
+        for frame in frames(40):
+            writer.write(frame)
+    heard = read_audio(tmp_path / "out.mp4")
+    within = {"copy": 0.025, "encode": 0.002}[mode]
+    assert np.nonzero(np.abs(heard) > 0.1)[0][0] / 16000 == pytest.approx(0.5, abs=within)
+    assert len(heard) / 16000 == pytest.approx(1.0, abs=0.045)
+
+
+def test_encoded_sound_ends_at_the_sample(tmp_path: Path) -> None:
+    source = make_sound(tmp_path / "speech.wav", tone(3.0))
+    with VideoWriter(tmp_path / "out.avi", SMALL, audio=AudioPlan(source, mode="encode")) as writer:
+        for frame in frames(33):
+            writer.write(frame)
+    with av.open(str(tmp_path / "out.avi")) as file:
+        assert sum(frame.samples for frame in file.decode(audio=0)) == 33 * 48000 // 25
+
+
+def test_surround_sound_stays_surround(tmp_path: Path) -> None:
+    source = make_sound(tmp_path / "speech.wav", tone(1.0, num_channels=6))
+    with VideoWriter(tmp_path / "out.mp4", SMALL, audio=AudioPlan(source)) as writer:
+        for frame in frames(20):
+            writer.write(frame)
+    audio = probe(tmp_path / "out.mp4").audio
+    assert audio is not None and audio.layout.startswith("5.1")
+
+
+def test_sound_lies_beside_its_pictures(tmp_path: Path) -> None:
+    """Not in one lump at the end: a player could not stream it, and the muxer would hold the film."""
+    source = make_sound(tmp_path / "speech.wav", tone(8.0))
+    with VideoWriter(tmp_path / "out.mp4", SMALL, audio=AudioPlan(source)) as writer:
+        for frame in frames(200):
+            writer.write(frame)
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        kinds = [packet.stream.type for packet in sorted((p for p in file.demux() if p.size), key=lambda p: p.pos)]
+    first_half = kinds[: len(kinds) // 2]
+    assert 0.3 < first_half.count("audio") / kinds.count("audio") < 0.7
+
+
+def test_no_sound_wanted_or_there(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "in.mp4", 3, sound=tone(0.2))
+    copy(film, tmp_path / "out.mp4", audio=AudioPlan(film, mode="none"))
+    assert probe(tmp_path / "out.mp4").audio is None
+    silent = make_film(tmp_path / "silent.mp4", 3)
+    with pytest.raises(EmptyAudioError, match="no sound"):
+        copy(silent, tmp_path / "bad.mp4", audio=AudioPlan(silent))
+    assert nothing_left(tmp_path, {"in.mp4", "out.mp4", "silent.mp4"})
+    with pytest.raises(ConfigError, match="keep_audio"):
+        AudioPlan(film, mode="loud")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "out.mp4").write_bytes(b"the user's earlier result")
+    with pytest.raises(error), VideoWriter(tmp_path / "out.mp4", SMALL) as writer:
+        for frame in frames(20):
+            writer.write(frame)
+        raise error
+    assert nothing_left(tmp_path, {"out.mp4"})
+    assert (tmp_path / "out.mp4").read_bytes() == b"the user's earlier result"
+
+
+def test_what_the_encoder_meets_reaches_the_caller(tmp_path: Path) -> None:
+    class Broken(RgbPicture):
+        def region(self, box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
+            raise RuntimeError("broken picture")
+
+    with pytest.raises(RuntimeError, match="broken picture"), VideoWriter(tmp_path / "out.mp4", SMALL) as writer:
+        writer.write(Frame(0, Fraction(0), Broken(numbered_rgb(0))))
+        for frame in frames(50):
+            writer.write(frame)
+    assert nothing_left(tmp_path, set())
+
+
+def test_no_frames_no_film(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no frames"), VideoWriter(tmp_path / "out.mp4", SMALL):
+        pass
+    assert nothing_left(tmp_path, set())
+
+
+def test_a_frame_of_another_size_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="128x64"), VideoWriter(tmp_path / "out.mp4", SMALL) as writer:
+        writer.write(frames(1, size=(128, 64))[0])
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    for path, says in [(tmp_path / "no" / "out.mp4", "no folder"), (tmp_path / "folder.mp4", "folder")]:
+        with pytest.raises(MediaError, match=says), VideoWriter(path, SMALL):
+            pass
+    assert nothing_left(tmp_path, {"folder.mp4"})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are a POSIX matter")
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    script = """
+        import resource, signal, sys, pathlib
+        from fractions import Fraction
+        import numpy as np
+        from latentsync.core.errors import MediaError
+        from latentsync.core.values import Frame
+        from latentsync.media import RgbPicture, VideoInfo, VideoWriter
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        noise = np.random.default_rng(0)
+        try:
+            with VideoWriter(sys.argv[1], VideoInfo(width=96, height=64, fps=Fraction(25))) as writer:
+                for n in range(60):
+                    picture = RgbPicture(noise.integers(0, 256, (64, 96, 3), dtype=np.uint8))
+                    writer.write(Frame(n, Fraction(n, 25), picture))
+        except MediaError as error:
+            print(error)
+            sys.exit(1)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "out.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "out.mp4: cannot be written" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_writing_holds_few_frames_whatever_the_length(tmp_path: Path) -> None:
+    def peak(num_frames: int) -> int:
+        source = make_film(tmp_path / f"{num_frames}.mp4", num_frames)
+        most = 0
+        with VideoReader(source) as reader, VideoWriter(tmp_path / "out.mp4", reader.info, depth=3) as writer:
+            for frame in reader:
+                writer.write(frame)
+                if frame.index % 5 == 0:
+                    most = max(most, sum(isinstance(thing, PlanarPicture) for thing in gc.get_objects()))
+        return most
+
+    assert peak(40) <= 3 + 4 and peak(200) <= 3 + 4

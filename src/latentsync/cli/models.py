@@ -156,7 +156,7 @@ def showing(quiet: bool) -> Iterator[ProgressCallback]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns on stdout, as wide as their widest cell; the terminal wraps long lines, so that `grep` finds them whole."""
+    """Columns on stdout, as wide as their widest cell: the terminal wraps, and `grep` finds whole lines."""
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:

@@ -1,0 +1,93 @@
+"""`latentsync models …` on a small random model made here. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.models.weights import Licence, save_model
+
+NAMES = ["tiny", "1.5", "1.6"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model folder with one small part, and caches of the test's own."""
+    monkeypatch.setenv("LATENTSYNC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    torch.manual_seed(0)
+    network = TinyAutoencoder.from_config({"latent_channels": 2, "widths": [8, 8]})
+    target = tmp_path / "my model"
+    licence = Licence(part="autoencoder", name="Apache-2.0", url="https://example.org/licence")
+    save_model(target, {"autoencoder": network}, name="mine", settings={"resolution": 64}, licences=[licence])
+    return target
+
+
+def test_list_shows_every_named_model(run, folder: Path) -> None:
+    told = run("models", "list", "--json")
+    rows = json.loads(told.out)
+    assert [row["name"] for row in rows] == NAMES
+    assert {row["name"]: row["resolution"] for row in rows}["1.6"] == 512
+    table = run("models", "list").out.splitlines()
+    assert [line.split()[0] for line in table] == ["name", *NAMES]
+
+
+def test_verify_says_ok_then_finds_one_changed_byte(run, folder: Path) -> None:
+    told = run("models", "verify", folder, "--json")
+    assert told.code == 0
+    (check,) = json.loads(told.out)
+    assert check["part"] == "autoencoder"
+    assert check["is_ok"] is True
+    tensors = next(folder.rglob("*.safetensors"))
+    data = bytearray(tensors.read_bytes())
+    data[-1] ^= 1
+    tensors.write_bytes(bytes(data))
+    told = run("models", "verify", folder)
+    assert told.code == 1
+    assert "FAILED" in told.out
+    assert told.said == f"error: {folder}: autoencoder failed. Fetch or convert it again."
+
+
+def test_licences_of_a_folder_and_of_the_named_models(run, folder: Path) -> None:
+    (row,) = json.loads(run("models", "licences", folder, "--json").out)
+    assert row == {
+        "model": str(folder),
+        "part": "autoencoder",
+        "name": "Apache-2.0",
+        "url": "https://example.org/licence",
+        "note": "",
+    }
+    rows = json.loads(run("models", "licences", "1.5", "--json").out)
+    assert {row["part"] for row in rows} >= {"unet", "autoencoder", "listener"}
+    assert all(row["name"] and row["url"] for row in rows)
+
+
+def test_convert_writes_a_folder_that_verifies(run, folder: Path, tmp_path: Path) -> None:
+    told = run("models", "convert", folder, tmp_path / "half", "--dtype", "bfloat16", "--name", "half", "-q")
+    assert (told.code, told.err) == (0, "")
+    assert run("models", "verify", tmp_path / "half").code == 0
+    sizes = [sum(path.stat().st_size for path in at.rglob("*.safetensors")) for at in (folder, tmp_path / "half")]
+    assert sizes[1] < 0.7 * sizes[0]
+    told = run("models", "convert", folder, tmp_path / "half")
+    assert told.code == 1
+    assert "not empty" in told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["fetch", "nonsense"], 1, "no model of that name. Choose tiny, 1.5, 1.6"),
+        (["fetch", "1.5", "--offline"], 1, "downloads are off"),
+        (["verify", "nonsense"], 1, "no such model"),
+        (["licences", "nonsense"], 1, "no such model"),
+        (["convert", "tiny", "out", "--dtype", "int8"], 2, "--dtype int8: choose one of float16"),
+    ],
+)
+def test_mistakes_are_one_line(run, folder: Path, arguments: list[str], code: int, says: str) -> None:
+    told = run("models", *arguments)
+    assert told.code == code
+    assert says in told.said

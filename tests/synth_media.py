@@ -21,7 +21,11 @@ def numbered_rgb(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.nd
     """(height, width, 3) uint8: a smooth coloured ground that moves with the number, and the number's board."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     phase = number * 0.15
-    ground = [0.5 + 0.3 * np.sin(x / width * 4 + phase), 0.5 + 0.3 * np.sin(y / height * 4 - phase), 0.4 + 0.2 * x / width]
+    ground = [
+        0.5 + 0.3 * np.sin(x / width * 4 + phase),
+        0.5 + 0.3 * np.sin(y / height * 4 - phase),
+        0.4 + 0.2 * x / width,
+    ]
     picture = np.rint(np.stack(ground, axis=-1) * 255).astype(np.uint8)
     side = height // 4
     for bit in range(BOARD_COLUMNS * BOARD_ROWS):

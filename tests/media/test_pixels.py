@@ -169,7 +169,9 @@ def test_blending_rounds_instead_of_cutting_off() -> None:
     edited = picture.blend((0, 0, 4, 4), np.full((4, 4, 3), 100.6 / 255, np.float32), np.ones((4, 4), np.float32))
     assert (edited.rgb() == 101).all()
     like = av.VideoFrame(2, 2, "gbrp")
-    edited = convert(picture, like).blend((0, 0, 4, 4), np.full((4, 4, 3), 0.3945, np.float32), np.ones((4, 4), np.float32))
+    edited = convert(picture, like).blend(
+        (0, 0, 4, 4), np.full((4, 4, 3), 0.3945, np.float32), np.ones((4, 4), np.float32)
+    )
     assert (edited.rgb() == 101).all()
 
 

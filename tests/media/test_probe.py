@@ -4,10 +4,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from synth_media import make_film, make_sound, tone, vary
 
 from latentsync.core.errors import MediaError
 from latentsync.media.probe import probe
+from synth_media import make_film, make_sound, tone, vary
 
 
 def test_what_a_film_is(tmp_path: Path) -> None:
@@ -16,7 +16,11 @@ def test_what_a_film_is(tmp_path: Path) -> None:
     video = media.video
     assert (video.width, video.height, video.codec, video.pix_fmt, video.bit_depth) == (96, 64, "h264", "yuv420p", 8)
     assert (video.fps, video.num_frames, video.is_variable_rate) == (Fraction(30000, 1001), 30, False)
-    assert video.has_audio and video.duration_s is not None and abs(video.duration_s - Fraction(1001, 1000)) < Fraction(1, 1000)
+    assert (
+        video.has_audio
+        and video.duration_s is not None
+        and abs(video.duration_s - Fraction(1001, 1000)) < Fraction(1, 1000)
+    )
     assert (media.audio.codec, media.audio.rate_hz, media.audio.layout) == ("aac", 48000, "stereo")
     assert video.rotation == 0 and video.sample_aspect == 1 and media.origin_s == 0
 

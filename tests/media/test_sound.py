@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synth_media import make_film, make_sound, tone
 
 from latentsync.core.errors import EmptyAudioError, MediaError
 from latentsync.media.audio import AudioReader, read_audio, rebuffer, write_wav
+from synth_media import make_film, make_sound, tone
 
 RATE = 16000
 

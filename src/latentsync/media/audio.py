@@ -8,6 +8,7 @@ import wave as wave_format
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -24,7 +25,7 @@ SPEECH_RATE_HZ = 16000
 BLOCK_SAMPLES = 16000
 
 _GAP_S = Fraction(1, 20)
-"""Holes and overlaps up to this are rounding of times (containers with millisecond clocks, codec run-in), not silence."""
+"""Holes and overlaps up to this are rounding of times (millisecond clocks, codec run-in), not silence."""
 
 _JUMP_S = 1
 _PREROLL_S = Fraction(1, 2)
@@ -34,10 +35,11 @@ _PREROLL_S = Fraction(1, 2)
 class AudioReader:
     """Sound as mono 16 kHz float32 in [-1, 1], whatever the file holds.
 
-    Sample 0 is at `start_s` after the container's origin (the same as `VideoReader`'s), so sound that starts late begins
-    with silence and holes are filled with silence. All channels are mixed to one with ffmpeg's default weights (stereo: the
-    mean; 5.1: fronts, centre at −3 dB, surrounds at −3 dB, no low-frequency channel, then normalised). Packets that cannot
-    be decoded are skipped and counted in `damaged`; eight in a row end the sound.
+    Sample 0 is at `start_s` after the container's origin (the same as `VideoReader`'s), so sound that starts late
+    begins with silence, and holes are filled with silence. All channels are mixed to one with FFmpeg's default weights
+    (stereo: the mean; 5.1: fronts and surrounds at −3 dB below the centre or less, no low-frequency channel), scaled so
+    that full scale stays full scale. Packets that cannot be decoded are skipped and counted in `damaged`; eight in a
+    row end the sound.
 
     Args:
         path: any file with sound.
@@ -115,7 +117,7 @@ class SoundDecoder:
             at = after
 
     def _pieces(self) -> Iterator[tuple[Fraction | None, Float]]:
-        """Resampled pieces; a time (from the container's origin) where one must be placed anew, None where it follows on."""
+        """Resampled pieces, each with its time from the container's origin, None where it follows on."""
         resampler: av.AudioResampler | None = None
         gain = np.float32(1)
         skip = 0
@@ -149,12 +151,12 @@ class SoundDecoder:
                 starts = False
             if starts:  # the resampler keeps the first samples back: place what comes out later
                 yield now, np.zeros((_channels(self.layout), 0), np.float32)
-            following += length_s  # type: ignore[operator]
+            following = (following or Fraction(0)) + length_s
         if resampler is not None:
             yield from ((None, _array(out) * gain) for out in resampler.resample(None))
 
     def _off_grid(self, now: Fraction, rate_hz: int) -> int:
-        """Samples to drop after a jump, so that the resampler steps through the sound in the same phase as from its start."""
+        """Samples to drop after a jump, so that the resampler steps in the same phase as from the start."""
         if not self._jumped:
             return 0
         self._jumped = False
@@ -263,7 +265,7 @@ def _array(frame: av.AudioFrame) -> Float:
 
 
 def _without_start(frame: av.AudioFrame, num_samples: int) -> av.AudioFrame:
-    codes = frame.to_ndarray()
+    codes: Any = frame.to_ndarray()
     if frame.format.is_planar:
         codes = codes[:, num_samples:]
     else:

@@ -9,9 +9,9 @@ prores            → prores_ks                               profile of its own
 ffv1              → ffv1                                    lossless
 others            → as h264, or vp9 in .webm
 
-A codec that the container cannot hold is replaced by the container's own (h264; vp9 in webm). Quality defaults: chosen by
-eye on 1080p faces so that one more generation is not seen. Odd sizes: an encoder that needs even sizes for 4:2:0 gets
-4:4:4 instead, so the size of the picture never changes.
+A codec that the container cannot hold is replaced by the container's own (h264; vp9 in webm). Quality defaults are
+settings commonly called visually lossless. Odd sizes: an encoder that needs even sizes for 4:2:0 gets 4:4:4 instead, so
+the size of the picture never changes.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def pixel_formats(encoder: str) -> tuple[str, ...]:
 def pixel_format_for(encoder: Encoder, source: str, size: tuple[int, int], wanted: str | None) -> str:
     """The pixel format to encode: the wanted one, else the source's, else the nearest that loses least.
 
-    Nearest: subsampling at least as fine, then depth at least as deep, then alpha kept where possible, then the smallest.
+    Nearest: subsampling at least as fine, then depth at least as deep, then alpha kept where possible, then smallest.
 
     Raises: ConfigError: the encoder does not take the wanted format, or not at an odd size.
     """
@@ -150,7 +150,14 @@ def pixel_format_for(encoder: Encoder, source: str, size: tuple[int, int], wante
         depth, cell, alpha = _traits(name)
         coarser = max(cell[0] - need_cell[0], 0) + max(cell[1] - need_cell[1], 0)
         finer = max(need_cell[0] - cell[0], 0) + max(need_cell[1] - cell[1], 0)
-        return (coarser, max(need_depth - depth, 0), int(need_alpha and not alpha), finer, abs(depth - need_depth), alpha)
+        return (
+            coarser,
+            max(need_depth - depth, 0),
+            int(need_alpha and not alpha),
+            finer,
+            abs(depth - need_depth),
+            alpha,
+        )
 
     usable = [name for name in offered if _is_usable(name, source)]
     if not usable:

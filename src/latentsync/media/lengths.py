@@ -41,7 +41,7 @@ def fit_length(
         duration_s: wanted length, exact seconds; None = as long as the file, for mode "none" only.
         mode: what follows after the last frame. "none": nothing, the video may be shorter than wanted. "hold": the last
             frame again, at the average rate. "loop": the first frame, one frame's length later. "ping_pong": the frames
-            in reverse with their own spacing mirrored; the frames at both turns come once. A video of one frame is held.
+            in reverse with their own spacing mirrored; the frames at both turns come once. One frame alone is held.
     Yields: frames with indices from 0 and rising times; the first frame keeps its distance from `start_s`.
     Raises: MediaError: see `VideoReader`. ConfigError: no end with a mode that has none of its own.
     """
@@ -50,7 +50,7 @@ def fit_length(
     reader = source if isinstance(source, VideoReader) else VideoReader(source, start_s, end_s)
     origin = reader.start_s or Fraction(0)
     if mode == "none":
-        steps = ((frame.time_s - origin, frame.picture) for frame in reader)
+        steps: Iterator[tuple[Fraction, Picture]] = ((frame.time_s - origin, frame.picture) for frame in reader)
     elif mode == "hold":
         steps = _held(((frame.time_s - origin, frame.picture) for frame in reader), 1 / reader.info.fps)
     else:

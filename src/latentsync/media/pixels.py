@@ -85,8 +85,9 @@ class RgbPicture:
 class PlanarPicture:
     """A decoded frame in its own planes: 4:2:0, 4:2:2, 4:4:4 or planar RGB, 8 to 16 bits, limited or full range.
 
-    Other formats are converted once, without loss of depth (see `planes.to_planar`). Matrix and range follow the frame's
-    tags; untagged frames are BT.709 from 720 lines on, else BT.601, limited range. An alpha plane is carried along.
+    Other formats are converted once, without loss of depth (see `planes.to_planar`). Matrix and range follow the
+    frame's tags; untagged frames are BT.709 from 720 lines on, else BT.601, limited range. An alpha plane is carried
+    along.
 
     Args:
         frame: as decoded; it is never written to.
@@ -161,16 +162,12 @@ def convert(picture: RgbPicture | PlanarPicture, like: av.VideoFrame) -> PlanarP
     target = PlanarPicture(blank_like(like, picture.width, picture.height))
     if target.layout.has_alpha:
         alpha_plane = plane_array(target.frame, 3, target.layout)
-        old = picture.plane(3).astype(np.float32) if _has_alpha(picture) else None
-        scale = target.layout.max_code / (picture.layout.max_code if old is not None else 1)  # type: ignore[union-attr]
-        alpha_plane[:] = target.layout.max_code if old is None else np.rint(old * scale)
+        alpha_plane[:] = target.layout.max_code
+        if isinstance(picture, PlanarPicture) and picture.layout.has_alpha:
+            alpha_plane[:] = np.rint(picture.plane(3) * (target.layout.max_code / picture.layout.max_code))
     rgb = picture.region(box)
     _lay_over(target.frame, target.layout, box, rgb, np.ones(rgb.shape[:2], np.float32))
     return target
-
-
-def _has_alpha(picture: RgbPicture | PlanarPicture) -> bool:
-    return isinstance(picture, PlanarPicture) and picture.layout.has_alpha
 
 
 def _lay_over(frame: av.VideoFrame, layout: Layout, box: Box, rgb: Float, alpha: Float) -> None:
@@ -226,7 +223,7 @@ def _alpha_box(alpha: Float) -> Box | None:
 
 
 def _reduced(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Shrink to (width, height): halve by averaging while possible, then the rest. Several times faster than one step."""
+    """Shrink to (width, height): halve by averaging while possible, then the rest. Much faster than in one step."""
     while plane.shape[1] >= 2 * size[0] and plane.shape[0] >= 2 * size[1]:
         height, width = plane.shape[:2]
         exact = height % 2 == 0 and width % 2 == 0

@@ -154,8 +154,8 @@ def copy_planes(frame: av.VideoFrame, layout: Layout) -> av.VideoFrame:
 def to_planar(frame: av.VideoFrame) -> av.VideoFrame:
     """The frame in a format that `layout_of` knows: itself, or converted once with no loss of depth.
 
-    nv12, p010, yuyv… → planar at the same subsampling; rgb24, bgr0, palettes… → planar RGB (gbrp), which is exact; grey →
-    4:2:0 with neutral chroma; uncommon subsampling → 4:4:4. Alpha is kept.
+    nv12, p010, yuyv… → planar at the same subsampling; rgb24, bgr0, palettes… → planar RGB (gbrp), which is exact;
+    grey → 4:2:0 with neutral chroma; uncommon subsampling → 4:4:4. Alpha is kept.
     """
     if layout_of(frame) is not None:
         return frame
@@ -217,7 +217,7 @@ def heighten(plane: Float) -> Float:
 
 
 def chroma_up(plane: np.ndarray, box: tuple[int, int, int, int], cell: tuple[int, int]) -> Float:
-    """The chroma of a box of luma pixels: (y1 − y0, x1 − x0) float32 codes. The value at a pixel does not depend on the box."""
+    """Chroma of a box of luma pixels: (y1 − y0, x1 − x0) float32 codes. No value depends on where the box ends."""
     x0, y0, x1, y1 = box
     across, down = cell
     low_x, high_x, low_y, high_y = x0 // across, -(-x1 // across), y0 // down, -(-y1 // down)
@@ -228,7 +228,8 @@ def chroma_up(plane: np.ndarray, box: tuple[int, int, int, int], cell: tuple[int
     ].astype(np.float32)
     short = (low_y - high < 0, high_y + high > rows, low_x - wide < 0, high_x + wide > columns)
     if any(short):
-        part = cv2.copyMakeBorder(part, *(int(side) for side in short), cv2.BORDER_REFLECT_101)
+        top, bottom, left, right = (int(side) for side in short)
+        part = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_REFLECT_101)
     if wide:
         part = widen(part)
     if high:
@@ -247,7 +248,7 @@ def cell_means(values: Float, cell: tuple[int, int]) -> Float:
 
 
 def turned(frame: av.VideoFrame, quarter_turns: int, mirror: bool) -> av.VideoFrame:
-    """The picture mirrored left-right if asked, then turned clockwise by quarters. 4:2:2 becomes 4:4:4 on odd quarters."""
+    """The picture mirrored left-right if asked, then turned clockwise by quarters. 4:2:2 on its side becomes 4:4:4."""
     quarter_turns %= 4
     layout = layout_of(frame)
     assert_layout(layout, frame.format.name)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -171,7 +172,7 @@ def origin_of(container: av.container.InputContainer) -> Fraction:
 
 def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     """(quarter turns clockwise, mirrored first) that set the picture upright, from the frame's display matrix."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 0, False
     matrix = np.frombuffer(bytes(data), "<i4").astype(np.float64)

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 from av.error import FFmpegError
@@ -92,7 +93,7 @@ class VideoReader:
         self.info: VideoInfo = info
         self.start_s, self.end_s = start_s, end_s
         self.damaged = 0
-        self._loops: list[Generator[Frame, None, None]] = []
+        self._loops: list[Any] = []  # generators
 
     def __enter__(self) -> VideoReader:
         return self
@@ -103,7 +104,7 @@ class VideoReader:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        loop = self._frames()
+        loop: Any = self._frames()
         self._loops = [old for old in self._loops if old.gi_frame is not None] + [loop]
         return loop
 

@@ -33,8 +33,9 @@ class AudioPlan:
         path: any file with sound.
         start_s: the moment of its sound (from its container's origin) that meets time 0 of the video.
         duration_s: how much of it; None = up to the end of the last frame.
-        mode: "copy" = the packets as they are where the container can hold them (cut at packet borders, a few hundredths
-            of a second), encoded where it cannot; "encode" = always encode (cut at the exact sample); "none" = no sound.
+        mode: "copy" = the packets as they are where the container can hold them (cut at packet borders, a few
+            hundredths of a second), encoded where it cannot; "encode" = always encode (cut at the exact sample);
+            "none" = no sound.
     """
 
     path: Path

@@ -35,12 +35,12 @@ _OFF_BEAT = Fraction(1, 4)
 class VideoWriter:
     """Encode frames into a file, in a thread of its own.
 
-    Codec, pixel format, bit depth, colour tags, pixel shape and clock follow `like` (the tables are in `codecs`). Times are
-    kept exactly as far as the container's clock can say them, variable rates and late starts too; the last frame lasts
-    1 / fps. Only the video and one sound stream are written; subtitles, chapters and further streams are not.
+    Codec, pixel format, bit depth, colour tags, pixel shape and clock follow `like` (the tables are in `codecs`). Times
+    are kept exactly as far as the container's clock can say them, variable rates and late starts too; the last frame
+    lasts 1 / fps. Only the video and one sound stream are written; subtitles, chapters and further streams are not.
 
-    The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is left
-    of it. Frames must have the size of `like` and times that rise.
+    The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
+    left of it. Frames must have the size of `like` and times that rise.
 
         with VideoWriter("out.mp4", like=reader.info, audio=AudioPlan(Path("speech.wav"))) as writer:
             for frame in frames: writer.write(frame)
@@ -130,9 +130,8 @@ class VideoWriter:
         """Hand a frame to the encoder. Waits while the queue is full; raises what the encoder met earlier."""
         picture = frame.picture
         if (picture.width, picture.height) != (self.like.width, self.like.height):
-            raise ValueError(
-                f"frame {frame.index} is {picture.width}x{picture.height}, the file {self.like.width}x{self.like.height}"
-            )
+            size = f"{self.like.width}x{self.like.height}"
+            raise ValueError(f"frame {frame.index} is {picture.width}x{picture.height}, the file {size}")
         self._put(frame)
 
     def _put(self, frame: Frame | None) -> None:
@@ -149,7 +148,7 @@ class VideoWriter:
     def _open(self, part: Path) -> None:
         options = {"movflags": "+faststart+use_metadata_tags"} if self.suffix in (".mp4", ".mov", ".m4v") else {}
         self._output = av.open(str(part), "w", options=options)
-        self._resources.push(_Closer(self._output))
+        self._resources.push(_Closer(self._output).leave)
         self._output.metadata.update(self.metadata)
         stream: Any = self._output.add_stream(self.encoder.name, rate=self.like.fps, options=self._options())
         stream.width, stream.height, stream.pix_fmt = self.like.width, self.like.height, self.pixel_format
@@ -294,9 +293,8 @@ class _Closer:
     def __init__(self, output: av.container.OutputContainer) -> None:
         self._output = output
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """For `ExitStack.push`."""
         if error is None:
             return
         try:

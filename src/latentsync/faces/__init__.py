@@ -4,6 +4,8 @@ from latentsync.faces.alignment import TEMPLATE, ShapeOffset, alignment_matrix
 from latentsync.faces.crop import crop_box, extract_crop
 from latentsync.faces.follower import FaceFollower, FollowerConfig
 from latentsync.faces.masks import inpaint_mask, latent_mask
+from latentsync.faces.paste import paste_mouth
+from latentsync.faces.paste_compatible import paste_compatible
 from latentsync.faces.points import alignment_points
 from latentsync.faces.tracker import FaceTracker, MeshTracker, TrackerConfig, TrackingSession
 
@@ -22,4 +24,6 @@ __all__ = [
     "extract_crop",
     "inpaint_mask",
     "latent_mask",
+    "paste_compatible",
+    "paste_mouth",
 ]

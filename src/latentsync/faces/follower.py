@@ -26,14 +26,14 @@ class FollowerConfig:
 
     Attributes:
         min_face_px: least width of the mesh in frame pixels.
-        max_yaw_deg: how far the face may be turned to a side.
+        max_yaw_deg: how far the face may be turned to a side, as `yaw_deg` measures it (40 stands for about 48).
         min_visible: least share of the mesh inside the picture.
         max_bridge_frames: so many missed frames between two seen ones are filled in along a straight line.
         smoothing, shots: see there.
     """
 
     min_face_px: float = 32.0
-    max_yaw_deg: float = 60.0
+    max_yaw_deg: float = 40.0
     min_visible: float = 0.6
     max_bridge_frames: int = 3
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)

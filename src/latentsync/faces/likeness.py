@@ -31,8 +31,8 @@ _CROP_PX = 96
 _CELLS = 6
 _DIRECTIONS = 9
 _TYPICAL = 0.306
-"""Difference at which likeness is e^-½. Measured: one person 0.24 (median) to 0.32 (90 %), two people 0.38 (1 %) and 0.49
-(median)."""
+"""Difference at which likeness is e^-½. Measured: one person 0.24 (median) to 0.32 (90 %), two people 0.38 (1 %) and
+0.49 (median)."""
 
 
 def describe(picture: Picture, landmarks: np.ndarray) -> np.ndarray:

@@ -114,6 +114,21 @@ def write_list(clips: Sequence[TestClip], path: Path) -> None:
             writer.writerow([name.as_posix(), clip.person, clip.sha256])
 
 
+def spread(clips: Sequence[TestClip], count: int | None) -> list[TestClip]:
+    """At most `count` clips, dealt round the persons in order, so that few clips still mean many people; None = all."""
+    if count is None or count >= len(clips):
+        return list(clips)
+    waiting: dict[str, list[TestClip]] = {}
+    for clip in clips:
+        waiting.setdefault(clip.person, []).append(clip)
+    chosen: list[TestClip] = []
+    while len(chosen) < count:
+        for queue in waiting.values():
+            if queue and len(chosen) < count:
+                chosen.append(queue.pop(0))
+    return chosen
+
+
 def split_by_person(clips: Sequence[TestClip], test_share: float, seed: int) -> tuple[list[TestClip], list[TestClip]]:
     """Deal whole persons into (train, test), at least one each; the same seed and persons give the same split.
 

@@ -67,14 +67,14 @@ def load_syncnet(path: Path, config: str | None = None) -> tuple[SyncNet, dict[s
                 raise WeightsError(f"{config_path}: no such file. Give the SyncNet's folder or its config")
             settings = json.loads(config_path.read_text(encoding="utf-8"))
         else:
-            settings = load_preset(config, "syncnet")
+            settings = dict(load_preset(config, "syncnet"))
     else:
-        settings = load_preset(config or "16_pixel_attn", "syncnet")
+        settings = dict(load_preset(config or "16_pixel_attn", "syncnet"))
     if settings.get("input", "pixel") != "pixel":
         raise ConfigError("judge_config", settings["input"], "give a SyncNet that looks at pixels")
     if not isinstance(settings.get("model"), dict) or "num_frames" not in settings:
         raise ConfigError("judge_config", config or str(path), "give num_frames and the model section")
-    network = SyncNet.from_config(settings["model"])
+    network = SyncNet.from_config(dict(settings["model"]))
     load_strict(network, open_checkpoint(path).tensors, str(path))
     return network.eval().requires_grad_(False), settings
 

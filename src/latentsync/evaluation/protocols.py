@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from latentsync.core.errors import ConfigError
 from latentsync.evaluation.clips import TestClip
 from latentsync.evaluation.speech import Donor, Speech, assemble, own_speech, shifted, silence
 
-Protocol = Literal["reconstruction", "cross", "silent", "shifted"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+Protocol = Literal["reconstruction", "cross", "silent", "shifted", "single"]
+PROTOCOLS: tuple[Protocol, ...] = ("reconstruction", "cross", "silent", "shifted")
+"""Those of a suite; "single" is one result that somebody made."""
 
 EXPLAINED = {
     "reconstruction": "The clip's own speech; every frame's mouth region is first exchanged with one from half the "
@@ -22,6 +23,8 @@ EXPLAINED = {
     "cross": "Another person's speech, put together from parts of several sentences so that no shared rhythm helps.",
     "silent": "Digital silence: the mouth has to close and stay still.",
     "shifted": "The clip's own speech, later by a fixed number of frames: the mouth has to be late with it.",
+    "single": "One result beside its source. The speaker's own video is not known, so the mouth is compared with "
+    "the sound alone (by a judge network, where one is given) and with the old mouth.",
 }
 
 MIN_STEPS = 25

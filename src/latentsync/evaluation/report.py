@@ -26,7 +26,13 @@ from latentsync.metrics.statistics import Interval, bootstrap_mean
 Table = dict[str, dict[str, Interval]]
 """score → system → mean and interval."""
 
-WORST_BY = {"reconstruction": "lmd_pct", "cross": "cross_r", "silent": "still_share", "shifted": "cross_r"}
+WORST_BY = {
+    "reconstruction": "lmd_pct",
+    "cross": "cross_r",
+    "silent": "still_share",
+    "shifted": "cross_r",
+    "single": "leakage",
+}
 """The score that decides which clip of a protocol is worst."""
 
 
@@ -49,7 +55,7 @@ def tables(rows: Sequence[Row]) -> dict[Protocol, Table]:
 
 
 def as_dict(result: SuiteResult, about: dict[str, Any]) -> dict[str, Any]:
-    """Everything but the pictures, ready for JSON. `about`: model, command, networks, date, as the caller knows them."""
+    """Everything but the pictures, ready for JSON. `about`: model, networks, date, as the caller knows them."""
     options = asdict(result.options)
     options["keep_folder"] = None if result.options.keep_folder is None else str(result.options.keep_folder)
     return {

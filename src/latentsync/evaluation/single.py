@@ -1,0 +1,72 @@
+"""Score one result that somebody made: what `sync --report` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from latentsync.evaluation.clips import TestClip, sha256_of
+from latentsync.evaluation.pictures import strip_jpeg
+from latentsync.evaluation.report import write_report
+from latentsync.evaluation.scoring import Judges, Material, score
+from latentsync.evaluation.speech import SAMPLES_PER_STEP, Speech, loudness_db
+from latentsync.evaluation.suite import MODEL, UNTOUCHED, Evidence, Row, SuiteOptions, SuiteResult
+from latentsync.evaluation.watching import watch
+from latentsync.faces.masks import inpaint_mask
+from latentsync.faces.tracker import FaceTracker
+from latentsync.media.audio import read_audio
+
+
+def score_result(
+    video: Path,
+    audio: Path,
+    result: Path,
+    tracker: FaceTracker,
+    judges: Judges | None = None,
+    options: SuiteOptions | None = None,
+) -> SuiteResult:
+    """Score `result`, made from `video` and `audio`, and the untouched video with the new sound beside it.
+
+    The result has to begin with the video's first frame and follow it frame by frame; the common length is scored, up
+    to `options.max_frames`. The lip opening of the speaker is not known, so `cross_r` and `lag_frames` are missing; a
+    judge network (`judges`) says whether sound and mouth agree.
+
+    Raises: MediaError: a file cannot be read. NoFaceError: no face in one of the videos.
+    """
+    options, judges = options or SuiteOptions(), judges or Judges()
+    source = watch(video, tracker, options.resolution, max_frames=options.max_frames)
+    seen = watch(result, tracker, options.resolution, source)
+    source = source.cut(len(seen))
+    speech = Speech(read_audio(audio)[: len(seen.opening) * SAMPLES_PER_STEP], None)
+    mask = inpaint_mask(options.resolution, options.mask)
+    clip = TestClip(video, video.stem, sha256_of(video))
+    material = Material(seen, source, speech, mask, path=result, chunk_frames=options.chunk_frames)
+    plain = Material(source, source, speech, mask, path=video)
+    rows = [
+        Row("single", system, clip.clip_id, clip.person, (), score(part, judges))
+        for system, part in ((MODEL, material), (UNTOUCHED, plain))
+    ]
+    evidence = Evidence(
+        rows[0],
+        seen.opening,
+        None,
+        source.opening,
+        loudness_db(speech.wave, len(seen.opening)),
+        strip_jpeg(source.crops, seen.crops),
+    )
+    return SuiteResult([clip], options, rows, [evidence])
+
+
+def write_single_report(
+    video: Path,
+    audio: Path,
+    result: Path,
+    folder: Path,
+    tracker: FaceTracker,
+    judges: Judges | None = None,
+    about: dict[str, Any] | None = None,
+) -> dict[str, Path]:
+    """Score one result and write report.html, report.json and scores.csv into `folder`. Errors: see `score_result`."""
+    scored = score_result(video, audio, result, tracker, judges)
+    facts = {"video": video.name, "speech": audio.name, "result": result.name, **(about or {})}
+    return write_report(scored, folder, facts)

@@ -185,6 +185,11 @@ class _MelTape:
         """Positions read so far; of the whole sound once it has ended."""
         return self._end // MEL_STEPS_PER_STATE
 
+    @property
+    def num_held(self) -> int:
+        """Steps in memory."""
+        return self._mel.shape[-1]
+
     def read(self, end: int) -> None:
         """Read on until step `end` is passed or the sound ends."""
         while self._end < end and not self.ended:

@@ -57,7 +57,9 @@ def textured(width: int, height: int, seed: int = 0, sigma: float = 2.0) -> np.n
     return np.clip(128 + 40 * smooth, 0, 255).astype(np.uint8)
 
 
-def mesh_at(centre: tuple[float, float], width: float = 120.0, yaw_deg: float = 0.0, roll_deg: float = 0.0) -> np.ndarray:
+def mesh_at(
+    centre: tuple[float, float], width: float = 120.0, yaw_deg: float = 0.0, roll_deg: float = 0.0
+) -> np.ndarray:
     """(468, 2) float32 stand-in for a mesh: the points that alignment and pose read are where a face has them."""
     rng = np.random.default_rng(5)
     points = rng.uniform((-0.45, -0.5), (0.45, 0.75), size=(468, 2))

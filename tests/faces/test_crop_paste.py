@@ -8,7 +8,7 @@ import pytest
 from face_scenes import load, textured, wall
 
 from latentsync.faces import alignment_matrix, crop_box, extract_crop, inpaint_mask, paste_compatible, paste_mouth
-from latentsync.faces.alignment import TEMPLATE, transform
+from latentsync.faces.alignment import TEMPLATE, compose, transform
 from latentsync.faces.crop import OUTSIDE
 from latentsync.faces.paste import feathered
 from latentsync.faces.paste_compatible import resize_bicubic
@@ -37,19 +37,17 @@ def covered(frame_to_crop: np.ndarray, size: tuple[int, int], mask: np.ndarray) 
     return inside & (mask[clipped[..., 1], clipped[..., 0]] >= 0.5)
 
 
-@pytest.mark.parametrize("turn_deg", [0, 15, -40, 90])
-@pytest.mark.parametrize("scale", [2.0, 2.8, 5.0])
+@pytest.mark.parametrize(("turn_deg", "scale"), [(0, 2.8), (15, 2.0), (-40, 5.0), (90, 2.8)])
 def test_aligning_and_pasting_back_changes_next_to_nothing(turn_deg: float, scale: float) -> None:
-    """Half a pixel of drift on this texture gives 32 dB or less."""
+    """Measured 48.8 to 53.8 dB; half a pixel of drift gives 35.6 to 37.3 dB."""
     image = textured(700, 700, sigma=3.5)
     matrix = alignment_matrix(points_at((350, 340), scale, turn_deg), 256)
     picture = RgbPicture(image)
     crop = extract_crop(picture, matrix, 256)
-    pasted = paste_mouth(picture, crop, matrix, MASK).rgb()
     changed = covered(matrix, (700, 700), MASK)
-    assert psnr(pasted, image, changed) > 38.0
-    drifted = matrix + np.array([[0, 0, 0.5 * 2.8 / scale], [0, 0, 0]], dtype=np.float32)
-    assert psnr(paste_mouth(picture, crop, drifted, MASK).rgb(), image, changed) < 38.0
+    assert psnr(paste_mouth(picture, crop, matrix, MASK).rgb(), image, changed) > 45.0
+    drifted = compose(matrix, np.array([[1, 0, 0.35], [0, 1, 0.35]]))
+    assert psnr(paste_mouth(picture, crop, drifted, MASK).rgb(), image, changed) < 40.0
 
 
 @pytest.mark.parametrize("turn_deg", [0, 15, -40])
@@ -142,7 +140,8 @@ def test_strength_fades_the_whole_patch() -> None:
     matrix = alignment_matrix(points_at((200, 200), 2.8), 256)
     black = np.zeros((256, 256, 3), np.float32)
     full, half, none = (
-        paste_mouth(picture, black, matrix, MASK, match_colour=False, strength=s).rgb()[240, 200, 0] for s in (1, 0.5, 0)
+        paste_mouth(picture, black, matrix, MASK, match_colour=False, strength=s).rgb()[240, 200, 0]
+        for s in (1, 0.5, 0)
     )
     assert full == 0 and none == picture.rgb()[240, 200, 0] and abs(int(half) - int(none) / 2) <= 1
 

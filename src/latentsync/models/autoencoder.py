@@ -57,7 +57,7 @@ class SdAutoencoder(nn.Module):
 
         values = {key: value for key, value in (config or SD_CONFIG).items() if not key.startswith("_")}
         self.network: Any = AutoencoderKL(**values)
-        self.network.requires_grad_(False)
+        self.requires_grad_(False)
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> SdAutoencoder:

@@ -1,4 +1,4 @@
-"""Small made-up videos with faces: rendered heads (this project's own renderer) laid into frames, and scripted trackers."""
+"""Small made-up videos with faces: rendered heads (our own renderer) laid into frames, and scripted trackers."""
 
 from __future__ import annotations
 

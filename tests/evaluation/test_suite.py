@@ -23,9 +23,9 @@ OPTIONS = SuiteOptions(resolution=64, seed=3)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three people, one clip each, in a folder per person."""
+    """Two people, one clip each, in a folder per person."""
     root = tmp_path_factory.mktemp("clips")
-    for person in range(3):
+    for person in range(2):
         (root / f"p{person}").mkdir()
         write_talker(root / f"p{person}" / "talk.mp4", babble(person), person)
     return root
@@ -53,7 +53,7 @@ def test_every_case_is_done_with_every_baseline(perfect: SuiteResult) -> None:
     for protocol in OPTIONS.protocols:
         assert {(protocol, s) for s in (MODEL, UNTOUCHED, FROZEN, REAL)} <= found
     assert ("cross", SHUFFLED) in found
-    assert len(perfect.evidence) == 3 * 4
+    assert len(perfect.evidence) == 2 * 4
     assert all(np.isfinite(value) for row in perfect.rows for value in row.scores.values())
 
 
@@ -94,8 +94,8 @@ def test_a_deaf_model_is_found_out(folder: Path) -> None:
 def test_the_report_holds_everything_and_needs_no_other_file(perfect: SuiteResult, tmp_path: Path) -> None:
     paths = report.write_report(perfect, tmp_path, {"model": "drawn <b>"})
     data = json.loads(paths["report.json"].read_text())
-    assert data["tables"]["cross"]["cross_r"]["model"]["num_groups"] == 3
-    assert [len(clip["sha256"]) for clip in data["clips"]] == [64] * 3
+    assert data["tables"]["cross"]["cross_r"]["model"]["num_groups"] == 2
+    assert [len(clip["sha256"]) for clip in data["clips"]] == [64] * 2
     assert {line["frechet"]["network"] for line in data["distributions"]} == {"stand-in"}
     lines = list(csv.DictReader(paths["scores.csv"].open()))
     assert len(lines) == len(perfect.rows)
@@ -114,23 +114,16 @@ def test_the_worst_clips_come_first(perfect: SuiteResult) -> None:
     assert ordered == sorted(ordered, reverse=True)
 
 
-def test_the_same_seed_gives_the_same_rows(folder: Path, perfect: SuiteResult) -> None:
-    options = SuiteOptions(resolution=64, seed=3, protocols=("cross",))
-    again = run_suite(clips_of(folder)[:3], perfect_driver, MouthTracker(), options)
-    first = [row.speech for row in perfect.rows if row.protocol == "cross"]
-    assert [row.speech for row in again.rows] == first
-
-
 def test_a_refusing_model_is_listed_and_the_suite_goes_on(folder: Path) -> None:
     def refuses_one(video: Path, speech: Path, out: Path) -> None:
         if video.parent.name == "p1":
             raise MediaError("p1: cannot")
-        perfect_driver(video, speech, out)
+        deaf_driver(video, speech, out)
 
     options = SuiteOptions(resolution=64, protocols=("silent",))
     found = run_suite(clips_of(folder), refuses_one, MouthTracker(), options)
     assert [(protocol, why) for _, protocol, why in found.failed] == [("silent", "p1: cannot")]
-    assert {row.person for row in found.rows} == {"p0", "p2"}
+    assert {row.person for row in found.rows} == {"p0"}
     assert "p1: cannot" in report.html(found, {})
 
 

@@ -42,7 +42,7 @@ class CrossDrive:
 
 
 def chance_correlation(
-    a: np.ndarray, b: np.ndarray, max_lag: int = MAX_LAG, min_shift: int = MIN_SHIFT, num_shifts: int = 40
+    a: np.ndarray, b: np.ndarray, max_lag: int = MAX_LAG, min_shift: int = MIN_SHIFT, num_shifts: int = 25
 ) -> float:
     """Mean best-lag correlation of `a` with circularly shifted `b`: what the same two curves reach without a relation.
 

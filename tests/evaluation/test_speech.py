@@ -1,0 +1,70 @@
+"""Speech for the protocols."""
+
+import numpy as np
+import pytest
+from talkers import babble, opening_of, sound_of
+
+from latentsync.evaluation import speech
+from latentsync.metrics.cross_drive import pairing_chance
+
+
+def donor(seed: int, steps: int = 75) -> speech.Donor:
+    opening = babble(seed, steps)
+    phones = ((0.2, 0.28, "B"), (1.0, 1.1, "AA1"), (2.0, 2.1, "m"))
+    return speech.Donor(f"clip{seed}", sound_of(opening), opening, phones)
+
+
+def test_assembled_speech_keeps_sound_mouth_and_phones_together() -> None:
+    made = speech.assemble([donor(1), donor(2)], 100, np.random.default_rng(0))
+    assert len(made.opening) == 100 and made.duration_s == 4.0
+    level = opening_of(made.wave)
+    assert np.corrcoef(level, made.opening)[0, 1] > 0.98
+    assert sum(end - start for _, start, end in made.pieces) == pytest.approx(4.0)
+    at = 0.0
+    for clip, start, end in made.pieces:
+        number = int(clip.removeprefix("clip"))
+        first = round(start * 25)
+        np.testing.assert_array_equal(
+            made.opening[round(at * 25) : round((at + end - start) * 25)],
+            donor(number).opening[first : round(end * 25)],
+        )
+        at += end - start
+    for start, end, label in made.phones:
+        assert 0 <= start < end <= 4.0 and label in ("B", "AA1", "m")
+
+
+def test_assembling_takes_away_a_shared_rhythm() -> None:
+    beat = np.tile(np.r_[np.full(4, 0.4), np.zeros(6)], 8)[:75]
+    donors = [speech.Donor(f"c{i}", sound_of(beat), beat + 0.02 * babble(i, 75)) for i in range(6)]
+    whole = [d.opening for d in donors]
+    rng = np.random.default_rng(1)
+    mixed = [speech.assemble([d], 75, rng).opening for d in donors]
+    assert pairing_chance(whole, whole) > 0.9
+    assert pairing_chance(mixed, mixed) < 0.6
+    with pytest.raises(ValueError, match="long enough"):
+        speech.assemble([donor(1, 10)], 50, rng)
+
+
+@pytest.mark.parametrize("steps", [5, -5])
+def test_shifting_moves_everything_alike(steps: int) -> None:
+    own = speech.own_speech(donor(3), 75)
+    late = speech.shifted(own, steps)
+    assert len(late.wave) == len(own.wave)
+    known = np.isfinite(late.opening)
+    assert known.sum() == 70
+    np.testing.assert_allclose(late.opening[known], np.roll(own.opening, steps)[known])
+    np.testing.assert_allclose(opening_of(late.wave)[known], late.opening[known], atol=0.01)
+    assert late.phones[-1][0] == pytest.approx(own.phones[-1][0] + steps / 25)
+    assert all(start >= 0 and end <= late.duration_s for start, end, _ in late.phones)
+
+
+def test_pauses_are_found_and_speech_is_not() -> None:
+    opening = np.r_[np.full(20, 0.3), np.zeros(10), np.full(20, 0.2), np.zeros(3), np.full(10, 0.3)]
+    quiet = speech.silent_steps(sound_of(opening), len(opening))
+    assert quiet[20:30].all() and quiet.sum() == 10  # three steps are too short for a pause
+    assert speech.silent_steps(np.zeros(16000, np.float32), 25).all()
+
+
+def test_closing_sounds_in_either_alphabet() -> None:
+    phones = ((0.0, 0.1, "B"), (0.1, 0.2, "pʰ"), (0.2, 0.3, "mː"), (0.3, 0.4, "AA1"), (0.4, 0.5, "v"))
+    assert speech.closing_spans(phones) == [(0.0, 0.1), (0.1, 0.2), (0.2, 0.3)]

@@ -43,10 +43,11 @@ def test_version_is_the_installed_one(run) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sync", "--help"], ["inspect", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    heavy = (*HEAVY, "rich") if arguments[0].startswith("--") else HEAVY  # some Typers use Rich for a command's help
     code = (
         "import sys\nfrom latentsync.cli.main import main\n"
         f"try: main({arguments!r})\nexcept SystemExit as left: code = left.code\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\nsys.exit(code)"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)\nsys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"

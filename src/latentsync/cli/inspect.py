@@ -121,10 +121,11 @@ def show(found: Preflight, expected: dict[str, object] | None, console: Console)
         table.add_row("face width", f"{widths[0]} to {widths[-1]} px, usually {widths[len(widths) // 2]} px")
         table.add_row("turned by", f"about {turns[len(turns) // 2]:.0f}°, at most {turns[-1]:.0f}°")
     if expected is not None:
+        memory = expected["peak_memory_gib"]
         table.add_row(
             "expected",
             f"{expected['seconds']:.0f} s with {expected['model']} ({expected['frames_per_s']:.1f} frames/s), "
-            f"peak memory {expected['peak_memory_gib']:.2f} GiB",
+            f"peak memory {'not known' if memory is None else f'{memory:.2f} GiB'}",
         )
     console.print(table)
     for warning in found.warnings:

@@ -44,6 +44,9 @@ def sync(
     audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="Speech: a sound file, or a video with sound.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Video to write, e.g. out.mp4.")],
     model: Model = "tiny",
+    resolution: Annotated[
+        int | None, typer.Option(metavar="256|512", help="Crop side of a lone checkpoint file, which does not say it.")
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(metavar="draft|balanced|best|FILE", help="A set of options, or your own YAML file.")
     ] = None,
@@ -116,7 +119,14 @@ def sync(
         check_source(source)
     for target in (out, *([] if strip is None else [strip])):
         check_target(target, sources=(video, audio), overwrite=overwrite)
-    load = {"model": model, "device": device, "dtype": dtype, "offline": offline, "face_model": face_model}
+    load = {
+        "model": model,
+        "device": device,
+        "dtype": dtype,
+        "offline": offline,
+        "face_model": face_model,
+        "resolution": resolution,
+    }
     result = run(_Job(video, audio, out, strip, options, load, quiet, verbose))
     show(result, strip, as_json, quiet)
 
@@ -142,9 +152,9 @@ def run(job: _Job) -> Result:
     with logging_to(console, job.quiet, job.verbose), stop_on_signal() as stop:
         from latentsync.pipeline import Lipsync
 
-        lipsync = Lipsync.from_pretrained(**job.load)
-        check(stop)
         with progress_on(console, job.quiet) as progress:
+            lipsync = Lipsync.from_pretrained(**job.load, progress=progress)
+            check(stop)
             result = lipsync(job.video, job.audio, job.out, options=job.options, progress=progress, stop=stop)
         if job.strip is not None:
             from latentsync.faces import MeshTracker
@@ -165,13 +175,15 @@ def show(result: Result, strip: Path | None, as_json: bool, quiet: bool) -> None
         sys.stdout.write(json.dumps(answer, default=plain) + "\n")
     elif not quiet:
         untouched = f", {result.num_without_face} without a face" if result.num_without_face else ""
+        memory = "not known" if result.peak_memory_gib is None else f"{result.peak_memory_gib:.2f} GiB"
         lines = [
             str(result.out_path),
             f"  {result.num_frames} frames, {result.duration_s:.2f} s at {float(result.fps):.6g} fps: "
             f"{result.num_edited} lip-synced{untouched}",
             f"  speed {result.frames_per_s:.1f} frames/s ({result.seconds_total:.1f} s), "
-            f"peak memory {result.peak_memory_gib:.2f} GiB, model {result.model}, seed {result.seed}",
+            f"peak memory {memory}, model {result.model}, seed {result.seed}",
         ]
         if strip is not None:
             lines.append(f"  mouth strip {strip}")
+        lines += [f"  warning: {warning}" for warning in result.warnings]
         sys.stdout.write("\n".join(lines) + "\n")

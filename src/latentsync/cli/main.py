@@ -19,7 +19,7 @@ COMMANDS = {
     "sync": "Make the person in VIDEO say what AUDIO says.",
     "inspect": "Look at a video (and speech) before a run: faces, sizes, lengths, expected time.",
     "models": "List, fetch, convert and verify checkpoints, and list their licences.",
-    "synth": "Render synthetic talking heads with exactly known sync.",
+    "evaluate": "Score a model on people, beside baselines, into a report.",
 }
 """Name of each module in this folder that holds a command, and its line in `latentsync --help`."""
 

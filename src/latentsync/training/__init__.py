@@ -1,0 +1,1 @@
+"""Training: one module per network of `tiny`, a shared resumable loop, and the preparation of clips."""

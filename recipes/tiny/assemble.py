@@ -1,0 +1,47 @@
+"""Put the trained networks together into the folder that ships.
+
+    python recipes/tiny/assemble.py --unet F --autoencoder F --listener F --out src/latentsync/assets/tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from latentsync.models import UNet
+from latentsync.models.listener import Listener
+from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.models.weights import Licence, save_model
+from latentsync.training.features import load_component
+
+SETTINGS = {
+    "resolution": 256, "num_frames": 16, "fps": 25, "mask": "mask", "prediction": "x0", "scheduler": "flow",
+    "steps": 2, "guidance": 1.0, "overlap_frames": 2, "keep_latents": True,
+}  # fmt: skip
+
+
+def main() -> None:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("unet", "autoencoder", "listener", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--provenance", type=Path, help="JSON file: data, licences, training")
+    args = parser.parse_args()
+    parts = {
+        "unet": load_component(args.unet, UNet),
+        "autoencoder": load_component(args.autoencoder, TinyAutoencoder),
+        "listener": load_component(args.listener, Listener),
+    }
+    ours = "https://www.apache.org/licenses/LICENSE-2.0"
+    save_model(
+        args.out, parts, name="tiny", settings=SETTINGS, dtype=torch.float16, overwrite=True,
+        licences=[Licence(part=part, name="Apache-2.0", url=ours) for part in parts],
+        provenance=json.loads(args.provenance.read_text()) if args.provenance else {},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

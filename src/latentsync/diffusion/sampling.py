@@ -1,0 +1,95 @@
+"""Samplers on top of diffusers' schedulers: DDIM as the released checkpoints were made for, and a few-step flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from latentsync.core.errors import ConfigError
+
+Denoise = Callable[[Tensor, Tensor, int], Tensor]
+"""(x (B, c, F, h, w), timestep (scalar tensor), step index) → prediction of the same shape."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplerConfig:
+    """What a checkpoint was trained to predict, and how it is sampled by default.
+
+    Attributes:
+        kind: "ddim": ε-prediction on the scaled-linear schedule; "flow": x_σ = (1 − σ)·x0 + σ·ε, timestep 1000·σ.
+        prediction: what the network gives: "epsilon" (ddim) or "x0" (flow).
+        steps: default number of steps.
+        guidance: default scale of classifier-free guidance, 1 = off.
+    """
+
+    kind: Literal["ddim", "flow"] = "ddim"
+    prediction: Literal["epsilon", "x0"] = "epsilon"
+    steps: int = 20
+    guidance: float = 1.5
+
+    def __post_init__(self) -> None:
+        if (self.kind, self.prediction) not in (("ddim", "epsilon"), ("flow", "x0")):
+            raise ConfigError("sampler.prediction", self.prediction, "use ddim with epsilon or flow with x0")
+        if self.steps < 1:
+            raise ConfigError("sampler.steps", self.steps, "choose 1 or more")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> SamplerConfig:
+        """From `config.json`'s form. Raises ConfigError on an unknown key."""
+        known = cls.__dataclass_fields__
+        if unknown := set(mapping) - set(known):
+            raise ConfigError("sampler", sorted(unknown), f"use only {', '.join(known)}")
+        return cls(**mapping)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The mapping `from_mapping` takes."""
+        return asdict(self)
+
+
+def make_scheduler(config: SamplerConfig, steps: int) -> Any:
+    """A diffusers scheduler with its `timesteps` set.
+
+    ddim: the released checkpoints' settings — scaled-linear betas 0.00085…0.012 over 1000 steps, no clipping,
+    `set_alpha_to_one=False`, `steps_offset=1`, leading spacing, η = 0. flow: Euler on evenly spaced σ from 1 to 0.
+    """
+    if config.kind == "ddim":
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+        scheduler = DDIMScheduler(
+            num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+            clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading",
+            prediction_type="epsilon",
+        )  # fmt: skip
+        scheduler.set_timesteps(steps)
+        return scheduler
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000)
+    scheduler.set_timesteps(sigmas=[1 - k / steps for k in range(steps)])
+    return scheduler
+
+
+def sample(denoise: Denoise, noise: Tensor, config: SamplerConfig, steps: int) -> Tensor:
+    """Denoise from pure noise to latents; scheduling arithmetic in float32, whatever dtype the network uses.
+
+    Args:
+        denoise: see `Denoise`; guidance, if any, happens inside.
+        noise: (B, c, F, h, w) float32, unit variance.
+    """
+    scheduler = make_scheduler(config, steps)
+    x = noise.float()
+    for k, t in enumerate(scheduler.timesteps):
+        made = denoise(x, t, k).float()
+        if config.prediction == "x0":
+            made = (x - made) / scheduler.sigmas[k].to(x.device)  # velocity ε − x0
+        x = scheduler.step(made, t, x, return_dict=False)[0]
+    return x
+
+
+def guided(null: Tensor, heard: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance: null + scale·(heard − null)."""
+    return torch.lerp(null, heard, scale)

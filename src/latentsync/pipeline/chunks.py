@@ -1,0 +1,101 @@
+"""Frames into chunks: denoised together, ending at cuts and at faceless gaps, overlapping by a few frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from torch import Tensor
+
+from latentsync.core.values import AlignedFace, Frame
+
+FAST_FPS = 32
+"""Above this rate frames are dealt into interleaved sets (`num_sets`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One frame with what is to be done to it.
+
+    Attributes:
+        window: (K, D), what is heard at the frame's time.
+        strength: opacity of the new mouth, 0 (leave the frame alone) to 1.
+    """
+
+    frame: Frame
+    face: AlignedFace | None
+    window: Tensor
+    strength: float = 1.0
+
+    @property
+    def track_id(self) -> int | None:
+        """The track to edit, None where the frame is left alone."""
+        return self.face.track_id if self.face is not None and self.strength > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Frames of one track that are denoised together.
+
+    Attributes:
+        items: in order, `num_old` + `num_shared` + the new ones.
+        num_old: leading frames that were delivered before; they are here as context, so that a short rest is denoised
+            among as many frames as the model was trained on.
+        num_shared: then frames that the chunk before computed too and held back: cross-faded with this one.
+        num_held: trailing frames that the next chunk will share.
+    """
+
+    items: tuple[Item, ...]
+    num_old: int = 0
+    num_shared: int = 0
+    num_held: int = 0
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether there is a mouth to make; a chunk without is one frame passing through."""
+        return self.items[0].track_id is not None
+
+
+def num_sets(fps: Fraction, model_fps: float) -> int:
+    """Interleaved sets that frames are dealt into, so that each set's spacing is near the model's: 1 up to 32 fps."""
+    return 1 if fps <= FAST_FPS else max(1, round(float(fps) / model_fps))
+
+
+def make_chunks(items: Iterable[Item], size: int, overlap: int) -> Iterator[Chunk]:
+    """Group items; every item is delivered exactly once, in order.
+
+    Args:
+        size: frames in a full chunk. A run of at least `size` frames has full chunks only (the last one reaches back).
+        overlap: frames shared by neighbours, less than `size`.
+    """
+    if not 0 <= overlap < size:
+        raise ValueError(f"overlap {overlap}, expected 0 to {size - 1}")
+    run: list[Item] = []  # delivered context (at most `size`), then shared, then new items
+    num_old = num_shared = 0
+
+    def full() -> Iterator[Chunk]:
+        nonlocal run, num_old, num_shared
+        while len(run) - num_old - num_shared >= size - num_shared + 1:
+            # one more item than fits has come, so this chunk isn't the last
+            yield Chunk(tuple(run[num_old : num_old + size]), 0, num_shared, overlap)
+            delivered = num_old + size - overlap
+            keep = max(0, delivered - size)
+            run, num_old, num_shared = run[keep:], delivered - keep, overlap
+
+    def last() -> Iterator[Chunk]:
+        nonlocal run, num_old, num_shared
+        if len(run) > num_old + num_shared:
+            back = max(0, len(run) - size)
+            yield Chunk(tuple(run[back:]), max(0, num_old - back), num_shared)
+        run, num_old, num_shared = [], 0, 0
+
+    for item in items:
+        if run and item.track_id != run[-1].track_id:
+            yield from last()
+        if item.track_id is None:
+            yield Chunk((item,))
+            continue
+        run.append(item)
+        yield from full()
+    yield from last()

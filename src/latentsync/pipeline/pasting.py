@@ -1,0 +1,38 @@
+"""The generated crop back into its frame, as the options ask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from latentsync.config.options import SyncOptions
+from latentsync.core.values import Float, Frame
+from latentsync.faces import alignment_matrix, paste_compatible, paste_mouth
+from latentsync.pipeline.chunks import Item
+from latentsync.pipeline.settings import ModelSettings
+
+
+class Paster:
+    """Pastes crops; stateless."""
+
+    def __init__(self, mask: Float, settings: ModelSettings, options: SyncOptions) -> None:
+        self._mask, self._feather, self._mode = mask, settings.feather, options.paste
+
+    def __call__(self, item: Item, crop: Float, original: Float) -> Frame:
+        """The item's frame with the crop's mouth in it.
+
+        Args:
+            crop, original: (R, R, 3) float32 in [0, 1]: generated, and as cut out of the frame.
+        """
+        face = item.face
+        if face is None:
+            return item.frame
+        picture = item.frame.picture
+        if self._mode == "compatible":
+            inside = self._mask[..., None]
+            aligned = alignment_matrix(face.points, crop.shape[0], compatible=True)
+            picture = paste_compatible(picture, crop * inside + original * (1 - inside), aligned)
+        else:
+            picture = paste_mouth(
+                picture, crop, face.frame_to_crop, self._mask, self._feather, original=original, strength=item.strength
+            )
+        return replace(item.frame, picture=picture)

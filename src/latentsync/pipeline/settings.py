@@ -1,0 +1,58 @@
+"""How a checkpoint wants to be run: read from its `model_index.json`, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from latentsync.core.errors import WeightsError
+from latentsync.diffusion import SamplerConfig
+
+OWN = ("num_frames", "fps", "mask", "overlap_frames", "keep_latents", "feather")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSettings:
+    """Facts of a trained model that are not in its tensors.
+
+    Attributes:
+        resolution: side of the crop, pixels.
+        num_frames: frames denoised together, as trained.
+        fps: spacing of the frames in training.
+        mask: name of the inpainting mask.
+        sampler: what the U-Net predicts, default steps and guidance.
+        overlap_frames: default overlap of chunks.
+        keep_latents: latent cells away from the mask are taken from the frame instead of the U-Net.
+        feather: width of the paste border, share of the crop's side.
+    """
+
+    resolution: int
+    num_frames: int = 16
+    fps: float = 25.0
+    mask: str = "mask"
+    sampler: SamplerConfig = SamplerConfig()  # noqa: RUF009 - frozen
+    overlap_frames: int = 0
+    keep_latents: bool = False
+    feather: float = 10 / 256
+
+    @classmethod
+    def from_index(cls, settings: Mapping[str, Any], model: str) -> ModelSettings:
+        """From the settings of a model folder or of a named model.
+
+        Raises: WeightsError: the resolution is missing, or a value cannot be used.
+        """
+        if "resolution" not in settings:
+            fix = "Convert it with `latentsync models convert --resolution 256` (1.5) or 512 (1.6)"
+            raise WeightsError(f"{model}: the file does not say which resolution it was trained at. {fix}")
+        try:
+            sampler = SamplerConfig(
+                kind=settings.get("scheduler", "ddim"),
+                prediction=settings.get("prediction", "epsilon"),
+                steps=int(settings.get("steps", 20)),
+                guidance=float(settings.get("guidance", 1.0)),
+            )
+            own = {key: settings[key] for key in OWN if key in settings}
+            return cls(resolution=int(settings["resolution"]), sampler=sampler, **own)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"{model}: its settings cannot be used ({error}). Convert the model again") from error

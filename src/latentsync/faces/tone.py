@@ -54,7 +54,7 @@ def match_border(crop: Float, original: Float, border: Border) -> Float:
     Args:
         crop, original: (R, R, 3) float32 RGB in [0, 1].
         border: of the generated region.
-    Returns: (R, R, 3) float32, clipped to [0, 1].
+    Returns: (R, R, 3) float32, not clipped: interpolation comes first.
     """
     side = crop.shape[0]
     if not len(border.pixels):
@@ -69,7 +69,7 @@ def match_border(crop: Float, original: Float, border: Border) -> Float:
     field = _fill(shift.astype(np.float32), weight.astype(np.float32))
     smooth = cv2.GaussianBlur(field, (0, 0), 1.5, borderType=cv2.BORDER_REPLICATE)
     enlarged = cv2.resize(smooth, (side, side), interpolation=cv2.INTER_LINEAR)
-    return np.clip(crop + enlarged, 0.0, 1.0).astype(np.float32, copy=False)
+    return np.asarray(cv2.add(crop, enlarged), dtype=np.float32)
 
 
 def _fill(values: Float, weight: Float) -> Float:

@@ -22,8 +22,8 @@ class SmoothingConfig:
     Attributes:
         reach_frames: samples used on each side at most; this is the smoothing's part of the lookahead.
         wide_s, narrow_s: standard deviations of the two Gaussian weights, in seconds.
-        jitter: size of the tracker's own noise, as a share of the face's scale. 0.006 is the median second difference of
-            the points on still real heads (0.0056 and 0.0058 of the brow distance on two studio clips).
+        jitter: size of the tracker's own noise, as a share of the face's scale. 0.006 is the median second difference
+            of the points on still real heads (0.0056 and 0.0058 of the brow distance on two studio clips).
     """
 
     reach_frames: int = 8

@@ -133,12 +133,15 @@ class Take:
             drift_cm=drift,
         )  # fmt: skip
 
-    def _pose(self, i: int) -> Float:
-        m = self.motion
-        weights = {k: float(v[i]) for k, v in self.weights.items()}
-        tongue = Tongue(*(float(self.tongue[k][i]) for k in ("up", "forward", "back")))
-        x, y, z = m.shift_cm[i]
-        return self.head.pose(weights, tongue, Pose(float(m.yaw[i]), float(m.pitch[i]), float(m.roll[i]), (x, y, z)))
+    def _weights(self, i: int) -> dict[str, float]:
+        return {k: float(v[i]) for k, v in self.weights.items()}
+
+    def _head_pose(self, i: int) -> Pose:
+        m, (x, y, z) = self.motion, self.motion.shift_cm[i]
+        return Pose(float(m.yaw[i]), float(m.pitch[i]), float(m.roll[i]), (float(x), float(y), float(z)))
+
+    def _tongue(self, i: int) -> Tongue:
+        return Tongue(*(float(self.tongue[k][i]) for k in ("up", "forward", "back")))
 
     def _camera(self, i: int) -> tuple[Float, Float]:
         """View-projection (4, 4) and eye (3,) of frame i."""
@@ -151,7 +154,7 @@ class Take:
         light, background = sample_light(self.rng), sample_background(self.rng, self.size)
         sensor = Sensor(self.faults, self.size, self.rng)
         for i in range(len(self.motion.yaw)):
-            self._pose(i)
+            self.head.pose(self._weights(i), self._tongue(i), self._head_pose(i))
             view, eye = self._camera(i)
             jaw, close = float(self.weights["jawOpen"][i]), float(self.weights["mouthClose"][i])
             mouth = jaw * (1 - close / max(jaw, 1e-3))
@@ -159,10 +162,10 @@ class Take:
 
     def truth(self, identity: int, clip: int) -> Truth:
         """Project the landmarks of every frame."""
-        num, lm = len(self.motion.yaw), self.head.mesh.landmarks
+        num = len(self.motion.yaw)
         pixels, gap = np.zeros((num, 68, 2), np.float32), np.zeros(num, np.float32)
         for i in range(num):
-            points = self._pose(i)[lm]
+            points = self.head.landmarks(self._weights(i), self._head_pose(i))
             pixels[i] = to_pixels(points, self._camera(i)[0], self.size)
             gap[i] = np.linalg.norm(points[UPPER_INNER_LIP] - points[LOWER_INNER_LIP])
         gap_px = np.linalg.norm(pixels[:, UPPER_INNER_LIP] - pixels[:, LOWER_INNER_LIP], axis=-1)

@@ -30,7 +30,7 @@ class Motion:
 
     Attributes:
         yaw, pitch, roll: (F,) radians. shift_cm: (F, 3).
-        blink: (F,) in [0, 1]. gaze: (F, 2) right and up, about radians. brow: (F,) −0.4 (down) … 0.8 (up).
+        blink: (F,) in [0, 1]. gaze: (F, 2) right and down, about radians. brow: (F,) −0.4 (down) … 0.8 (up).
     """
 
     yaw: Track
@@ -88,14 +88,14 @@ def _gaze(rng: np.random.Generator, t: Track, yaw: Track, pitch: Track) -> NDArr
         until = at + rng.exponential(1.1) + 0.25
         out[(t >= at) & (t < until)] = now
         at, now = until, rng.normal(0, [0.16, 0.09])
-    return out - np.clip(np.stack([yaw, pitch], 1), -0.5, 0.5) * 0.6
+    return out - np.clip(np.stack([yaw, pitch], 1), -0.5, 0.5) * 0.6 + [0, 0.05]
 
 
 def upper_face(motion: Motion, rng: np.random.Generator, smile: dict[str, Track]) -> dict[str, Track]:
     """Shapes of eyes and brows (F,) from the motion; `smile` holds mouthSmile_L and _R, which lift the cheeks."""
-    squint, lid = 0.2 * rng.random(), rng.uniform(0.12, 0.28)
+    squint, lid = 0.2 * rng.random(), rng.uniform(0.05, 0.18)
     out: dict[str, Track] = {}
-    up, side = motion.gaze[:, 1], motion.gaze[:, 0]
+    down, side = motion.gaze[:, 1], motion.gaze[:, 0]
     for name, sign in (("L", 1), ("R", -1)):
         turn = side * sign * 2.2
         out[f"eyeBlink_{name}"] = np.clip(motion.blink + lid, 0, 1)
@@ -104,5 +104,5 @@ def upper_face(motion: Motion, rng: np.random.Generator, smile: dict[str, Track]
         out[f"browInnerUp_{name}"] = np.maximum(motion.brow, 0)
         out[f"browDown_{name}"] = np.maximum(-motion.brow, 0) * 0.8
         out[f"eyeLookOut_{name}"], out[f"eyeLookIn_{name}"] = np.clip(turn, 0, 1), np.clip(-turn, 0, 1)
-        out[f"eyeLookUp_{name}"], out[f"eyeLookDown_{name}"] = np.clip(-up * 2.5, 0, 1), np.clip(up * 1.6, 0, 0.6)
+        out[f"eyeLookUp_{name}"], out[f"eyeLookDown_{name}"] = np.clip(-down * 2.0, 0, 0.6), np.clip(down * 1.6, 0, 0.6)
     return out

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from latentsync.core.values import Float
+from latentsync.synth.render.geometry import lattice_noise
 
 
 def smoothstep(low: float, high: float, x: Any) -> Any:
@@ -34,14 +34,19 @@ class Noise:
     def __init__(self, rng: np.random.Generator, cells: int = 48) -> None:
         self._lattice = rng.normal(size=(cells, cells, cells)).astype(np.float32)
 
-    def at(self, points: Float, per_cm: float) -> Float:
+    def at(self, points: Float, per_cm: float, shift_cm: float = 0.0) -> Float:
         """Noise with `per_cm` lattice cells per centimetre; points (..., 3) → (...)."""
-        q = (points * per_cm).reshape(-1, 3).T
-        return map_coordinates(self._lattice, q, order=1, mode="grid-wrap").reshape(points.shape[:-1])
+        q = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
+        out = np.empty(len(q), np.float32)
+        lattice_noise(self._lattice, q, per_cm, shift_cm, out)
+        return out.reshape(points.shape[:-1])
 
     def octaves(self, points: Float, per_cm: float, num: int = 3) -> Float:
         """Sum of `num` octaves, each 0.6 of the one before."""
-        return np.sum([self.at(points + 7.1 * k, per_cm * 2**k) * 0.6**k for k in range(num)], axis=0)
+        out = self.at(points, per_cm)
+        for k in range(1, num):
+            out = out + self.at(points, per_cm * 2**k, 7.1 * k) * np.float32(0.6**k)
+        return out
 
 
 def spline(points: Float, steps: int = 24) -> Float:

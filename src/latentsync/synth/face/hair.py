@@ -15,7 +15,7 @@ from latentsync.synth.render import materials as mat
 SHELL_LENGTH = {"short": (0.9, 1.6), "crop": (0.35, 0.8), "side": (0.5, 0.8), "bald": (0.0, 0.0), "afro": (2.2, 5.0),
                 "back": (0.4, 0.7), "long": (0.3, 0.5), "bob": (0.3, 0.5)}  # fmt: skip
 """Shortest and longest shell hair of each style, cm."""
-SHELL_LAYERS = {"afro": 14, "short": 9, "crop": 6}
+SHELL_LAYERS = {"afro": 12, "short": 7, "crop": 5}
 
 
 def hair_parts(mesh: HeadMesh, neutral: Float, who: Identity, lip_verts: Ints, rng: np.random.Generator) -> list[Part]:
@@ -46,7 +46,7 @@ def hair_parts(mesh: HeadMesh, neutral: Float, who: Identity, lip_verts: Ints, r
         area[lip_verts] = 0
         down = np.tile(np.array([0, -1.0, 0.15], np.float32), (len(mesh.base), 1))
         long_ = 0.25 + 0.9 * who.beard
-        out += shells(mesh, neutral, normals, area * 0.9, long_, 8, 10.0, down, 0.9, noise, 0.03, stretch=0.38)
+        out += shells(mesh, neutral, normals, area * 0.9, long_, 7, 10.0, down, 0.9, noise, 0.03, stretch=0.38)
     if who.style in RIBBON_STYLES:
         out.append(grow_ribbons(mesh, neutral, normals, density, who.style, rng))
     return out
@@ -84,7 +84,7 @@ def shells(
     lump = 1 + 0.22 * noise.octaves(mesh.base[verts], 0.45, 2)
     dense = density[verts]
     out = []
-    for layer in range(layers):
+    for layer in reversed(range(layers)):  # outer first: it hides the inner ones
         level = (layer + 1) / layers
         rise = normals[verts] * (length * level * lump * np.clip(dense, 0.25, 1))[:, None]
         lean = comb[verts] * (length * level * level * droop)

@@ -72,6 +72,17 @@ class Light:
     gloss: float
 
 
+def _moves(pose: Pose) -> Float:
+    """(2, 3, 4) rigid moves of torso and head: rotation around the neck, and shift."""
+    moves = np.zeros((2, 3, 4), np.float32)
+    shares = ((pose.yaw * 0.25, pose.pitch * 0.1, pose.roll * 0.15, 0.5), (pose.yaw, pose.pitch, pose.roll, 1.0))
+    for k, (yaw, pitch, roll, shift) in enumerate(shares):
+        r = rotation(yaw, pitch, roll)
+        moves[k, :, :3] = r
+        moves[k, :, 3] = NECK - r @ NECK + np.array(pose.shift, np.float32) * shift
+    return moves
+
+
 class Canvas:
     """Buffers for pictures of one size; shared by all heads of a worker."""
 
@@ -115,6 +126,7 @@ class Head:
         lip_verts = lips_of(mesh, atlas.lips, uv, self.vertex)
         self.parts = [skin, *hair_parts(mesh, self.neutral, who, lip_verts, rng),
                       clothes(mesh, self.neutral, self.neck_weight, who), throat_wall()]  # fmt: skip
+        self._landmark_shapes = mesh.shapes_at(mesh.landmarks)
         self._assemble(tri, uv)
         self._bake_visibility()
 
@@ -253,13 +265,7 @@ class Head:
         if tongue.up or tongue.forward or tongue.back:
             v[:, 1] += self._tip * np.float32(tongue.up) + self._body * np.float32(tongue.back)
             v[:, 2] += self._tip * np.float32(tongue.forward)
-        moves = np.zeros((2, 3, 4), np.float32)
-        for k, (yaw, pitch, roll, shift) in enumerate(
-            ((pose.yaw * 0.25, pose.pitch * 0.1, pose.roll * 0.15, 0.5), (pose.yaw, pose.pitch, pose.roll, 1.0))
-        ):
-            r = rotation(yaw, pitch, roll)
-            moves[k, :, :3] = r
-            moves[k, :, 3] = NECK - r @ NECK + np.array(pose.shift, np.float32) * shift
+        moves = _moves(pose)
         out, scratch = np.empty_like(v), np.empty_like(v)
         move_rigid(v, v, moves, self.neck_weight, out, scratch)
         vertex_normals(out, self.mesh.tri, self._mesh_normals)
@@ -271,6 +277,17 @@ class Head:
             p = part.points if part.skin_verts is None else part.points + moved[part.skin_verts]
             move_rigid(p, part.normals, moves, part.weight, self.points[where], self.normals[where])
         return out
+
+    def landmarks(self, weights: Mapping[str, float], pose: Pose) -> Float:
+        """(68, 3) world cm of the landmarks, without moving the rest."""
+        verts = self.mesh.landmarks
+        out = self.neutral[verts]
+        for name, weight in weights.items():
+            out += self._landmark_shapes[name] * np.float32(weight)
+        moves = _moves(pose)
+        torso, head = (out @ m[:, :3].T + m[:, 3] for m in moves)
+        w = self.neck_weight[verts][:, None]
+        return torso + w * (head - torso)
 
     def draw(
         self, canvas: Canvas, view_projection: Float, eye: Float, light: Light, mouth_open: float, background: Float

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentsync.core.errors import WeightsError
 from latentsync.core.values import Float
 from latentsync.synth.render import materials as mat
+from latentsync.synth.render.geometry import add_shape
 
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
@@ -67,7 +68,16 @@ class HeadMesh:
         for name, weight in weights.items():
             if abs(weight) > 1e-4:
                 index, delta = self.shapes[name]
-                out[index] += delta * np.float32(weight)
+                add_shape(out, index, delta, weight)
+        return out
+
+    def shapes_at(self, verts: Ints) -> dict[str, Float]:
+        """Offsets (n, 3) of some vertices under each shape."""
+        out = {}
+        for name, (index, delta) in self.shapes.items():
+            dense = np.zeros_like(self.base)
+            dense[index] = delta
+            out[name] = dense[verts]
         return out
 
     def normals(self, points: Float) -> Float:

@@ -149,7 +149,7 @@ def iris_texture(rng: np.random.Generator, colour: tuple[float, float, float], s
     d, angle = np.hypot(x, y) / 0.5, np.arctan2(y, x)
     coarse = np.interp(angle, np.linspace(-np.pi, np.pi, 61), rng.normal(size=61))
     rays = np.interp(angle, np.linspace(-np.pi, np.pi, 181), rng.normal(size=181))
-    edge, pupil = rng.uniform(0.50, 0.54), rng.uniform(0.15, 0.21)
+    edge, pupil = rng.uniform(0.56, 0.61), rng.uniform(0.17, 0.23)
     rgb = np.array(colour) * (1 + 0.16 * rays + 0.12 * coarse)[..., None]
     rgb = rgb * (0.75 + 0.55 * np.clip((d - pupil) / (edge - pupil), 0, 1))[..., None]
     rgb = (
@@ -157,7 +157,7 @@ def iris_texture(rng: np.random.Generator, colour: tuple[float, float, float], s
         * (1 - 0.75 * smoothstep(edge - 0.11, edge, d))[..., None]
         * smoothstep(pupil - 0.03, pupil + 0.03, d)[..., None]
     )
-    white = np.array([0.78, 0.75, 0.725]) - smoothstep(0.6, 1.1, d)[..., None] * np.array([0.06, 0.16, 0.17])
+    white = np.array([0.70, 0.66, 0.64]) - smoothstep(0.6, 1.1, d)[..., None] * np.array([0.06, 0.16, 0.17])
     k = smoothstep(edge - 0.03, edge + 0.035, d)[..., None]
     rgb = np.clip(rgb * (1 - k) + white * k, 0, 1) ** 2
     small = rgb.reshape(size, 4, size, 4, 3).mean((1, 3))

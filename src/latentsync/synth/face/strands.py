@@ -141,5 +141,5 @@ def _ribbons(line: Float, facing: Float, root: Float, clear: Float, falls: bool,
     tri = np.concatenate([np.stack([i, i + 1, i + 2], 1), np.stack([i + 1, i + 3, i + 2], 1)])
     return Part.build(
         points, normals, tri, mat.RIBBON, uv=np.stack([across, along], -1).reshape(-1, 2), rest=np.repeat(root, per, 0),
-        att=att, casts=(tri[:, 0] // per) % 3 == 0, weight=0.2 + 0.8 * smoothstep(-16, -9, points[:, 1]),
+        att=att, casts=(tri[:, 0] // per) % 5 == 0, weight=0.2 + 0.8 * smoothstep(-16, -9, points[:, 1]),
     )  # fmt: skip

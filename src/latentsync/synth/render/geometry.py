@@ -38,6 +38,34 @@ def vertex_normals(v: Float, tri: Ints, n: Float) -> None:
 
 
 @njit(**OPTIONS)
+def add_shape(points: Float, index: Ints, delta: Float, weight: float) -> None:
+    """points[index] += weight · delta."""
+    w = np.float32(weight)
+    for i in range(index.shape[0]):
+        k = index[i]
+        points[k, 0] += w * delta[i, 0]
+        points[k, 1] += w * delta[i, 1]
+        points[k, 2] += w * delta[i, 2]
+
+
+@njit(**OPTIONS)
+def lattice_noise(lattice: Float, points: Float, scale: float, shift: float, out: Float) -> None:
+    """Trilinear look-up of a periodic (n, n, n) lattice at (points + shift) · scale; points (N, 3), out (N,)."""
+    n = lattice.shape[0]
+    for q in range(points.shape[0]):
+        x, y, z = (points[q, 0] + shift) * scale, (points[q, 1] + shift) * scale, (points[q, 2] + shift) * scale
+        fx, fy, fz = math.floor(x), math.floor(y), math.floor(z)
+        i, j, k = int(fx) % n, int(fy) % n, int(fz) % n
+        x, y, z = x - fx, y - fy, z - fz
+        i2, j2, k2 = (i + 1) % n, (j + 1) % n, (k + 1) % n
+        a = (1 - z) * lattice[i, j, k] + z * lattice[i, j, k2]
+        b = (1 - z) * lattice[i, j2, k] + z * lattice[i, j2, k2]
+        c = (1 - z) * lattice[i2, j, k] + z * lattice[i2, j, k2]
+        d = (1 - z) * lattice[i2, j2, k] + z * lattice[i2, j2, k2]
+        out[q] = (1 - x) * ((1 - y) * a + y * b) + x * ((1 - y) * c + y * d)
+
+
+@njit(**OPTIONS)
 def project(p: Float, m: Float, width: int, height: int, out: Float) -> None:
     """Points (V, 3) through the 4×4 matrix `m` to pixels x, y and depth in [−1, 1] (nearer = smaller), to `out`."""
     for i in range(p.shape[0]):

@@ -54,9 +54,11 @@ def light_vertices(
         nv = nx * vx + ny * vy + nz * vz
         away[i] = nv < (-0.15 if m == RIBBON else -0.5) and (m == RIBBON or constants[m, 7] == 0)
         if away[i]:
-            diffuse[i] = 0
-            specular[i] = 0
-            bump[i] = 0
+            for c in range(3):
+                diffuse[i, c] = 0
+                specular[i, c] = 0
+            bump[i, 0] = 0
+            bump[i, 1] = 0
             continue
         if constants[m, 7] > 0 and nv < 0:
             nx, ny, nz, nv = -nx, -ny, -nz, -nv

@@ -36,15 +36,15 @@ def shell_alpha(x: float, y: float, z: float, cells: float, level: float, densit
 
 @njit(**OPTIONS)
 def strand(texture: Float, u: float, which: float, v: float) -> float:
-    """Brightness of the hairs across (u) and along (v) ribbon number `which`."""
+    """Brightness of the hairs across (u) and along (v) ribbon number `which`; the width is a power of 2."""
     h, k = texture.shape
-    return texture[int(v * (h - 1)), int((u * 0.25 + which) * k) % k]
+    return texture[int(v * (h - 1)), int((u * 0.25 + which) * k) & (k - 1)]
 
 
 @njit(**OPTIONS)
 def dither(x: int, y: int) -> float:
-    """Threshold of sample x, y: four levels in each pixel."""
-    return (((x & 1) * 2 + (y & 1) * 3) % 4 + 0.5) * 0.25
+    """Threshold of sample x, y. Hair uses two samples of a pixel; with the neighbour pixel they make four levels."""
+    return ((x & 1) * 2 + ((x >> 1) + (y >> 1) & 1) + 0.5) * 0.25
 
 
 @njit(**OPTIONS)
@@ -117,16 +117,20 @@ def raster(
                 left, right = int(math.ceil(lo)), int(math.floor(hi))
                 if right < left:
                     continue
+            hair = m == RIBBON or m == SHELL
+            step = 1
+            if hair:  # only the samples (0, 0) and (1, 1) of a pixel
+                left += (left ^ y) & 1
+                step = 2
             px = left + 0.5 - x0
             w1, w2 = px * ex1 + py * ey1, px * ex2 + py * ey2
-            for x in range(left, right + 1):
+            for x in range(left, right + 1, step):
                 if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
                     z = z0 + w1 * dz1 + w2 * dz2
                     if z < z_map[y, x] and (
-                        (m != RIBBON and m != SHELL)
-                        or hair_shows(m, a, b, c, 1 - w1 - w2, w1, w2, x, y, uv, rest, att, strands)
+                        not hair or hair_shows(m, a, b, c, 1 - w1 - w2, w1, w2, x, y, uv, rest, att, strands)
                     ):
                         z_map[y, x] = z
                         index[y, x] = t
-                w1 += ex1
-                w2 += ex2
+                w1 += ex1 * step
+                w2 += ex2 * step

@@ -32,14 +32,10 @@ def fetch(texture: Float, u: float, v: float, out: Float) -> None:
     i, j = int(x), int(y)
     x -= i
     y -= j
-    e0, e1, e2, e3 = (1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y
-    for k in range(texture.shape[2]):
-        out[k] = (
-            e0 * texture[j, i, k]
-            + e1 * texture[j, i + 1, k]
-            + e2 * texture[j + 1, i, k]
-            + e3 * texture[j + 1, i + 1, k]
-        )
+    e0, e1, e2, e3 = np.float32((1 - x) * (1 - y)), np.float32(x * (1 - y)), np.float32((1 - x) * y), np.float32(x * y)
+    for k in range(5):
+        top = e0 * texture[j, i, k] + e1 * texture[j, i + 1, k]
+        out[k] = top + e2 * texture[j + 1, i, k] + e3 * texture[j + 1, i + 1, k]
 
 
 @njit(**OPTIONS)
@@ -116,27 +112,25 @@ def resolve(
     out, texel = np.zeros(3, np.float32), np.zeros(5, np.float32)
     for y in range(colour.shape[0]):
         for x in range(colour.shape[1]):
-            t0, t1 = index[2 * y, 2 * x], index[2 * y, 2 * x + 1]
-            t2, t3 = index[2 * y + 1, 2 * x], index[2 * y + 1, 2 * x + 1]
-            k = (t0 >= 0) + (t1 >= 0) + (t2 >= 0) + (t3 >= 0)
-            cover[y, x] = k * 0.25
-            colour[y, x] = 0
+            t0, t3 = index[2 * y, 2 * x], index[2 * y + 1, 2 * x + 1]
+            t1, t2 = index[2 * y, 2 * x + 1], index[2 * y + 1, 2 * x]
+            m0 = material[t0] if t0 >= 0 else -1
+            m3 = material[t3] if t3 >= 0 else -1
+            hair = m0 == RIBBON or m0 == SHELL or m3 == RIBBON or m3 == SHELL
+            if hair:  # hair lives on two of the four samples
+                k = (t0 >= 0) + (t3 >= 0)
+                cover[y, x] = k * 0.5
+            else:
+                k = (t0 >= 0) + (t1 >= 0) + (t2 >= 0) + (t3 >= 0)
+                cover[y, x] = k * 0.25
+            r = g = b = np.float32(0)
             if k == 0:
+                colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = r, g, b
                 continue
-            m0 = material[t0]
-            same = k == 4 and m0 == material[t1] == material[t2] == material[t3]
-            if same and m0 != RIBBON and m0 != SHELL and m0 != TEETH:
-                shade(
-                    s, tri, material, t0, 2 * x, 2 * y, uv, rest, att, diffuse, specular, bump, face, scalp, iris, strands,
-                    colour_a, colour_b, stripe, texel, out,
-                )  # fmt: skip
-                for c in range(3):
-                    colour[y, x, c] = out[c]
-                continue
-            hair = same and m0 != TEETH  # two of four samples are enough inside hair
-            if hair:
-                k = 2
-            for q in range(4):
+            plain = not hair and k == 4 and m0 == m3 == material[t1] == material[t2] and m0 != TEETH
+            first, last = (0, 0) if plain else (0, 3)
+            share = np.float32(1.0) if plain else np.float32(1.0 / k)
+            for q in range(first, last + 1):
                 if hair and (q == 1 or q == 2):
                     continue
                 t = index[2 * y + (q >> 1), 2 * x + (q & 1)]
@@ -145,8 +139,10 @@ def resolve(
                         s, tri, material, t, 2 * x + (q & 1), 2 * y + (q >> 1), uv, rest, att, diffuse, specular, bump,
                         face, scalp, iris, strands, colour_a, colour_b, stripe, texel, out,
                     )  # fmt: skip
-                    for c in range(3):
-                        colour[y, x, c] += out[c] / k
+                    r += out[0] * share
+                    g += out[1] * share
+                    b += out[2] * share
+            colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = r, g, b
 
 
 @njit(**OPTIONS)

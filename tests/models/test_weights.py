@@ -229,7 +229,7 @@ def test_start_refuses_what_is_not_stable_diffusion() -> None:
     own = small_unet()
     with pytest.raises(WeightsError, match="names missing"):
         start_from_sd(own.state_dict(), {"conv_in.weight": torch.zeros(32, 4, 3, 3)})
-    wide = small_unet(use_motion_module=False, in_channels=4, block_out_channels=[64, 64]).state_dict()
+    wide = small_unet(use_motion_module=False, in_channels=4, block_out_channels=[64, 96]).state_dict()
     with pytest.raises(WeightsError, match="Use the widths"):
         start_from_sd(own.state_dict(), wide)
 

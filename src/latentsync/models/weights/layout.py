@@ -20,7 +20,7 @@ from latentsync.core.errors import WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.models.weights.architecture import load_strict
 from latentsync.models.weights.checkpoints import open_checkpoint
-from latentsync.models.weights.components import build, kind_of
+from latentsync.models.weights.components import build_empty, kind_of
 from latentsync.models.weights.hashing import check_file, sha256
 from latentsync.models.weights.licence import Licence
 
@@ -208,7 +208,7 @@ def fill(
 ) -> nn.Module:
     """Build a network and load `state` into it, without ever holding random weights where its kind allows that."""
     kind = kind_of(class_name, where)
-    module = build(class_name, config, where, on_meta=True)
+    module = build_empty(class_name, config, where)
     if dtype is not None:
         state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
     load_strict(kind.network(module), state, where, assign=kind.is_meta_safe)

@@ -4,6 +4,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange
 
 from latentsync.core.values import Picture
 from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
@@ -100,7 +101,10 @@ def test_colours_survive_the_format(pixel_format: str) -> None:
 def test_colours_agree_with_swscale(colorspace: int, name: str, full: bool) -> None:
     picture = planar("yuvj444p" if full else "yuv444p", 64, 64, colorspace)
     theirs = picture.frame.reformat(
-        format="rgb24", src_colorspace=name, src_color_range=2 if full else 1, interpolation="BICUBIC"
+        format="rgb24",
+        src_colorspace=name,
+        src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        interpolation="BICUBIC",
     ).to_ndarray()
     assert np.abs(picture.rgb().astype(int) - theirs).max() <= 2
 

@@ -139,8 +139,13 @@ class SoundDecoder:
                 skip = self._off_grid(now, frame.sample_rate)
             if skip:
                 dropped = min(skip, frame.samples)
-                skip, starts, following = skip - dropped, True, following + Fraction(dropped, frame.sample_rate)
-                now, length_s = following, length_s - Fraction(dropped, frame.sample_rate)
+                now += Fraction(dropped, frame.sample_rate)
+                skip, starts, following, length_s = (
+                    skip - dropped,
+                    True,
+                    now,
+                    length_s - Fraction(dropped, frame.sample_rate),
+                )
                 if dropped == frame.samples:
                     continue
                 frame = _without_start(frame, dropped)

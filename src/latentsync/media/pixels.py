@@ -6,6 +6,7 @@ limited to the range of the depth.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -25,6 +26,9 @@ from latentsync.media.planes import (
     to_planar,
     turned,
 )
+
+BAND_ROWS = 64
+"""Rows worked on at a time: small enough for the cache, a multiple of the rows of any chroma cell."""
 
 
 def to_unit(codes: np.ndarray) -> Float:
@@ -116,10 +120,15 @@ class PlanarPicture:
         return view
 
     def region(self, box_xyxy: Box) -> Float:
-        x0, y0, x1, y1 = box = _inside(box_xyxy, self.width, self.height)
-        codes = [plane_array(self.frame, 0, self.layout)[y0:y1, x0:x1].astype(np.float32)]
-        codes += [chroma_up(plane_array(self.frame, index, self.layout), box, self.layout.cell) for index in (1, 2)]
-        return _limited(cv2.transform(cv2.merge(codes), self.layout.to_rgb_matrix()))
+        x0, y0, x1, y1 = _inside(box_xyxy, self.width, self.height)
+        planes = [plane_array(self.frame, index, self.layout) for index in range(3)]
+        matrix = self.layout.to_rgb_matrix()
+        out = np.empty((y1 - y0, x1 - x0, 3), np.float32)
+        for top, bottom in _bands(y0, y1):
+            codes = [planes[0][top:bottom, x0:x1].astype(np.float32)]
+            codes += [chroma_up(plane, (x0, top, x1, bottom), self.layout.cell) for plane in planes[1:]]
+            out[top - y0 : bottom - y0] = _limited(cv2.transform(cv2.merge(codes), matrix))
+        return out
 
     def thumbnail(self, long_side_px: int) -> Bytes:
         size = _shrunk(self.width, self.height, long_side_px)
@@ -130,8 +139,7 @@ class PlanarPicture:
 
     def rgb(self) -> Bytes:
         out = np.empty((self.height, self.width, 3), np.uint8)
-        for y0 in range(0, self.height, 128):  # bands that stay in the cache
-            y1 = min(y0 + 128, self.height)
+        for y0, y1 in _bands(0, self.height):
             out[y0:y1] = to_bytes(self.region((0, y0, self.width, y1)))
         return out
 
@@ -143,8 +151,9 @@ class PlanarPicture:
         if touched is not None:
             left, top, right, bottom = touched
             x0, y0 = box_xyxy[0], box_xyxy[1]
-            part = np.s_[top:bottom, left:right]
-            _lay_over(out, self.layout, (x0 + left, y0 + top, x0 + right, y0 + bottom), rgb[part], alpha[part])
+            for start, end in _bands(y0 + top, y0 + bottom):
+                part = np.s_[start - y0 : end - y0, left:right]
+                _lay_over(out, self.layout, (x0 + left, start, x0 + right, end), rgb[part], alpha[part])
         return PlanarPicture(out)
 
     def upright(self, quarter_turns: int, mirror: bool = False) -> PlanarPicture:
@@ -214,6 +223,14 @@ def _padded(values: Float, pads: tuple[int, int, int, int], at_right_edge: bool,
     if top or bottom or left or right:
         values = cv2.copyMakeBorder(values, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0)
     return values
+
+
+def _bands(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Rows in bands that stay in the cache, cut between chroma cells."""
+    while start < end:
+        stop = min((start // BAND_ROWS + 1) * BAND_ROWS, end)
+        yield start, stop
+        start = stop
 
 
 def _alpha_box(alpha: Float) -> Box | None:

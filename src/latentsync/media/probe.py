@@ -185,7 +185,8 @@ def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
 
 
 def _is_cover(stream: av.VideoStream) -> bool:
-    return bool(int(getattr(stream, "disposition", 0)) & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
+    disposition: Any = getattr(stream, "disposition", 0)  # a Flag or an IntFlag, by the version of PyAV
+    return bool(int(getattr(disposition, "value", disposition)) & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
 
 
 def _reason(error: BaseException) -> str:

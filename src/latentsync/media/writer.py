@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 from av.error import FFmpegError
+from av.video.reformatter import ColorRange
 
 from latentsync.core.errors import LatentSyncError, MediaError
 from latentsync.core.files import atomic_path
@@ -234,10 +235,8 @@ class VideoWriter:
         target = layout_of(self._target)
         if picture.layout.is_rgb or (target is not None and target.is_rgb):
             return convert(picture, self._target).frame
-        full = picture.layout.is_full_range
-        out = picture.frame.reformat(
-            format=self.pixel_format, src_color_range=2 if full else 1, dst_color_range=2 if full else 1
-        )
+        span = ColorRange.JPEG if picture.layout.is_full_range else ColorRange.MPEG
+        out = picture.frame.reformat(format=self.pixel_format, src_color_range=span, dst_color_range=span)
         out.colorspace, out.color_range = picture.frame.colorspace, self._range
         return out
 

@@ -59,9 +59,12 @@ def test_shifting_moves_everything_alike(steps: int) -> None:
 
 
 def test_pauses_are_found_and_speech_is_not() -> None:
-    opening = np.r_[np.full(20, 0.3), np.zeros(10), np.full(20, 0.2), np.zeros(3), np.full(10, 0.3)]
-    quiet = speech.silent_steps(sound_of(opening), len(opening))
-    assert quiet[20:30].all() and quiet.sum() == 10  # three steps are too short for a pause
+    level = np.r_[np.full(25, 0.3), np.zeros(25), np.full(25, 0.2), np.zeros(3), np.full(25, 0.3)]
+    time_s = np.arange(len(level) * 640) / 16000
+    voice = sum(np.sin(2 * np.pi * 120 * k * time_s + k) / k for k in range(1, 30))
+    syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * time_s)
+    quiet = speech.silent_steps((np.repeat(level, 640) * voice * syllables * 0.3).astype(np.float32), len(level))
+    assert quiet[30:45].all() and not quiet[:20].any() and not quiet[55:].any()  # three steps are too short
     assert speech.silent_steps(np.zeros(16000, np.float32), 25).all()
 
 

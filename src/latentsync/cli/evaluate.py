@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,7 +170,7 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
 
         lipsync = Lipsync.from_pretrained(**job.load)
         check(stop)
-        made = SyncOptions(steps=job.steps, seed=job.options.seed, length="audio")
+        made = SyncOptions(steps=job.steps, seed=job.options.seed, length="audio", keep_audio="encode")
 
         def drive(video: Path, speech: Path, target: Path) -> None:
             lipsync(video, speech, target, options=made, stop=stop)
@@ -178,8 +178,11 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
         job.out.mkdir(parents=True, exist_ok=True)
         if job.options.keep_folder is not None:
             job.options.keep_folder.mkdir(exist_ok=True)
+        own = lipsync.settings
+        chunk = own.num_frames - own.overlap_frames
+        options = replace(job.options, mask=own.mask, chunk_frames=chunk)
         with progress_on(console, quiet) as progress:
-            result = suite.run_suite(chosen, drive, tracker, job.options, judges, collectors, progress, stop)
+            result = suite.run_suite(chosen, drive, tracker, options, judges, collectors, progress, stop)
         if not result.rows:
             clip, protocol, why = result.failed[0]
             raise LatentSyncError(f"no clip could be scored; the first, {clip} ({protocol}): {why}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from latentsync.metrics.sync import SyncScore
 
 if TYPE_CHECKING:
     from latentsync.models.syncnet import SyncNet
+    from latentsync.models.syncnet_v2 import SyncNetV2
 
 OUTSIDE_GREY = 110
 """Fill beyond the picture in SyncNet-v2's crops (published)."""
@@ -46,36 +47,38 @@ def load_judges(
         if path is not None
     )
     return Judges(
-        own=None if own is None else own_judge(*load_syncnet(own, own_config)),
+        own=None if own is None else own_judge(*load_own(own, own_config)),
         v2=None if v2 is None else v2_judge(v2),
         perceptual=None if perceptual is None else perceptual_judge(perceptual),
         names=names,
     )
 
 
-def load_syncnet(path: Path, config: str | None = None) -> tuple[SyncNet, dict[str, Any]]:
-    """Our SyncNet in evaluation mode, with its configuration (`num_frames`, `input`, `resolution`, `model`)."""
-    from latentsync.models.syncnet import SyncNet
-    from latentsync.models.weights.architecture import load_strict
-    from latentsync.models.weights.checkpoints import open_checkpoint
+def load_own(path: Path, config: str | None = None) -> tuple[SyncNet, dict[str, Any]]:
+    """Our SyncNet in evaluation mode, with its settings (`num_frames`, `resolution`, `lower_half`).
+
+    Args:
+        path: a checkpoint, whose configuration is `config` (preset name or YAML file; None = the released network's);
+            a folder with `config.json` and `model.safetensors`; or a model folder which has a part `syncnet`.
+    Raises: WeightsError, ConfigError: a file is missing, damaged or does not fit; a SyncNet on latents.
+    """
+    from latentsync.models.weights import load_syncnet
+    from latentsync.models.weights.layout import is_model_folder
 
     settings: dict[str, Any]
-    if path.is_dir():
-        config_path, path = path / "config.json", path / "model.safetensors"
-        if config is None:
-            if not config_path.is_file():
-                raise WeightsError(f"{config_path}: no such file. Give the SyncNet's folder or its config")
-            settings = json.loads(config_path.read_text(encoding="utf-8"))
-        else:
-            settings = dict(load_preset(config, "syncnet"))
+    if is_model_folder(path):
+        path = path / "syncnet"
+    if path.is_dir() and config is None:
+        if not (path / "config.json").is_file():
+            raise WeightsError(f"{path}: no config.json in it. Give a SyncNet's folder, or a checkpoint and its config")
+        settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
     else:
         settings = dict(load_preset(config or "16_pixel_attn", "syncnet"))
     if settings.get("input", "pixel") != "pixel":
         raise ConfigError("judge_config", settings["input"], "give a SyncNet that looks at pixels")
-    if not isinstance(settings.get("model"), dict) or "num_frames" not in settings:
-        raise ConfigError("judge_config", config or str(path), "give num_frames and the model section")
-    network = SyncNet.from_config(dict(settings["model"]))
-    load_strict(network, open_checkpoint(path).tensors, str(path))
+    model = settings.get("model") or {key: settings.get(key) for key in ("audio_encoder", "visual_encoder")}
+    network = cast("SyncNet", load_syncnet(path / "model.safetensors" if path.is_dir() else path, model))
+    settings.setdefault("num_frames", network.visual_config.in_channels // 3)
     return network.eval().requires_grad_(False), settings
 
 
@@ -112,13 +115,10 @@ def v2_judge(path: Path) -> Judge:
 
     The published protocol takes its boxes from another detector, so figures differ a little from published ones.
     """
-    from latentsync.models.syncnet_v2 import SyncNetV2
-    from latentsync.models.weights.architecture import load_strict
-    from latentsync.models.weights.checkpoints import open_checkpoint
+    from latentsync.models.weights import load_syncnet_v2
 
-    network = SyncNetV2()
-    load_strict(network, open_checkpoint(path).tensors, str(path))
-    network.eval().requires_grad_(False)
+    network = cast("SyncNetV2", load_syncnet_v2(path))
+    network.requires_grad_(False)
 
     def judge(watched: Watched, video: Path | None, wave: np.ndarray) -> SyncScore | None:
         if video is None or not watched.seen.any():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latentsync.audio.activity import speech_activity
 from latentsync.evaluation.clips import Phones
 from latentsync.evaluation.watching import GRID_HZ
 
@@ -126,22 +127,14 @@ def loudness_db(wave: np.ndarray, num_steps: int) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 1e-9))
 
 
-def silent_steps(wave: np.ndarray, num_steps: int, below_db: float = 32.0, shortest_steps: int = 6) -> np.ndarray:
-    """(G,) bool: nobody speaks here.
-
-    A pause is at least 0.24 s of level `below_db` under the loud parts (95 %), or under −60 dB. Chosen by eye on studio
-    speech; noisy recordings may have no pause by this rule, and then nothing is scored as silence.
-    """
-    level = loudness_db(wave, num_steps)
-    quiet = level < max(float(np.percentile(level, 95)) - below_db, -60.0)
+def silent_steps(wave: np.ndarray, num_steps: int, shortest_steps: int = 6) -> np.ndarray:
+    """(G,) bool: nobody speaks here, by the pipeline's own voice activity, for at least 0.24 s."""
+    activity = speech_activity([np.asarray(wave, np.float32)])
+    quiet = activity.at([step / GRID_HZ for step in range(num_steps)], ramp_s=0.0) <= 0
     out = np.zeros(num_steps, dtype=bool)
-    start = None
-    for index in range(num_steps + 1):
-        if index < num_steps and quiet[index]:
-            start = index if start is None else start
-        elif start is not None:
-            out[start:index] = index - start >= shortest_steps
-            start = None
+    edges = np.flatnonzero(np.diff(np.r_[False, quiet, False]))
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        out[start:end] = end - start >= shortest_steps
     return out
 
 

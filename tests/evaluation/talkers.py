@@ -102,6 +102,7 @@ def _mesh(mouth_px: float) -> np.ndarray:
     for group in NOSE_VERTICES:
         points[list(group)] = (64, 62)
     points[mesh.LEFT_EYE_OUTER], points[mesh.RIGHT_EYE_OUTER] = (64 - EYES_PX / 2, 48), (64 + EYES_PX / 2, 48)
+    points[234], points[454] = (28, 55), (100, 55)  # cheeks: the face looks straight ahead
     points[list(mesh.LIPS)] = (64, MOUTH_Y)
     for upper, lower in mesh.INNER_LIP_PAIRS:
         points[upper], points[lower] = (64, MOUTH_Y - mouth_px / 2), (64, MOUTH_Y + mouth_px / 2)

@@ -19,11 +19,13 @@ class PositionTable(nn.Module):
 
     def __init__(self, width: int, max_frames: int) -> None:
         super().__init__()
-        position = torch.arange(max_frames, dtype=torch.float32)[:, None]
-        rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
-        table = torch.zeros(1, max_frames, width)
-        table[0, :, 0::2] = torch.sin(position * rate)
-        table[0, :, 1::2] = torch.cos(position * rate)[:, : width // 2]
+        # Computed on the CPU whatever the ambient device: `arange` on the meta device loads sympy (2.5 s).
+        position = torch.arange(max_frames, dtype=torch.float32, device="cpu")[:, None]
+        pair = torch.arange(0, width, 2, dtype=torch.float32, device="cpu")
+        angle = position * torch.exp(pair * (-math.log(10000.0) / width))
+        waves = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[None, :, :width]
+        table = torch.empty(1, max_frames, width)
+        table.copy_(waves)
         self.register_buffer("pe", table)
 
     def forward(self, tokens: Tensor) -> Tensor:

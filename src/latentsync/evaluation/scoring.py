@@ -39,7 +39,8 @@ ABOUT = {
     "cross_r": About("mouth follows the speech (r, best lag within ±2 frames)", "higher"),
     "cross_chance": About("… what shifted speech reaches by luck (r)", "lower"),
     "lag_frames": About("lag of the mouth (frames of 1/25 s)", "zero", 1),
-    "leakage": About("old mouth leaks through (r minus chance)", "lower"),
+    "leakage_r": About("old mouth leaks through (r)", "lower"),
+    "leakage": About("… minus chance", "lower"),
     "sync_confidence": About("sync confidence, own judge", "higher", 3),
     "sync_distance": About("sync distance, own judge", "lower", 3),
     "av_offset_frames": About("offset found by own judge (frames)", "zero", 1),
@@ -127,11 +128,17 @@ def sync_scores(
     if speech.opening is not None:
         old = driven.opening if driven is not None else np.full(2, np.nan)
         drive = cross_drive(result.opening, speech.opening, old)
-        found |= {"cross_r": drive.sync, "cross_chance": drive.sync_chance, "leakage": drive.leakage}
+        found |= {
+            "cross_r": drive.sync,
+            "cross_chance": drive.sync_chance,
+            "leakage_r": drive.leakage_r,
+            "leakage": drive.leakage,
+        }
         if not np.isnan(drive.sync):
             found["lag_frames"] = drive.lag_frames
     elif driven is not None:
-        found["leakage"] = cross_drive(result.opening, result.opening, driven.opening).leakage
+        drive = cross_drive(result.opening, result.opening, driven.opening)
+        found |= {"leakage_r": drive.leakage_r, "leakage": drive.leakage}
     if np.any(speech.wave):
         if judges.own is not None and (own := judges.own(result, path, speech.wave)) is not None:
             found |= {

@@ -252,7 +252,7 @@ def _without_trivial(scores: Scores) -> Scores:
     return {
         name: value
         for name, value in scores.items()
-        if name not in ("cross_r", "cross_chance", "lag_frames", "leakage", "lmd_pct")
+        if name not in ("cross_r", "cross_chance", "lag_frames", "leakage_r", "leakage", "lmd_pct")
     }
 
 

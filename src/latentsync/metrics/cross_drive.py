@@ -81,11 +81,14 @@ def cross_drive(
         speaker: (F,) lip opening of B's own video, same rate and start as the speech.
         old: (F,) lip opening of A's own video at the frames that were driven.
         max_lag: frames searched on either side.
-        old_chance: chance value of the leakage, e.g. of `pairing_chance`; None = from circular shifts of `old`.
+        old_chance: chance value of the leakage, e.g. of `pairing_chance`; None = from circular shifts of `old`, at
+            least 0 (shifting a single sentence between two pauses puts speech on pauses, which is no luck).
     """
     sync = lagged_correlation(generated, speaker, max_lag)
     leak = lagged_correlation(generated, old, max_lag)
-    chance = chance_correlation(generated, old, max_lag) if old_chance is None else old_chance
+    chance = old_chance
+    if chance is None:
+        chance = float(np.maximum(chance_correlation(generated, old, max_lag), 0.0))
     return CrossDrive(
         sync=sync.best_r,
         lag_frames=sync.best_lag,

@@ -52,7 +52,8 @@ def identity_proxy(
         crops, real_crops: (F, R, R, 3) uint8 aligned faces, any lengths.
         landmarks, real_landmarks: (F, 468, 2), any scale; NaN frames are left out.
         region: (R, R) weights, e.g. the inpaint mask.
-    Source: no published score; a stand-in defined here.
+    Source: no published score; a stand-in defined here. On eight real clips, generated region: two clips of the same
+    person 0.38 and 0.65 (other clothes and light count against it), of two persons 0.00 to 0.18.
     """
     ours, theirs = _average(crops), _average(real_crops)
     weight = np.ones((CELLS, CELLS)) if region is None else cv2.resize(

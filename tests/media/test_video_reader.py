@@ -114,7 +114,8 @@ def spoil(path: Path, frames: list[int]) -> Path:
     data = bytearray(path.read_bytes())
     places = [i for i in range(len(data)) if data[i : i + 4] == b"00dc" and data[i + 8 : i + 10] == b"\xff\xd8"]
     for number in frames:
-        data[places[number] + 8 : places[number] + 700] = bytes(692)
+        size = int.from_bytes(data[places[number] + 4 : places[number] + 8], "little")
+        data[places[number] + 8 : places[number] + 8 + size] = bytes(size)
     path.write_bytes(bytes(data))
     return path
 

@@ -1,6 +1,6 @@
 """Put the trained networks together into the folder that ships.
 
-    python recipes/tiny/assemble.py --unet F --autoencoder F --listener F --out src/latentsync/assets/tiny
+python recipes/tiny/assemble.py --unet F --autoencoder F --listener F --out src/latentsync/assets/tiny
 """
 
 from __future__ import annotations

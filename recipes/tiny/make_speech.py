@@ -1,8 +1,9 @@
-"""Speak sentences with every synthetic voice that is installed, as 16 kHz wav files: the speech the listener learns from.
+"""Speak sentences with every synthetic voice that is installed: the speech the listener learns from, 16 kHz waves.
 
     python recipes/tiny/make_speech.py OUT --minutes 120 --seed 0
 
-Voices: the programs `espeak-ng` and `flite`, each used where found. Sentences come from Python's own documentation texts and from a small list of everyday phrases.
+Voices: the programs `espeak-ng` and `flite`, each used where found. Sentences come from Python's own documentation
+and from a small list of everyday phrases.
 """
 
 from __future__ import annotations
@@ -18,32 +19,18 @@ import numpy as np
 
 FLITE = ("kal16", "awb", "rms", "slt")
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp", "en-gb-x-gbclan")
-VARIANTS = (
-    "",
-    "+m1",
-    "+m2",
-    "+m3",
-    "+m4",
-    "+m5",
-    "+m6",
-    "+m7",
-    "+f1",
-    "+f2",
-    "+f3",
-    "+f4",
-    "+f5",
-    "+Annie",
-    "+Andy",
-    "+grandma",
-)
-PHRASES = """Good morning, how are you today? Please open the window before you leave. My father bought a small blue boat.
-We will meet again on Friday evening at five. The weather has been rather cold this month. Could you pass me the paper, please?
-Bob and Mary baked a big apple pie. Five very friendly foxes found a warm place to sleep. Put the book back on the table.
-I am happy to welcome all of you here tonight. Each of us remembers that moment very well. Show me how the new machine works.
-Put red by p four now. Bin blue at f two please. Lay green with s nine again. Set white in z zero soon. Place blue by b six now.
-What would you like to drink with your meal? People often believe what they want to believe. Thank you very much for watching.
-The boy who jumped over the fence was my brother. Nobody knows why the ship left the harbour so early. Wait for me outside.
-Maybe we should buy some bread, butter and ham. Our team won the cup for the first time in fifty years.""".split("\n")
+VARIANTS = ("", *(f"+m{k}" for k in range(1, 8)), *(f"+f{k}" for k in range(1, 6)), "+Annie", "+Andy", "+grandma")
+PHRASES = """
+Good morning, how are you today? Please open the window before you leave. My father bought a small blue boat.
+We will meet again on Friday evening at five. The weather has been rather cold this month.
+Could you pass me the paper, please? Bob and Mary baked a big apple pie. Put the book back on the table.
+Five very friendly foxes found a warm place to sleep. I am happy to welcome all of you here tonight.
+Each of us remembers that moment very well. Show me how the new machine works. Put red by p four now.
+Bin blue at f two please. Lay green with s nine again. Set white in z zero soon. Place blue by b six now.
+What would you like to drink with your meal? People often believe what they want to believe. Wait for me outside.
+The boy who jumped over the fence was my brother. Nobody knows why the ship left the harbour so early.
+Maybe we should buy some bread, butter and ham. Our team won the cup for the first time in fifty years.
+Thank you very much for watching."""
 
 
 def sentences(rng: np.random.Generator) -> list[str]:
@@ -53,7 +40,7 @@ def sentences(rng: np.random.Generator) -> list[str]:
     text = re.sub(r"[*`_|=+\\<>\[\]{}()\"~^/#-]+", " ", " ".join(topics.values()))
     found = [s.strip() for s in re.split(r"[.;:]\s+", re.sub(r"\s+", " ", text))]
     plain = [s for s in found if 4 <= len(s.split()) <= 20 and re.fullmatch(r"[A-Za-z,' ]+", s)]
-    daily = [s.strip() for line in PHRASES for s in re.split(r"(?<=[.?])\s", line)]
+    daily = re.split(r"(?<=[.?])\s+", PHRASES.strip())
     mixed = plain + daily * max(1, len(plain) // (2 * len(daily)))
     rng.shuffle(mixed)
     return mixed

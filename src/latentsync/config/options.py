@@ -24,18 +24,18 @@ class SyncOptions:
         steps: denoising steps; None = the checkpoint's default.
         guidance: classifier-free guidance scale, 1 = off; None = the checkpoint's default.
         seed: the noise of chunk k is a function of (seed, k).
-        face: which face to edit: "largest", "left", "right", an index from the left ("0", "1", …), "x,y" in frame pixels,
-            or the path of a picture of the person.
+        face: which face to edit: "largest", "left", "right", an index from the left ("0", "1", …), "x,y" in
+            frame pixels, or the path of a picture of the person.
         length: which length the result has. "audio": as long as the speech (the video is cut, or extended forwards and
-            backwards); "video": as long as the video; "loop", "ping_pong", "hold": as long as the longer of the two, the
-            video being repeated, run forwards and backwards, or held on its last frame.
+            backwards); "video": as long as the video; "loop", "ping_pong", "hold": as long as the longer of the two,
+            the video being repeated, run forwards and backwards, or held on its last frame.
         silence: what the mouth does where nobody speaks: what the model says, the original pixels, or a closed mouth.
         no_face: frames without a face pass through untouched, or the run fails.
         start_s, end_s: part of the video to use, in seconds from its start; None = from the start, to the end.
         overlap_frames: frames shared by neighbouring chunks and cross-faded; None = the checkpoint's default.
         block_cache_interval: 1 = every step computes everything; n = the deep blocks are computed each n-th step.
         sampler: "auto" = the one the checkpoint was trained for.
-        paste: "mouth" = only the masked region, feathered; "compatible" = the whole aligned face, as the released tool does.
+        paste: "mouth" = only the masked region, feathered; "compatible" = the whole aligned face, as released.
         codec, crf, pixel_format: of the written video; None = follow the source.
         keep_audio: "copy" = the speech stream as it is where the container can hold it; "encode"; "none" = no sound.
         provenance: write into the container's metadata that the lips are synthetic.
@@ -76,6 +76,6 @@ class SyncOptions:
             raise ConfigError("end_s", float(self.end_s), "choose an end after the start")
 
 
-def _in_range(key: str, value: float | None, low: float, high: float | None) -> None:
+def _in_range(key: str, value: float | Fraction | None, low: float, high: float | None) -> None:
     if value is not None and (value < low or (high is not None and value > high)):
         raise ConfigError(key, value, f"choose {low} or more" if high is None else f"choose {low} to {high}")

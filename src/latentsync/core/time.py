@@ -16,7 +16,7 @@ def index_at(time_s: Fraction, rate: Fraction | int) -> int:
 
 
 def nearest_rate(fps: float) -> Fraction:
-    """A measured rate as the exact fraction it stands for (29.97 → 30000/1001), else limited to a denominator of 1001."""
+    """A measured rate as the fraction it stands for (29.97 → 30000/1001), else with a denominator of at most 1001."""
     for base in (24, 30, 48, 60, 120):
         ntsc = Fraction(base * 1000, 1001)
         if abs(float(ntsc) - fps) < 5e-3:

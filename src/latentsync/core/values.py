@@ -17,8 +17,9 @@ Box = tuple[int, int, int, int]
 
 def frozen(array: np.ndarray, dtype: type, shape: tuple[int | None, ...], name: str) -> np.ndarray:
     """Return `array` as a read-only array of `dtype`, or raise ValueError where `shape` (None = any) does not fit."""
-    out = np.asarray(array, dtype=dtype)
-    if out.ndim != len(shape) or any(want is not None and want != got for want, got in zip(shape, out.shape, strict=True)):
+    out: np.ndarray = np.asarray(array, dtype=dtype)
+    fits = out.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, out.shape, strict=True))
+    if not fits:
         raise ValueError(f"{name}: shape {out.shape}, expected {shape}")
     if out.flags.writeable:
         out = out.view()
@@ -109,7 +110,7 @@ class AlignedFace:
 
     Attributes:
         track_id: see `Face`.
-        points: (3, 2) float32, left-brow centre, right-brow centre, nose, frame pixels ("left" = smaller x when upright).
+        points: (3, 2) float32, left-brow centre, right-brow centre, nose, frame pixels ("left" = smaller x).
         frame_to_crop: (2, 3) float32 affine from frame pixels to crop pixels (pixel centres at integer coordinates).
         landmarks: (468, 2) float32 smoothed mesh, frame pixels.
         score: detector's confidence in [0, 1].

@@ -7,7 +7,7 @@ convolution runs at full resolution: on a CPU that is where a Stable-Diffusion-s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -116,8 +116,7 @@ class TinyAutoencoder(nn.Module):
 
     def set_latent_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Fix the latent scale: raw latents minus `mean`, over `std`, per channel."""
-        values = asdict(self.config) | {"latent_mean": tuple(mean), "latent_std": tuple(std)}
-        self.config = TinyAutoencoderConfig(**values)
+        self.config = replace(self.config, latent_mean=tuple(mean), latent_std=tuple(std))
         self.latent_mean.copy_(torch.tensor(self.config.latent_mean))
         self.latent_std.copy_(torch.tensor(self.config.latent_std))
 

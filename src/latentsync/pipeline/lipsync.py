@@ -104,7 +104,7 @@ class Lipsync:
         networks = Networks(
             cast(UNet, unet.to(number)), cast(Any, autoencoder.to(number)), listener, chosen, number
         )  # the listener stays in float32: it is cheap
-        tracker = tracker or MeshTracker(face_model)
+        tracker = tracker or MeshTracker(model_folder=face_model, offline=offline)
         log.info("model %s on %s in %s", located.name, chosen, str(number).removeprefix("torch."))
         return cls(
             networks, settings, tracker, located.name, tuple(located.licences), index_settings, dict(located.provenance)

@@ -1,4 +1,4 @@
-"""Train the small autoencoder on aligned crops: L1 and Laplacian-pyramid L1, random pieces, photometric augmentation."""
+"""Train the small autoencoder on aligned crops: L1 and Laplacian-pyramid L1, random pieces, colours."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from latentsync.training.loop import LoopConfig, train
 
 LAPLACIAN_LEVELS = 3
 LATENT_NOISE = 0.05
-"""Noise added to latents in training, as a share of their spread: it keeps the decoder smooth around what a U-Net makes."""
+"""Noise added to latents in training, as a share of their spread: it keeps the decoder smooth around its inputs."""
 
 
 def laplacian_loss(made: Tensor, real: Tensor) -> Tensor:
-    """Mean absolute difference of the band-pass levels of two (B, 3, H, W) pictures: finer bands weigh as much as coarse ones."""
+    """Mean absolute difference of the band-pass levels of two (B, 3, H, W) pictures, each band alike."""
     total = made.new_zeros(())
     difference = made - real
     for _ in range(LAPLACIAN_LEVELS):
@@ -43,7 +43,7 @@ def augment_colour(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def pieces(clips: list[Clip], batch: int, side: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless (batch, 3, side, side) float32 pieces in [−1, 1]: people drawn evenly, scale ½–1, mirrored half of the time."""
+    """Endless (batch, 3, side, side) float32 pieces in [−1, 1]: people drawn evenly, scale ½–1, half mirrored."""
     rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
     people = sorted({clip.person for clip in clips})
     of = {person: [clip for clip in clips if clip.person == person] for person in people}
@@ -81,7 +81,7 @@ def latent_statistics(model: TinyAutoencoder, clips: list[Clip], every: int = 5)
 
 
 def psnr_of_mouths(model: TinyAutoencoder, clips: list[Clip]) -> dict[str, float]:
-    """PSNR in dB (peak 2 in [−1, 1]) of whole crops and of the mouth (rows 140–230, columns 70–186) on every 15th crop."""
+    """PSNR in dB (peak 2) of whole crops and of the mouth (rows 140–230, columns 70–186), every 15th crop."""
     whole, mouth = [], []
     with torch.no_grad():
         for clip in clips:

@@ -1,4 +1,4 @@
-"""What the U-Net trains on, computed once per clip: latents of every frame, of its masked version; and what is heard."""
+"""What the U-Net trains on, computed once per clip: latents of every frame and of its masked version, what is heard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 FPS = 25
 
 
-def load_component(folder: Path, kind: type) -> torch.nn.Module:
+def load_component(folder: Path, kind: Any) -> Any:
     """A component written as `config.json` and `model.safetensors`, in evaluation mode, without gradients."""
     module = kind.from_config(json.loads((folder / "config.json").read_text()))
     module.load_state_dict(load_file(folder / "model.safetensors"))

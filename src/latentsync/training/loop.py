@@ -98,7 +98,8 @@ def train(
         torch.set_rng_state(state["rng"])
         log.info("resumed at step %d after %.1f min", step, spent / 60)
     started = saved = validated = time.monotonic()
-    base, running = spent, {}
+    base = spent
+    running: dict[str, float] = {}
     with (out / "log.jsonl").open("a") as log_file:
 
         def note(figures: dict[str, float]) -> None:

@@ -48,7 +48,7 @@ def prepare_clip(
 def main() -> None:
     """`python -m latentsync.training.prepare --list clips.jsonl --out FOLDER`.
 
-    Each line of the list: {"video": path, "wave": path or null, "name": unique, "person": …, "split": …, "in_sync": bool}.
+    Each line of the list: {"video": path, "wave": path or null, "name": unique, "person", "split", "in_sync"}.
     """
     parser = argparse.ArgumentParser(description=main.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", type=Path, required=True)

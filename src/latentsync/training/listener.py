@@ -1,8 +1,8 @@
 """Train the small listener: it learns to give what a Whisper encoder hears, from a tenth of the arithmetic.
 
 Target: Whisper's hidden states 2, 3 and 4, projected on their principal directions and whitened. The student sees the
-same sound with noise, echo, another microphone's colour and level, so its states depend on what is said more than on how
-it was recorded.
+same sound with noise, echo, another microphone's colour and level, so its states depend on what is said more than on
+how it was recorded.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from latentsync.core.values import Bytes, Float
 from latentsync.synth import motion as motions
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.atlas import Atlas, build_atlas, cached_atlas
-from latentsync.synth.face.head import Canvas, Head, Pose, Tongue
+from latentsync.synth.face.head import Canvas, Head, Light, Pose, Tongue
 from latentsync.synth.face.identity import sample_identity
 from latentsync.synth.face.model import HeadMesh, load_face_model
 from latentsync.synth.render.camera import look_at, perspective, to_pixels
@@ -105,6 +105,7 @@ def person_seed(seed: int, identity: int) -> int:
 class Take:
     """Everything of one clip, drawn before the first picture."""
 
+
     head: Head
     speech: Speech
     size: int
@@ -115,6 +116,8 @@ class Take:
     faults: Faults
     rng: np.random.Generator
     drift_cm: np.ndarray
+    light: Light
+    background: Float
 
     @staticmethod
     def sample(
@@ -131,6 +134,8 @@ class Take:
             head=head, speech=speech, size=config.size, weights=weights, tongue=tongue, motion=motion,
             framing=Framing.sample(stage_rng, config.face_share), faults=Faults.sample(stage_rng, config.size), rng=stage_rng,
             drift_cm=drift,
+            light=sample_light(stage_rng),
+            background=sample_background(stage_rng, config.size),
         )  # fmt: skip
 
     def _weights(self, i: int) -> dict[str, float]:
@@ -151,14 +156,13 @@ class Take:
 
     def frames(self, canvas: Canvas) -> Iterator[Bytes]:
         """Pictures of the clip, one by one; each is a new array."""
-        light, background = sample_light(self.rng), sample_background(self.rng, self.size)
         sensor = Sensor(self.faults, self.size, self.rng)
         for i in range(len(self.motion.yaw)):
             self.head.pose(self._weights(i), self._tongue(i), self._head_pose(i))
             view, eye = self._camera(i)
             jaw, close = float(self.weights["jawOpen"][i]), float(self.weights["mouthClose"][i])
             mouth = jaw * (1 - close / max(jaw, 1e-3))
-            yield sensor.expose(self.head.draw(canvas, view, eye, light, mouth, background))
+            yield sensor.expose(self.head.draw(canvas, view, eye, self.light, mouth, self.background))
 
     def truth(self, identity: int, clip: int) -> Truth:
         """Project the landmarks of every frame."""

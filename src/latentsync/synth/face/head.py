@@ -14,7 +14,7 @@ from latentsync.synth.face.clothes import clothes, throat_wall
 from latentsync.synth.face.fields import smoothstep
 from latentsync.synth.face.hair import hair_parts, lips_of
 from latentsync.synth.face.identity import Identity
-from latentsync.synth.face.model import HeadMesh
+from latentsync.synth.face.model import Bools, HeadMesh, Ints
 from latentsync.synth.face.parts import Part
 from latentsync.synth.face.skin import iris_texture, paint_skin
 from latentsync.synth.face.strands import strand_texture
@@ -109,8 +109,10 @@ class Head:
         self.neutral = mesh.person(np.array(who.shape[: len(mesh.identity_scale)], np.float32))
         self._textures(atlas, rng, texture_px)
         self.vertex, uv, tri = mesh.render_vertices()
+        keep = ~self._under_clothes(mesh.base[mesh.tri])
+        tri, material = np.ascontiguousarray(tri[keep]), np.ascontiguousarray(mesh.material[keep])
         back = np.zeros(len(self.vertex), bool)
-        back[tri[mesh.material == mat.SCALP].ravel()] = True
+        back[tri[material == mat.SCALP].ravel()] = True
         uv = uv.copy()
         uv[back, 0] -= 1
         y, z = mesh.base[:, 1], mesh.base[:, 2]
@@ -120,14 +122,14 @@ class Head:
         self._body = np.where(tongue, np.exp(-(((z - 6.2) / 1.6) ** 2)), 0).astype(np.float32)
         skin = Part(
             points=self.neutral[self.vertex], normals=mesh.normals(self.neutral)[self.vertex], tri=tri,
-            material=mesh.material, uv=uv, rest=mesh.base[self.vertex], att=self._skin_attributes(uv),
-            casts=np.isin(mesh.material, (mat.SKIN, mat.SCALP, mat.TEETH)), weight=self.neck_weight[self.vertex],
+            material=material, uv=uv, rest=mesh.base[self.vertex], att=self._skin_attributes(uv),
+            casts=np.isin(material, (mat.SKIN, mat.SCALP, mat.TEETH)), weight=self.neck_weight[self.vertex],
         )  # fmt: skip
         lip_verts = lips_of(mesh, atlas.lips, uv, self.vertex)
         self.parts = [skin, *hair_parts(mesh, self.neutral, who, lip_verts, rng),
                       clothes(mesh, self.neutral, self.neck_weight, who), throat_wall()]  # fmt: skip
         self._landmark_shapes = mesh.shapes_at(mesh.landmarks)
-        self._assemble(tri, uv)
+        self._assemble(tri, material, uv)
         self._bake_visibility()
 
     # ---- building -----------------------------------------------------------------------------------------------
@@ -144,30 +146,40 @@ class Head:
         self._shine = {"face": painted["face"][1], "head": painted["head"][1]}
         self._iris, self._strands = iris_texture(rng, self.who.iris_rgb), strand_texture(rng)
 
+    def _under_clothes(self, corners: Float) -> Bools:
+        """(T,) triangles (T, 3, 3) of the neck that the collar hides; they would poke through the shoulders."""
+        y, z = corners[..., 1], corners[..., 2]
+        return (y < self.who.neckline_cm - 1.2 - 2.4 * np.maximum(z, 0) / 7.5).all(1)
+
     def _skin_attributes(self, uv: Float) -> Float:
         """Lashes fade to their tips, the shade of the lids is darkest at the rim."""
         mesh, rest = self.mesh, self.mesh.base[self.vertex]
         att = np.ones((len(self.vertex), 4), np.float32)
         lash = mesh.groups["lashes"][self.vertex]
-        if lash.any():
-            d = cKDTree(mesh.base[: mesh.face_verts]).query(rest[lash])[0]
-            att[lash, 1] = 1 - np.clip(d / np.percentile(d, 97), 0, 1)
+        eye_verts = mesh.base[mesh.groups["eyes"]]
+        if lash.any():  # from the rim of the lid to the tips; lower lashes are sparse
+            away, middle = cKDTree(eye_verts).query(rest[lash])[0], eye_verts[:, 1].mean()
+            upper = rest[lash, 1] > middle
+            for rows, strength in ((upper, 1.0), (~upper, 0.3)):
+                near, far = np.percentile(away[rows], [5, 90])
+                att[np.where(lash)[0][rows], 1] = strength * (1 - np.clip((away[rows] - near) / (far - near), 0, 1))
         lid = mesh.groups["occlusion"][self.vertex]
-        att[lid, 1] = np.clip(np.abs(uv[lid, 1] % 1 - 0.5) * 2, 0, 1) ** 2.2
+        rim = np.clip(np.abs(uv[lid, 1] % 1 - 0.5) * 2, 0, 1)
+        att[lid, 1] = rim**2.2 * smoothstep(1.0, 0.72, rim)
         return att
 
-    def _vertex_shine(self, tri: Float, uv: Float) -> Float:
+    def _vertex_shine(self, tri: Ints, skin_material: Ints, uv: Float) -> Float:
         import cv2
 
         out = np.zeros((len(self.vertex), 2), np.float32)
         for name, material in (("face", mat.SKIN), ("head", mat.SCALP)):
             image = cv2.blur(self._shine[name], (5, 5))
-            verts = np.unique(tri[self.mesh.material == material])
+            verts = np.unique(tri[skin_material == material])
             q = np.clip((uv[verts] * len(image)).astype(int), 0, len(image) - 1)
             out[verts] = image[q[:, 1], q[:, 0]]
         return out
 
-    def _tangents(self, tri: Float, uv: Float) -> Float:
+    def _tangents(self, tri: Ints, uv: Float) -> Float:
         """(R, 3) direction in which u grows, on the neutral head."""
         p = self.neutral[self.vertex]
         a, b, c = (p[tri[:, k]] for k in range(3))
@@ -180,7 +192,7 @@ class Head:
             np.add.at(out, tri[:, k], t)
         return (out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
-    def _assemble(self, tri: Float, uv: Float) -> None:
+    def _assemble(self, tri: Ints, skin_material: Ints, uv: Float) -> None:
         """Put all parts into one set of arrays, opaque first, then hair, then films."""
         starts = np.cumsum([0] + [len(p.points) for p in self.parts])
         self._slices = [slice(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
@@ -203,7 +215,7 @@ class Head:
         self.uv, self.rest = (np.concatenate([getattr(p, k) for p in self.parts]).astype(f4) for k in ("uv", "rest"))
         self.att = np.concatenate([p.att for p in self.parts]).astype(f4)
         self._aux = np.zeros((num, 2), f4)
-        self._aux[self._slices[0]] = self._vertex_shine(tri, uv)
+        self._aux[self._slices[0]] = self._vertex_shine(tri, skin_material, uv)
         self._tangent0 = np.zeros((num, 3), f4)
         self._tangent0[self._slices[0]] = self._tangents(tri, uv)
         self.points, self.normals, self._tangent, self.diffuse, self.specular, self._screen, self._in_light = (
@@ -253,7 +265,7 @@ class Head:
             out.append(np.clip((seen / total - 0.06) / 0.80, 0.02, 1) ** 0.9)
         both = np.stack(out)[:, self.vertex]
         teeth, eyes = self.mesh.groups["teeth"][self.vertex], self.mesh.groups["eyes"][self.vertex]
-        both[:, teeth] = np.array([0.08, 0.20])[:, None] + np.array([0.6, 0.7])[:, None] * both[:, teeth]
+        both[:, teeth] = np.array([0.16, 0.30])[:, None] + np.array([0.6, 0.65])[:, None] * both[:, teeth]
         both[:, eyes] = np.clip(both[:, eyes] * 0.62 + 0.22, 0, 1)
         self._visibility = both.astype(np.float32)
 

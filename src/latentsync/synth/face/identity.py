@@ -148,7 +148,7 @@ def sample_identity(seed: int, num_modes: int = 100) -> Identity:
             gloss=float(makeup * rng.random() + 0.15 * rng.random()),
         ),
         iris_rgb=IRIS_COLOURS[int(rng.integers(0, 3 if tone > 0.5 else len(IRIS_COLOURS)))],
-        teeth_rgb=_rgb(np.array([0.90, 0.85, 0.75]) * rng.uniform(0.84, 1.02) * [1, 1, rng.uniform(0.86, 1.04)]),
+        teeth_rgb=_rgb(np.array([0.94, 0.88, 0.79]) * rng.uniform(0.86, 1.04) * [1, 1, rng.uniform(0.88, 1.06)]),
         gum_rgb=_rgb(np.array([0.62, 0.32, 0.32]) * rng.uniform(0.7, 1.1)),
         tongue_rgb=_rgb(np.array([0.68, 0.36, 0.36]) * rng.uniform(0.8, 1.1)),
         cloth_rgb=_rgb(rng.uniform(0.03, 0.75, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0.03, 0.9))),

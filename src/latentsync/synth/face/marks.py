@@ -71,7 +71,7 @@ def wrinkles(layer: Layer, who: Identity, atlas: Atlas, rng: np.random.Generator
             lm[mouth] + d * 1.8 + [0, 14],
             lm[mouth] + d * 1.3 + [0, -26],
         ]
-        line(spline(np.array(fold), 10)[:30], 4, 0.25 + 0.75 * who.age)
+        line(spline(np.array(fold), 10)[:30], 6, 0.10 + 0.5 * who.age)
         e, u = lm[outer], lm[inner]
         for j in (-1, 0, 1):
             line(np.array([e + [-10 * side, 3 * j], e + [-34 * side, 14 * j - 3]]), 1.6, 0.55 * max(who.age - 0.3, 0))
@@ -94,7 +94,7 @@ def stubble(layer: Layer, who: Identity, atlas: Atlas, noise: Noise) -> None:
     amount = who.stubble * np.clip(area + 0.25 * noise.octaves(p, 1.3), 0, 1) * (area > 0.02) * (1 - atlas.lips)
     if amount.max() <= 0:
         return
-    grain = np.clip(0.55 + 0.45 * noise.at(p, 11.0) + 0.5 * noise.at(p, 5.0), 0, 1.3)
+    grain = np.clip(0.62 + 0.34 * noise.at(p, 23.0) + 0.30 * noise.at(p, 14.0) + 0.12 * noise.at(p, 3.0), 0, 1.3)
     layer.cover(np.clip(amount * 0.62 * grain, 0, 1), np.array(who.hair_rgb) * 0.7)
 
 
@@ -111,7 +111,7 @@ def brows(layer: Layer, who: Identity, atlas: Atlas, rng: np.random.Generator) -
         f = (k - i)[:, None]
         line = q[i] * (1 - f) + q[i + 1] * f
         line = np.stack([np.convolve(np.pad(line[:, a], 8, "edge"), np.ones(17) / 17, "valid") for a in (0, 1)], 1)
-        for _ in range(int(420 * look.density)):
+        for _ in range(int(700 * look.density)):
             u = rng.beta(1.3, 1.0)
             thick = look.width * (0.35 + 0.65 * min(u * 1.9, 1)) * (1 if u < 0.93 else 0.8)
             offset = rng.normal() * thick * 0.45
@@ -120,10 +120,10 @@ def brows(layer: Layer, who: Identity, atlas: Atlas, rng: np.random.Generator) -
             start = line[int(u * 59)] + [0, offset]
             end = start + np.array([-np.cos(angle) * side, np.sin(angle)]) * length
             a, b = _fixed(np.stack([start, end])).tolist()
-            cv2.line(canvas, tuple(a), tuple(b), float(rng.uniform(0.45, 1)), 1, cv2.LINE_AA, 4)
+            cv2.line(canvas, tuple(a), tuple(b), float(rng.uniform(0.3, 0.8)), 1, cv2.LINE_AA, 4)
         soft = np.zeros_like(canvas)
         cv2.polylines(soft, [_fixed(line[6:])], False, 1.0, int(look.width * 0.9), cv2.LINE_AA, 4)
-        canvas = np.maximum(canvas, cv2.GaussianBlur(soft, (0, 0), 5) * 0.35 * look.density)
+        canvas = np.maximum(canvas, cv2.GaussianBlur(soft, (0, 0), 5) * 0.5 * look.density)
     amount = np.clip(cv2.GaussianBlur(canvas, (0, 0), 0.7) * 1.15, 0, 1) * look.alpha
     layer.cover(amount, np.array(who.hair_rgb) * 0.55 + 0.02)
     layer.specular = layer.specular * (1 - 0.8 * amount)

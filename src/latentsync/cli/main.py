@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": "Look at a video (and speech) before a run: faces, sizes, lengths, expected time.",
     "models": "List, fetch, convert and verify checkpoints, and list their licences.",
     "evaluate": "Score a model on people, beside baselines, into a report.",
+    "data": "Turn raw videos into training clips, with a reason for every clip left out.",
 }
 """Name of each module in this folder that holds a command, and its line in `latentsync --help`."""
 

@@ -1,0 +1,199 @@
+"""Build a training set from raw videos: the whole pipeline on one page."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.core.files import atomic_path
+from latentsync.core.progress import ProgressCallback, StopFlag, never, silent
+from latentsync.data.clip import Clip, dumps
+from latentsync.data.manifest import MANIFEST, read_manifest, rows_of, write_manifest
+from latentsync.data.runners.base import INTERNAL, Engine, Plan, SerialEngine, Tally, drive
+from latentsync.data.settings import DataSettings, SplitSettings
+from latentsync.data.sources import Speaker, begin, find_sources
+from latentsync.data.split import as_given
+from latentsync.data.stages import make_stages
+from latentsync.data.workspace import Workspace, claimed
+from latentsync.faces import FaceTracker, MeshTracker
+
+log = logging.getLogger(__name__)
+
+EngineName = Literal["local", "ray", "serial"]
+ABOUT_RUN = "build.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildOptions:
+    """How to build: nothing here changes what comes out, but `speaker` and `given_split` (who goes where).
+
+    Attributes:
+        engine: processes of this machine, a Ray cluster, or this process alone.
+        workers: processes; None = one a core.
+        ray_address: of a running cluster; None = a local one for this run.
+        speaker: who speaks, see `Speaker`.
+        leave_out: glob patterns of sources to pass over.
+        given_split: identity → train, val or test, for those who must be there.
+        tracker: makes the face tracker in each worker.
+    """
+
+    engine: EngineName = "local"
+    workers: int | None = None
+    ray_address: str | None = None
+    speaker: Speaker = field(default_factory=Speaker)
+    leave_out: tuple[str, ...] = ()
+    given_split: Mapping[str, str] = field(default_factory=dict)
+    tracker: Callable[[], FaceTracker] = MeshTracker
+
+    @property
+    def num_workers(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What a build came to: every line of the manifest, and what this run did."""
+
+    folder: Path
+    rows: list[dict[str, Any]]
+    tally: Tally
+
+    @property
+    def num_kept(self) -> int:
+        return sum(row["kept"] for row in self.rows)
+
+    @property
+    def num_failed(self) -> int:
+        """Clips that our own bug, not the clip, kept from being finished."""
+        return sum(row["reason"] == INTERNAL for row in self.rows)
+
+
+def build(
+    inputs: str | Path,
+    out: Path,
+    settings: DataSettings | None = None,
+    options: BuildOptions | None = None,
+    progress: ProgressCallback = silent,
+    stop: StopFlag = never,
+) -> BuildResult:
+    """Turn raw videos into clips and a manifest in `out`. Run again, it goes on where it was, or redoes what a changed
+    setting asks for. Inputs are only read.
+
+    Raises: LatentSyncError: nothing to do, the folder is in use or cannot be written, a network's file does not fit.
+        Stopped: on request; what is done stays done.
+    """
+    settings, options = (settings or DataSettings()).resolved(), options or BuildOptions()
+    sources = find_sources(str(inputs), options.speaker, options.leave_out)
+    workspace = Workspace(out.absolute())
+    if any(Path(source.path).is_relative_to(workspace.root) for source in sources):
+        raise LatentSyncError(f"{out}: holds inputs. Choose an output folder outside of them.")
+    stages = make_stages(settings, options.tracker)
+    with claimed(workspace):
+        clips = begin(sources, workspace, options.num_workers)
+        plan = Plan(stages, workspace)
+        engine = make_engine(plan, options)
+        ended, tally = drive(plan, [clip for clip in clips if clip.rejected is None], engine, progress, stop)
+        ended += [clip for clip in clips if clip.rejected is not None]
+        parts = as_given([clip.source.identity for clip in ended], options.given_split, settings.split)
+        rows = rows_of(ended, stages, parts)
+        finish(workspace, rows, settings)
+        _tell_run(workspace, tally, options)
+    return BuildResult(workspace.root, rows, tally)
+
+
+def finish(workspace: Workspace, rows: list[dict[str, Any]], settings: DataSettings) -> None:
+    """Bring the output folder in line with the manifest's lines, the manifest last."""
+    kept = {row["clip_id"] for row in rows if row["kept"]}
+    for folder in workspace.clips.iterdir():
+        if folder.name not in kept:  # kept under earlier settings; its steps stay known
+            folder.replace(workspace.scratch(".old"))
+    _sweep(workspace)
+    if settings.write.training:
+        for row in rows:
+            if row["kept"]:
+                _write_meta(workspace.clips / row["clip_id"] / "meta.json", row)
+    with atomic_path(workspace.root / "settings.json") as part:
+        part.write_text(json.dumps(settings.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_manifest(workspace.root / MANIFEST, rows, settings.as_dict())
+
+
+def _write_meta(path: Path, row: Mapping[str, Any]) -> None:
+    """What training asks of a clip, written last: a folder with it is complete."""
+    meta = {"person": row["identity"], "split": row["split"], "in_sync": True, "fps": 25, "source": row["source"]}
+    text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
+    if path.is_file() and path.read_text("utf-8") == text:
+        return
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def resplit(folder: Path, split: SplitSettings, given: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Deal the identities of a finished build anew; only the manifest and the meta.json files are written.
+
+    Raises: MediaError: there is no build. ConfigError: an identity that is given a part does not exist.
+    """
+    rows, told = read_manifest(folder)
+    given = given or {}
+    unknown = set(given) - {row["identity"] for row in rows}
+    if unknown:
+        raise ConfigError("given", sorted(unknown)[0], "no such identity in the manifest")
+    parts = as_given([row["identity"] for row in rows], given, split)
+    for row in rows:
+        row["split"] = parts[row["identity"]] if row["kept"] else ""
+    told["split"] = {"val": split.val, "test": split.test, "seed": split.seed}
+    workspace = Workspace(folder.absolute())
+    with claimed(workspace):
+        for row in rows:
+            meta = workspace.clips / row["clip_id"] / "meta.json"
+            if row["kept"] and meta.is_file():
+                _write_meta(meta, row)
+        write_manifest(folder / MANIFEST, rows, told)
+    return rows
+
+
+def make_engine(plan: Plan, options: BuildOptions) -> Engine:
+    """The engine that the options name. Raises: ConfigError: it is not installed or unknown."""
+    if options.engine == "serial":
+        return SerialEngine(plan)
+    if options.engine == "local":
+        from latentsync.data.runners.local import LocalEngine
+
+        return LocalEngine(plan, options.num_workers)
+    if options.engine == "ray":
+        from latentsync.data.runners.ray import RayEngine
+
+        return RayEngine(plan, options.num_workers, options.ray_address)
+    raise ConfigError("engine", options.engine, "choose local, ray or serial")
+
+
+def kept_clips(ended: list[Clip]) -> list[Clip]:
+    """Those that went through every stage."""
+    return [clip for clip in ended if clip.rejected is None]
+
+
+def _sweep(workspace: Workspace) -> None:
+    import shutil
+
+    shutil.rmtree(workspace.work / "scratch", ignore_errors=True)
+
+
+def _tell_run(workspace: Workspace, tally: Tally, options: BuildOptions) -> None:
+    """How long this run took, by stage: not in the manifest, which is the same for every run."""
+    told = {
+        "engine": options.engine,
+        "workers": options.num_workers,
+        "wall_s": round(tally.wall_s, 2),
+        "stages": {
+            name: {"steps": tally.done[name], "seconds": round(tally.seconds[name], 3), "frames": tally.frames[name]}
+            for name in tally.done
+        },
+        "found_done": dict(tally.skipped),
+    }
+    with atomic_path(workspace.root / ABOUT_RUN) as part:
+        part.write_text(dumps(told) + "\n", encoding="utf-8")

@@ -1,0 +1,31 @@
+"""Exact pieces of a source's sound."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from latentsync.core.errors import EmptyAudioError
+from latentsync.core.values import Float
+from latentsync.media.audio import SPEECH_RATE_HZ, read_audio
+
+
+def sound_span(path: Path, start_s: Fraction, num_samples: int) -> tuple[Float, np.ndarray]:
+    """(S,) float32 mono 16 kHz from `start_s`, which may lie before 0, and (S,) bool: the source has this sample.
+
+    Samples the source does not have are zero.
+    """
+    before = min(max(0, round(-start_s * SPEECH_RATE_HZ)), num_samples)
+    wave, known = np.zeros(num_samples, np.float32), np.zeros(num_samples, bool)
+    if before == num_samples:
+        return wave, known
+    from_s = max(start_s, Fraction(0))
+    try:
+        found = read_audio(path, from_s, from_s + Fraction(num_samples - before, SPEECH_RATE_HZ))
+    except EmptyAudioError:  # it ends before
+        return wave, known
+    end = before + min(len(found), num_samples - before)
+    wave[before:end], known[before:end] = found[: end - before], True
+    return wave, known

@@ -1,0 +1,177 @@
+"""Is the sound in time with the lips, and by how much is it off? Measured here, judged and corrected in `SyncCheck`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from latentsync.data.clip import GRID_FPS, Clip, Rejected
+from latentsync.data.grid import STEP_S
+from latentsync.data.lip_sync import lip_sync
+from latentsync.data.settings import SyncLimits, SyncSettings
+from latentsync.data.sound import sound_span
+from latentsync.data.stages.base import PlainStage, Resources
+from latentsync.data.stages.faces import load_geometry
+from latentsync.data.workspace import Workspace
+from latentsync.media.audio import SPEECH_RATE_HZ
+from latentsync.metrics.lips import lip_opening
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How much later the sound is than the picture (seconds), and how sure that is (scale of the judge); NaN = not."""
+
+    late_s: float
+    confidence: float
+    at_zero: float
+
+
+class SyncJudge(Protocol):
+    """Something that measures the offset of a clip. `name` says which in the manifest."""
+
+    name: str
+    min_confidence: float
+    correct_above: float
+
+    def estimate(self, clip: Clip, workspace: Workspace) -> Estimate: ...
+
+
+class LipJudge:
+    """Lip opening against the level of the sound: no network, weak on a few seconds (docs/data.md has its figures)."""
+
+    name = "lips"
+    min_confidence = 0.25
+    correct_above = 0.5
+
+    def __init__(self, max_offset_frames: int) -> None:
+        self.max_late_s = max_offset_frames / GRID_FPS
+
+    def estimate(self, clip: Clip, workspace: Workspace) -> Estimate:
+        opening = lip_opening(load_geometry(workspace.path(clip.files["geometry"]))["landmarks"])
+        lead_s = Fraction(3, 2)
+        count = round((Fraction(clip.num_frames, GRID_FPS) + 2 * lead_s) * SPEECH_RATE_HZ)
+        wave, known = sound_span(Path(clip.source.path), clip.start_s - lead_s, count)
+        found = lip_sync(opening, wave, known, float(lead_s), self.max_late_s)
+        return Estimate(found.late_s, found.confidence, found.at_zero)
+
+
+class Sync(PlainStage):
+    """Adds the scores sync_confidence, sound_late_ms and confidence_at_zero, and who judged."""
+
+    name = "sync"
+    version = 1
+
+    def __init__(self, settings: SyncSettings) -> None:
+        super().__init__(settings)
+        self._judge: SyncJudge | None = None
+        self.needs = Resources() if settings.judge == "lips" and not settings.judge_v2 else Resources(gpus=0.25)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        from latentsync.data.stages.sync_networks import content_of
+
+        told = super().settings
+        for key in ("judge", "judge_v2"):
+            if told[key] not in (None, "lips"):
+                told[key] = content_of(Path(told[key]))  # the weights count, not where they lie
+        return told
+
+    def open(self, workspace: Workspace) -> None:
+        super().open(workspace)
+        self._judge = make_judge(self.config)
+
+    def close(self) -> None:
+        self._judge = None
+
+    def process(self, clip: Clip) -> list[Clip] | Rejected:
+        if self._judge is None:
+            raise RuntimeError("Sync is not open")
+        found = self._judge.estimate(clip, self.workspace)
+        if not math.isfinite(found.confidence):
+            return self.no("sync_unknown", detail=f"too little to hear or see for the judge {self._judge.name!r}")
+        made = clip.scored(
+            sync_confidence=found.confidence, sound_late_ms=1000 * found.late_s, confidence_at_zero=found.at_zero
+        )
+        return [made.known(sync_judge=self._judge.name)]
+
+
+def make_judge(settings: SyncSettings) -> SyncJudge:
+    """The judge that the settings name, loaded.
+
+    Raises: WeightsError, ConfigError: a file is missing or does not fit.
+    """
+    if settings.judge_v2 is not None:
+        from latentsync.data.stages.sync_networks import V2Judge
+
+        return V2Judge(Path(settings.judge_v2))
+    if settings.judge == "lips":
+        return LipJudge(settings.max_offset_frames)
+    from latentsync.data.stages.sync_networks import OwnJudge
+
+    return OwnJudge(Path(settings.judge), settings.max_offset_frames)
+
+
+def judge_limits(settings: SyncSettings, limits: SyncLimits) -> SyncLimits:
+    """Limits with the judge's own in place of None. Chosen as docs/data.md tells."""
+    from latentsync.data.stages.sync_networks import OwnJudge, V2Judge
+
+    kind: Any = V2Judge if settings.judge_v2 else LipJudge if settings.judge == "lips" else OwnJudge
+    least = kind.min_confidence if limits.min_confidence is None else limits.min_confidence
+    above = kind.correct_above if limits.correct_above is None else limits.correct_above
+    return SyncLimits(min_confidence=least, correct_above=max(above, least))
+
+
+class SyncCheck(PlainStage):
+    """Rejects what is not in sync, and moves the sound of the rest by the measured offset: exact samples, no re-encode.
+
+    Frames at the ends whose sound the source does not have after the move are left out.
+    """
+
+    name = "sync_check"
+    version = 1
+
+    def __init__(self, limits: SyncLimits, max_offset_frames: int, min_s: float) -> None:
+        super().__init__(limits)
+        self._max_offset, self._min_frames = max_offset_frames, int(min_s * GRID_FPS + 1e-9)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, "max_offset": self._max_offset, "min_frames": self._min_frames}
+
+    def process(self, clip: Clip) -> list[Clip] | Rejected:
+        confidence, late_ms = clip.scores["sync_confidence"], clip.scores["sound_late_ms"]
+        if confidence < self.config.min_confidence:
+            return self.no("not_in_sync", confidence, self.config.min_confidence, f"judge: {clip.facts['sync_judge']}")
+        if confidence < self.config.correct_above:
+            if abs(late_ms) > 1000 / GRID_FPS and clip.scores["confidence_at_zero"] < self.config.min_confidence:
+                return self.no("offset_uncertain", confidence, self.config.correct_above, f"perhaps {late_ms:.0f} ms")
+            return [clip]
+        if abs(late_ms) >= 1000 * self._max_offset / GRID_FPS:
+            return self.no("offset_at_edge", late_ms, 1000 * self._max_offset / GRID_FPS, "beyond the search, ms")
+        moved = shifted(clip, Fraction(round(late_ms), 1000))
+        if moved.num_frames < self._min_frames:
+            return self.no("too_short_after_sync", moved.duration_s, self._min_frames / GRID_FPS, "seconds")
+        return [moved]
+
+
+def shifted(clip: Clip, late_s: Fraction) -> Clip:
+    """The clip with the sound that belongs to it, `late_s` later in the source, and only frames that have sound."""
+    start = Fraction(str(clip.facts["sound_start_s"])) - late_s
+    end = Fraction(str(clip.facts["sound_end_s"])) - late_s
+    first = max(0, math.ceil((start - clip.start_s) / STEP_S - Fraction(1, 2)))
+    last = min(clip.num_frames, math.floor((end - clip.start_s) / STEP_S + Fraction(1, 2)))
+    count = max(0, last - first)
+    moved = replace(clip, start_s=clip.start_s + first * STEP_S, num_frames=count, sound_shift_s=late_s)
+    before = int(clip.facts.get("frames_left_out", 0) or 0)
+    return moved.known(frames_left_out=before + first, sound_moved_ms=float(1000 * late_s))
+
+
+def grid_landmarks(clip: Clip, workspace: Workspace) -> np.ndarray:
+    """(F, 468, 2) landmarks of the clip's frames, source pixels."""
+    first = int(clip.facts.get("frames_left_out", 0) or 0)
+    return load_geometry(workspace.path(clip.files["geometry"]))["landmarks"][first : first + clip.num_frames]

@@ -15,7 +15,7 @@ TEST_EXTRAS ?= dev,synth,train
 PYTEST_ARGS ?=
 
 SAMPLE := src/latentsync/assets/sample
-VIDEO ?= $(SAMPLE)/video.mp4
+VIDEO ?= $(SAMPLE)/talk.mp4
 AUDIO ?= $(SAMPLE)/speech.wav
 MODEL ?= tiny
 OUT ?=

@@ -60,3 +60,15 @@ def frame_windows(states: Tensor, times_s: Iterable[Seconds]) -> Tensor:
 def compatible_num_frames(num_states: int) -> int:
     """Frames at 25 fps that the released tool makes of T states: floor(T / 2) + 2 (reference §2.2)."""
     return num_states // 2 + 2
+
+
+def position_code(num_tokens: int, width: int) -> Tensor:
+    """Where a token stands in its window: (num_tokens, width) float32, sines of the place then cosines, within ±1.
+
+    Attention takes tokens as a set. Models whose settings ask for it get this added to every window, so that what comes
+    before a frame and what comes after it differ. Frequencies fall from 1 to 1/100 by equal ratios: the window has ten
+    places.
+    """
+    place = torch.arange(num_tokens, dtype=torch.float32)[:, None]
+    frequency = 100.0 ** -torch.linspace(0, 1, width // 2)
+    return torch.cat([torch.sin(place * frequency), torch.cos(place * frequency)], dim=1)

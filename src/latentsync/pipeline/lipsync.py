@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from latentsync.audio.activity import SpeechActivity, speech_activity
+from latentsync.audio.windows import position_code
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import ConfigError, LatentSyncError, MediaError, NoFaceError
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
@@ -149,7 +150,7 @@ class Lipsync:
         heard_s = measure(AudioReader(audio).blocks).num_steps / 100
         with VideoReader(video, options.start_s, options.end_s) as reader:
             frames, total_s = _fitted(reader, Fraction(round(heard_s * 1000), 1000), options, warnings)
-            speech = _padded(AudioReader(audio).blocks, max(0.0, float(total_s) - heard_s))
+            speech = _padded(AudioReader(audio).blocks, float(total_s) - heard_s)
             active = None if options.silence == "model" else speech_activity(AudioReader(audio).blocks())
             plan = AudioPlan(audio, mode=options.keep_audio)
             total = max(1, round(total_s * reader.info.fps))
@@ -231,7 +232,8 @@ class Lipsync:
         overlap = self.settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
         if overlap >= self.settings.num_frames:
             raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {self.settings.num_frames}")
-        heard = _Heard(cast(Listener, self.networks.listener), sound, active, options)
+        sound = _padded(sound, self.settings.trailing_silence_s)
+        heard = _Heard(cast(Listener, self.networks.listener), sound, active, options, self.settings.token_positions)
         with Prefetch(follower.follow(frames), DECODED_AHEAD * sets) as followed:
             items = (heard.item(frame, face) for frame, face in clock.around("wait", followed))
             held: dict[int, Float] = {}
@@ -286,11 +288,13 @@ class Lipsync:
 class _Heard:
     """What is heard at each frame, computed as frames come."""
 
-    def __init__(self, listener: Listener, sound: Sound, active: SpeechActivity | None, options: SyncOptions) -> None:
+    def __init__(
+        self, listener: Listener, sound: Sound, active: SpeechActivity | None, options: SyncOptions, placed: bool
+    ) -> None:
         self._times: deque[Fraction] = deque()
         level = measure(sound).maximum
         self._windows = StreamingListener(listener).windows(sound, iter(self._times.popleft, None), level)
-        self._active, self._mode = active, options.silence
+        self._active, self._placed = active, placed
         self._quiet: Tensor | None = None
         if options.silence == "closed":
             still = StreamingListener(listener).windows(sound_of(np.zeros(32000, np.float32)), [Fraction(1)], level)
@@ -300,11 +304,14 @@ class _Heard:
         self._times.append(max(frame.time_s, Fraction(0)))
         window = next(self._windows)
         if self._active is None:
-            return Item(frame, face, window)
+            return Item(frame, face, self._code(window))
         speaking = float(self._active.at([frame.time_s])[0])
         if self._quiet is not None:
-            return Item(frame, face, torch.lerp(self._quiet, window, speaking))
-        return Item(frame, face, window, speaking)
+            return Item(frame, face, self._code(torch.lerp(self._quiet, window, speaking)))
+        return Item(frame, face, self._code(window), speaking)
+
+    def _code(self, window: Tensor) -> Tensor:
+        return window + position_code(*window.shape).to(window) if self._placed else window
 
 
 def _cross_faded(chunk: Chunk, crops: Float, held: dict[int, Float]) -> dict[int, Float]:
@@ -348,7 +355,8 @@ def _padded(sound: Sound, seconds: float) -> Sound:
 
     def blocks() -> Iterator[np.ndarray]:
         yield from sound()
-        yield np.zeros(int((seconds + 0.2) * 16000), np.float32)
+        if seconds > 0:
+            yield np.zeros(int(seconds * 16000), np.float32)
 
     return blocks
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from latentsync.config.options import SyncOptions
 from latentsync.core.values import Float, Frame
-from latentsync.faces import alignment_matrix, paste_compatible, paste_mouth
+from latentsync.faces import alignment_matrix, inpaint_mask, paste_compatible, paste_mouth
 from latentsync.pipeline.chunks import Item
 from latentsync.pipeline.settings import ModelSettings
 
@@ -15,7 +15,10 @@ class Paster:
     """Pastes crops; stateless."""
 
     def __init__(self, mask: Float, settings: ModelSettings, options: SyncOptions) -> None:
-        self._mask, self._feather, self._mode = mask, settings.feather, options.paste
+        """Args: mask: (R, R), 1 = generated."""
+        self._whole, self._feather, self._mode = mask, settings.feather, options.paste
+        own = settings.paste_mask
+        self._mask = mask if own is None else inpaint_mask(settings.resolution, own)
 
     def __call__(self, item: Item, crop: Float, original: Float) -> Frame:
         """The item's frame with the crop's mouth in it.
@@ -28,7 +31,7 @@ class Paster:
             return item.frame
         picture = item.frame.picture
         if self._mode == "compatible":
-            inside = self._mask[..., None]
+            inside = self._whole[..., None]
             aligned = alignment_matrix(face.points, crop.shape[0], compatible=True)
             picture = paste_compatible(picture, crop * inside + original * (1 - inside), aligned)
         else:

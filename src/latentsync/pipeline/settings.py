@@ -9,7 +9,17 @@ from typing import Any
 from latentsync.core.errors import WeightsError
 from latentsync.diffusion import SamplerConfig
 
-OWN = ("num_frames", "fps", "mask", "overlap_frames", "keep_latents", "feather")
+OWN = (
+    "num_frames",
+    "fps",
+    "mask",
+    "paste_mask",
+    "overlap_frames",
+    "keep_latents",
+    "trailing_silence_s",
+    "token_positions",
+    "feather",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +31,14 @@ class ModelSettings:
         num_frames: frames denoised together, as trained.
         fps: spacing of the frames in training.
         mask: name of the inpainting mask.
+        paste_mask: name of the mask inside which the generated crop is laid over the frame; None = `mask`. A
+            smaller one keeps the frame's own cheeks and jaw, which a small model draws less sharply.
         sampler: what the U-Net predicts, default steps and guidance.
         overlap_frames: default overlap of chunks.
         keep_latents: latent cells away from the mask are taken from the frame instead of the U-Net.
+        trailing_silence_s: silence that the listener is given after the end of the speech. 0 = its window is filled up
+            as Whisper's is; a listener that was trained on full windows wants one window of it.
+        token_positions: `audio.windows.position_code` is added to what a frame hears.
         feather: width of the paste border, share of the crop's side.
     """
 
@@ -31,9 +46,12 @@ class ModelSettings:
     num_frames: int = 16
     fps: float = 25.0
     mask: str = "mask"
+    paste_mask: str | None = None
     sampler: SamplerConfig = SamplerConfig()  # noqa: RUF009 - frozen
     overlap_frames: int = 0
     keep_latents: bool = False
+    trailing_silence_s: float = 0.0
+    token_positions: bool = False
     feather: float = 10 / 256
 
     @classmethod

@@ -16,14 +16,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from latentsync.audio import frame_windows, whisper_log_mel
+from latentsync.audio.windows import position_code
 from latentsync.faces import inpaint_mask
+from latentsync.models.hearing import StreamingListener, sound_of
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.training.clips import Clip, load_clips
 
 log = logging.getLogger(__name__)
 FPS = 25
+SAMPLES_PER_STATE = 320
 
 
 def load_component(folder: Path, kind: Any) -> Any:
@@ -33,25 +35,13 @@ def load_component(folder: Path, kind: Any) -> Any:
     return module.eval().requires_grad_(False)
 
 
-@torch.no_grad()
 def hear(listener: Listener, wave: np.ndarray, num_frames: int) -> Tensor:
-    """Windows (num_frames, K, D) of a short clip at 25 fps, by encoder windows that overlap by half."""
-    mel = whisper_log_mel(wave)
-    size, hop = 2 * listener.positions, listener.positions
-    length = max(mel.shape[1], 2 * (num_frames * 2 + 8))
-    padded = torch.full((mel.shape[0], length + size), float(mel.min()))
-    padded[:, : mel.shape[1]] = mel
-    states = None
-    for start in range(0, length, hop):
-        made = listener(padded[None, :, start : start + size])[0]
-        if states is None:
-            states = made.new_zeros((length + size) // 2, *made.shape[1:])
-            states[: size // 2] = made
-        else:
-            skip = hop // 4  # the first quarter of a window lacks the past
-            states[start // 2 + skip : start // 2 + size // 2] = made[skip:]
-    assert states is not None
-    return frame_windows(states[: length // 2], [Fraction(i, FPS) for i in range(num_frames)])
+    """Windows (num_frames, K, D) of a clip at 25 fps: what the pipeline hears, silence after the end included."""
+    silence = np.zeros(listener.positions * SAMPLES_PER_STATE, np.float32)
+    sound = sound_of(np.concatenate([wave, silence]))
+    times = [Fraction(i, FPS) for i in range(num_frames)]
+    windows = torch.stack(list(StreamingListener(listener).windows(sound, times)))
+    return windows + position_code(*windows.shape[1:])
 
 
 def variant(clip: Clip, index: int) -> tuple[bool, Tensor, float]:

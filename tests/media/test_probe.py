@@ -3,6 +3,8 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from latentsync.core.errors import MediaError
@@ -79,3 +81,17 @@ def test_subtitles_alone_are_neither_video_nor_sound(tmp_path: Path) -> None:
     path.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n\n")
     with pytest.raises(MediaError, match="neither video nor sound"):
         probe(path)
+
+
+def test_tags_in_a_wrong_encoding_are_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "old.mp4"
+    with av.open(str(path), "w") as file:
+        file.metadata["title"] = "QQQQ"
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")))
+        file.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"QQQQ", b"\xff\xfe\xe9\xe8"))
+    info = probe(path).video
+    assert info is not None
+    assert info.width == 64

@@ -94,6 +94,10 @@ class MediaInfo:
     metadata: dict[str, str]
 
 
+OPEN_OPTIONS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+"""Tags in a wrong encoding are no reason not to open a file. From PyAV 19 on that goes without saying."""
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a media file for reading, with an error that says what to do where that is not possible."""
@@ -111,7 +115,7 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
     if path.is_file() and size == 0:
         raise MediaError(f"{path}: the file is empty. Copy or export it again.")
     try:
-        container = av.open(str(path.absolute()), metadata_errors="replace")
+        container = av.open(str(path.absolute()), **OPEN_OPTIONS)
     except (FFmpegError, OSError) as error:
         raise MediaError(
             f"{path}: not a video or sound file that can be read, or cut off ({_reason(error)}). "

@@ -35,8 +35,13 @@ AUDIO_DROP = 0.1
 """Share of samples that hear nothing (zero tokens), so that the null condition of guidance is trained."""
 MOUTH_CELLS = (slice(8, 13), slice(4, 12))
 """Rows and columns of the latent cells around the lips: there the latents of the training clips vary most over time."""
-MOUTH_WEIGHT = 5.0
+PASTED = "mask3"
+"""The mask inside which results are pasted."""
+ELSEWHERE = 0.15
+"""What an error in the generated region counts where it is not pasted."""
+MOUTH_WEIGHT = 4.0
 """How much more an error there counts: the rest of the region can be copied, the lips have to be heard."""
+MOVEMENT_WEIGHT = 6.0
 PURE_NOISE = 0.4
 """Share of samples at σ = 1."""
 
@@ -128,7 +133,8 @@ class UNetTask:
         mask = inpaint_mask(256)
         self.keep = torch.from_numpy(1 - latent_mask(mask, autoencoder.factor))
         self.region = region_of(torch.from_numpy(mask), autoencoder.factor)
-        self.weight = self.region.clone()
+        pasted = region_of(torch.from_numpy(inpaint_mask(256, PASTED)), autoencoder.factor)
+        self.weight = self.region * torch.where(pasted > 0, 1.0, ELSEWHERE)
         self.weight[MOUTH_CELLS] *= MOUTH_WEIGHT
         self.weight /= self.weight.mean()
         self.pixel_weight = pixel_weight
@@ -153,7 +159,9 @@ class UNetTask:
         terms = {
             "mse": (error.square() * self.weight).mean(),
             "l1": 0.5 * (error.abs() * self.weight).mean(),
-            "motion": 4 * (error.diff(dim=2).square() * self.weight).mean(),
+            "motion": (error.diff(dim=2).square() * self.weight).mean(),
+            # about its mean over time a clip's error is the movement that was not heard: looks play no part in it
+            "movement": MOVEMENT_WEIGHT * ((error - error.mean(2, keepdim=True)).square() * self.weight).mean(),
         }
         if self.pixel_weight > 0:
             terms["pixels"] = self.pixel_weight * self._pixels(batch, made)
@@ -227,7 +235,7 @@ def main() -> None:
 
     loop = LoopConfig(minutes=args.minutes, learning_rate=args.learning_rate, ema=0.99, log_every=10)
     weights = train(
-        unet, batches(examples, args.batch, args.frames, generator), task.loss, args.out, loop, validate, 400
+        unet, batches(examples, args.batch, args.frames, generator), task.loss, args.out, loop, validate, 360
     )
     folder = args.out / "component"
     folder.mkdir(exist_ok=True)

@@ -3,7 +3,8 @@
     python recipes/sample/make_sample.py --face-model ict_facekit_light.npz --out src/latentsync/assets/sample
 
 Needs the `synth` extra, the program flite (Debian: `apt install flite`), and the packed face model
-(`latentsync models fetch face-model`). Takes a few minutes on one core. The result is the same on every run on one machine.
+(`latentsync models fetch face-model`). Takes a few minutes on one core,
+and gives the same files on every run on one machine.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from latentsync.core.values import Bytes
 from latentsync.synth.clips import Studio, Take
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.dataset import write_mp4, write_wav
-from latentsync.synth.face.head import Light
+from latentsync.synth.render.canvas import Light
 from latentsync.synth.speech.engines import RATE_HZ, Utterance, flite
 from latentsync.synth.speech.speaker import Speech
 from latentsync.synth.stage import Faults, Framing, Sensor
@@ -47,9 +48,12 @@ def studio_light() -> Light:
     return Light(
         directions=directions / np.linalg.norm(directions, axis=1, keepdims=True),
         colours=np.array([[1.65, 1.57, 1.45], [0.48, 0.50, 0.56], [0.6, 0.62, 0.66]], np.float32),
-        sky=np.array([0.50, 0.50, 0.52], np.float32), ground=np.array([0.30, 0.28, 0.26], np.float32),
-        tint=np.ones(3, np.float32), exposure=0.78, gloss=0.8,
-    )  # fmt: skip
+        sky=np.array([0.50, 0.50, 0.52], np.float32),
+        ground=np.array([0.30, 0.28, 0.26], np.float32),
+        tint=np.ones(3, np.float32),
+        exposure=0.78,
+        gloss=0.8,
+    )
 
 
 def halve(pictures: Iterator[Bytes], faults: Faults) -> Iterator[Bytes]:
@@ -68,12 +72,17 @@ def main() -> None:
     seconds = int((len(said.audio) / RATE_HZ + 0.6) * 25) / 25
     config = SynthConfig(seconds=seconds, size=2 * SIZE, seed=SEED, face_model=args.face_model, max_turn_deg=14)
     studio, spoken = Studio(config), speech(said, seconds)
-    take = Take.sample(config, studio.head(PERSON), spoken, np.random.default_rng([SEED, 2]), np.random.default_rng([SEED, 3]))
+    take = Take.sample(
+        config, studio.head(PERSON), spoken, np.random.default_rng([SEED, 2]), np.random.default_rng([SEED, 3])
+    )
     take.drift_cm[:] = 0
     take = replace(
-        take, light=studio_light(), background=_background(2 * SIZE), faults=Faults(blur_px=0, noise=0, grain_px=0, crf=18),
+        take,
+        light=studio_light(),
+        background=_background(2 * SIZE),
+        faults=Faults(blur_px=0, noise=0, grain_px=0, crf=18),
         framing=Framing(fov_deg=22, distance_cm=84, target_cm=(0.0, -1.4), side_rad=0.05, height_rad=0.02),
-    )  # fmt: skip
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     pictures = halve(take.frames(studio.canvas), Faults(blur_px=0.4, noise=1.6, grain_px=0.7, crf=20))
     write_mp4(args.out / "talk.mp4", pictures, spoken.audio, SIZE, 20, preset="slow", audio_kbps=64)

@@ -14,10 +14,12 @@ from latentsync.core.values import Bytes, Float
 from latentsync.synth import motion as motions
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.atlas import Atlas, build_atlas, cached_atlas
-from latentsync.synth.face.head import Canvas, Head, Light, Pose, Tongue
+from latentsync.synth.face.head import Head
 from latentsync.synth.face.identity import sample_identity
 from latentsync.synth.face.model import HeadMesh, load_face_model
+from latentsync.synth.face.posing import Pose, Tongue
 from latentsync.synth.render.camera import look_at, perspective, to_pixels
+from latentsync.synth.render.canvas import Canvas, Light
 from latentsync.synth.speech.speaker import Speech, speak
 from latentsync.synth.stage import Faults, Framing, Sensor, sample_background, sample_light
 from latentsync.synth.truth import Truth
@@ -58,7 +60,7 @@ def load_mesh(face_model: Path | None) -> tuple[HeadMesh, Atlas]:
         from latentsync.synth.face.builtin import builtin_head
 
         mesh = builtin_head()
-        return mesh, build_atlas(mesh)
+        return mesh, build_atlas(mesh, 512)
     mesh = load_face_model(face_model)
     with face_model.open("rb") as file:
         key = (
@@ -105,7 +107,6 @@ def person_seed(seed: int, identity: int) -> int:
 class Take:
     """Everything of one clip, drawn before the first picture."""
 
-
     head: Head
     speech: Speech
     size: int
@@ -131,12 +132,19 @@ class Take:
         drift = np.stack([0.25 * motions.wander(stage_rng, num, 1.5), 0.2 * motions.wander(stage_rng, num, 1.5)], 1)
         drift *= stage_rng.random() * (stage_rng.random() < 0.5)
         return Take(
-            head=head, speech=speech, size=config.size, weights=weights, tongue=tongue, motion=motion,
-            framing=Framing.sample(stage_rng, config.face_share), faults=Faults.sample(stage_rng, config.size), rng=stage_rng,
+            head=head,
+            speech=speech,
+            size=config.size,
+            weights=weights,
+            tongue=tongue,
+            motion=motion,
+            framing=Framing.sample(stage_rng, config.face_share),
+            faults=Faults.sample(stage_rng, config.size),
+            rng=stage_rng,
             drift_cm=drift,
             light=sample_light(stage_rng),
             background=sample_background(stage_rng, config.size),
-        )  # fmt: skip
+        )
 
     def _weights(self, i: int) -> dict[str, float]:
         return {k: float(v[i]) for k, v in self.weights.items()}
@@ -175,11 +183,21 @@ class Take:
         gap_px = np.linalg.norm(pixels[:, UPPER_INNER_LIP] - pixels[:, LOWER_INNER_LIP], axis=-1)
         person = {k: v for k, v in asdict(self.head.who).items() if k != "shape"}
         return Truth(
-            identity=identity, clip=clip, seed=self.head.who.seed, phones=self.speech.phones, landmarks=pixels, lip_gap_cm=gap,
-            lip_gap_px=gap_px, pose=np.stack([self.motion.yaw, self.motion.pitch, self.motion.roll], 1).astype(np.float32),
-            shape_names=tuple(self.weights), shapes=np.stack(list(self.weights.values()), 1).astype(np.float32),
-            occluded=np.zeros(num, np.float32), voice=self.speech.voice, text=self.speech.text, person=person,
-        )  # fmt: skip
+            identity=identity,
+            clip=clip,
+            seed=self.head.who.seed,
+            phones=self.speech.phones,
+            landmarks=pixels,
+            lip_gap_cm=gap,
+            lip_gap_px=gap_px,
+            pose=np.stack([self.motion.yaw, self.motion.pitch, self.motion.roll], 1).astype(np.float32),
+            shape_names=tuple(self.weights),
+            shapes=np.stack(list(self.weights.values()), 1).astype(np.float32),
+            occluded=np.zeros(num, np.float32),
+            voice=self.speech.voice,
+            text=self.speech.text,
+            person=person,
+        )
 
 
 def make_clips(config: SynthConfig) -> Iterator[Clip]:
@@ -191,14 +209,24 @@ def make_clips(config: SynthConfig) -> Iterator[Clip]:
 
 
 def clips(
-    identities: int = 1, clips_per_identity: int = 1, seconds: float = 4.0, size: int = 384, seed: int = 0,
+    identities: int = 1,
+    clips_per_identity: int = 1,
+    seconds: float = 4.0,
+    size: int = 384,
+    seed: int = 0,
     face_model: Path | None = None,
-) -> Iterator[tuple[Bytes, Float, Truth]]:  # fmt: skip
+) -> Iterator[tuple[Bytes, Float, Truth]]:
     """Whole clips in memory, for tests and training.
 
-    Yields: frames (F, H, W, 3) uint8 RGB at 25 per second (frame i shows i/25 s); audio (S,) float32 at 16 kHz; the truth.
+    Yields: frames (F, H, W, 3) uint8 RGB, 25 a second (frame i shows i/25 s); audio (S,) float32 at 16 kHz; the truth.
     """
-    config = SynthConfig(identities=identities, clips_per_identity=clips_per_identity, seconds=seconds, size=size, seed=seed,
-                         face_model=face_model)  # fmt: skip
+    config = SynthConfig(
+        identities=identities,
+        clips_per_identity=clips_per_identity,
+        seconds=seconds,
+        size=size,
+        seed=seed,
+        face_model=face_model,
+    )
     for clip in make_clips(config):
         yield np.stack(list(clip.frames)), clip.audio, clip.truth

@@ -13,8 +13,8 @@ class SynthConfig:
     """What to make. One (seed, identity, clip) always gives the same clip, whatever else is made beside it.
 
     Attributes:
-        identities: number of people. first_identity: number of the first one, so that sets can be made in parts and split
-            into training and test people.
+        identities: number of people.
+        first_identity: number of the first one, so that sets can be made in parts and split by person.
         clips_per_identity: clips of each person; light, place, voice, camera and words differ.
         seconds: length of each clip; seconds · 25 must be whole.
         size: width and height in pixels.
@@ -23,8 +23,6 @@ class SynthConfig:
         face_share: least and most share of the picture's height that the face takes.
         max_turn_deg: largest turn of the head to any side.
         engines: speech engines to use, None = all installed ones.
-        motion_blur: pictures averaged over the exposure; 1 = none.
-        occlusion: share of clips in which a hand passes in front of the mouth.
     """
 
     identities: int = 1
@@ -37,21 +35,25 @@ class SynthConfig:
     face_share: tuple[float, float] = (0.45, 0.82)
     max_turn_deg: float = 45.0
     engines: tuple[str, ...] | None = None
-    motion_blur: int = 1
-    occlusion: float = 0.0
 
     def __post_init__(self) -> None:
-        for key, low, high in (("identities", 1, 10**7), ("first_identity", 0, 10**7), ("clips_per_identity", 1, 10**5),
-                               ("seconds", 0.2, 600), ("size", 64, 2048), ("seed", 0, 2**31 - 1), ("max_turn_deg", 0, 60),
-                               ("motion_blur", 1, 8), ("occlusion", 0, 1)):  # fmt: skip
+        for key, low, high in (
+            ("identities", 1, 10**7),
+            ("first_identity", 0, 10**7),
+            ("clips_per_identity", 1, 10**5),
+            ("seconds", 0.2, 600),
+            ("size", 64, 2048),
+            ("seed", 0, 2**31 - 1),
+            ("max_turn_deg", 0, 60),
+        ):
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"synth.{key}", getattr(self, key), f"choose {low} to {high}")
         if abs(self.seconds * 25 - round(self.seconds * 25)) > 1e-6:
             raise ConfigError("synth.seconds", self.seconds, "choose a multiple of 0.04, one frame")
         if self.size % 2:
             raise ConfigError("synth.size", self.size, "choose an even number")
-        low, high = self.face_share
-        if not 0.1 <= low <= high <= 1:
+        least, most = self.face_share
+        if not 0.1 <= least <= most <= 1:
             raise ConfigError("synth.face_share", self.face_share, "choose two rising numbers in 0.1 to 1")
 
     @property

@@ -1,4 +1,4 @@
-"""Write a set of synthetic clips: mp4, exact wav, truth and a manifest. A second run goes on where the first stopped."""
+"""Write a set of synthetic clips: mp4, exact wav, truth and a manifest. A second run goes on where one stopped."""
 
 from __future__ import annotations
 
@@ -90,9 +90,14 @@ def _write_clip(studio: Any, out: Path, identity: int, clip: int) -> dict[str, A
     made.truth.save(stem)
     truth = made.truth
     record = {
-        "id": stem.name, "identity": identity, "clip": clip, "frames": num, "voice": truth.voice, "text": truth.text,
+        "id": stem.name,
+        "identity": identity,
+        "clip": clip,
+        "frames": num,
+        "voice": truth.voice,
+        "text": truth.text,
         "sha256": {s: _sha256(stem.with_suffix(f".{s}")) for s in ("mp4", "wav", "npz", "json")},
-    }  # fmt: skip
+    }
     with atomic_path(stem.with_suffix(".done")) as part:
         part.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     return record
@@ -127,8 +132,8 @@ def render_dataset(
 ) -> Path:
     """Write every clip of `config` to the folder `out`, and `manifest.jsonl` with one line a clip when all are there.
 
-    Each clip is `idNNNNN_CCC` with .mp4 (H.264 + AAC), .wav (the exact sound), .npz and .json (see `Truth.save`). Clips that
-    a former run finished with the same settings are kept.
+    Each clip is `idNNNNN_CCC` with .mp4 (H.264 + AAC), .wav (the exact sound), .npz and .json (see `Truth.save`).
+    Clips that a former run finished with the same settings are kept.
 
     Args:
         workers: processes; people are dealt out to them.

@@ -68,9 +68,14 @@ def sample_motion(rng: np.random.Generator, num: int, audio: Float, max_turn_deg
     ]
     yaw, pitch, roll = (np.radians(np.clip(a, -max_turn_deg, max_turn_deg)) for a in (yaw, pitch, roll))
     return Motion(
-        yaw=yaw, pitch=pitch, roll=roll, shift_cm=np.stack(sway, 1) * k, blink=_blinks(rng, t), gaze=_gaze(rng, t, yaw, pitch),
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        shift_cm=np.stack(sway, 1) * k,
+        blink=_blinks(rng, t),
+        gaze=_gaze(rng, t, yaw, pitch),
         brow=np.clip(0.22 * wander(rng, num, 0.6) + 0.35 * (energy - 0.5), -0.4, 0.8) * rng.uniform(0.3, 1),
-    )  # fmt: skip
+    )
 
 
 def _blinks(rng: np.random.Generator, t: Track) -> Track:

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentsync.core.values import Bytes, Float
-from latentsync.synth.face.head import Light
+from latentsync.core.values import Bytes
+from latentsync.synth.arrays import Real
+from latentsync.synth.render.canvas import Light
 
 FACE_HEIGHT_CM = 22.5
 """Forehead to chin with a margin, of the mean head."""
 
 
-def _unit(v: object) -> Float:
+def _unit(v: object) -> Real:
     a = np.asarray(v, np.float32)
     return a / np.linalg.norm(a)
 
 
-def warm(k: float) -> Float:
+def warm(k: float) -> Real:
     """Colour of light from cold (k < 0) to warm (k > 0)."""
     return np.array([1 + 0.16 * k, 1.0, 1 - 0.22 * k], np.float32)
 
@@ -30,10 +31,13 @@ def sample_light(rng: np.random.Generator) -> Light:
     fill = _unit([-x - 0.4 * np.sign(x), rng.uniform(-0.2, 0.4), 0.7])
     rim = _unit([rng.choice([-1, 1]) * rng.uniform(0.5, 1), rng.uniform(0.1, 0.7), -0.6])
     ambient = rng.uniform(0.30, 0.60) * warm(rng.normal() * 0.3)
-    colours = np.stack([
-        rng.uniform(1.5, 2.4) * warm(rng.normal() * 0.55), rng.uniform(0.2, 0.8) * warm(rng.normal() * 0.5),
-        rng.uniform(0, 1.2) * warm(rng.normal() * 0.5),
-    ])  # fmt: skip
+    colours = np.stack(
+        [
+            rng.uniform(1.5, 2.4) * warm(rng.normal() * 0.55),
+            rng.uniform(0.2, 0.8) * warm(rng.normal() * 0.5),
+            rng.uniform(0, 1.2) * warm(rng.normal() * 0.5),
+        ]
+    )
     kind = rng.random()
     if kind < 1 / 6:  # coloured: a saturated fill or rim
         hue = rng.uniform(0.05, 1.0, 3)
@@ -43,13 +47,17 @@ def sample_light(rng: np.random.Generator) -> Light:
         key = _unit([np.sign(x) * rng.uniform(1.0, 1.6), rng.uniform(0.1, 0.7), rng.uniform(0.3, 0.7)])
         ambient, colours[1] = ambient * 0.6, colours[1] * 0.5
     return Light(
-        directions=np.stack([key, fill, rim]).astype(np.float32), colours=colours.astype(np.float32),
-        sky=(ambient * 1.1).astype(np.float32), ground=(ambient * rng.uniform(0.4, 0.7) * [1.05, 0.97, 0.9]).astype(np.float32),
-        tint=warm(rng.normal() * 0.12), exposure=float(rng.uniform(0.62, 0.95)), gloss=float(rng.uniform(0.6, 1.3)),
-    )  # fmt: skip
+        directions=np.stack([key, fill, rim]).astype(np.float32),
+        colours=colours.astype(np.float32),
+        sky=(ambient * 1.1).astype(np.float32),
+        ground=(ambient * rng.uniform(0.4, 0.7) * [1.05, 0.97, 0.9]).astype(np.float32),
+        tint=warm(rng.normal() * 0.12),
+        exposure=float(rng.uniform(0.62, 0.95)),
+        gloss=float(rng.uniform(0.6, 1.3)),
+    )
 
 
-def sample_background(rng: np.random.Generator, size: int) -> Float:
+def sample_background(rng: np.random.Generator, size: int) -> Real:
     """(size, size, 3) float32 in 0 … 255: plain, wall, blurred lights or an out-of-focus room."""
     import cv2
 
@@ -96,12 +104,14 @@ class Framing:
         room = FACE_HEIGHT_CM * (1 / share - 1 / 0.7) * 0.5  # smaller faces wander further from the middle
         target = (rng.normal(0, 0.8 + 0.25 * max(room, 0)), rng.uniform(-1.6, 0.6) - 0.5 * max(room, 0) * rng.random())
         return Framing(
-            fov_deg=float(fov), distance_cm=float(FACE_HEIGHT_CM / share / 2 / np.tan(np.radians(fov / 2))),
-            target_cm=(float(target[0]), float(target[1])), side_rad=float(np.radians(rng.normal(0, 5))),
+            fov_deg=float(fov),
+            distance_cm=float(FACE_HEIGHT_CM / share / 2 / np.tan(np.radians(fov / 2))),
+            target_cm=(float(target[0]), float(target[1])),
+            side_rad=float(np.radians(rng.normal(0, 5))),
             height_rad=float(np.radians(rng.normal(0, 4))),
-        )  # fmt: skip
+        )
 
-    def eye(self, target: Float) -> Float:
+    def eye(self, target: Real) -> Real:
         """Camera position (3,) in cm for a target (3,)."""
         a, e = self.side_rad, self.height_rad
         return (target + self.distance_cm * np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])).astype(
@@ -121,9 +131,11 @@ class Faults:
     @staticmethod
     def sample(rng: np.random.Generator, size: int) -> Faults:
         return Faults(
-            blur_px=float(rng.uniform(0, 0.8) * size / 384), noise=float(rng.uniform(0, 3.2)),
-            grain_px=float(rng.choice([0.0, 0.0, 0.6, 0.9])), crf=int(rng.integers(15, 24)),
-        )  # fmt: skip
+            blur_px=float(rng.uniform(0, 0.8) * size / 384),
+            noise=float(rng.uniform(0, 3.2)),
+            grain_px=float(rng.choice([0.0, 0.0, 0.6, 0.9])),
+            crf=int(rng.integers(15, 24)),
+        )
 
 
 class Sensor:

@@ -54,10 +54,17 @@ class Truth:
         with atomic_path(arrays) as part:
             np.savez_compressed(part, **{k: getattr(self, k) for k in self.ARRAYS})
         record = {
-            "identity": self.identity, "clip": self.clip, "seed": self.seed, "fps": 25, "frame_time": "i/25 s",
-            "voice": self.voice, "text": self.text, "person": self.person, "shape_names": list(self.shape_names),
+            "identity": self.identity,
+            "clip": self.clip,
+            "seed": self.seed,
+            "fps": 25,
+            "frame_time": "i/25 s",
+            "voice": self.voice,
+            "text": self.text,
+            "person": self.person,
+            "shape_names": list(self.shape_names),
             "phones": [[p.name, round(p.start_s, 5), round(p.end_s, 5)] for p in self.phones],
-        }  # fmt: skip
+        }
         with atomic_path(facts) as part:
             part.write_text(json.dumps(record, indent=None, ensure_ascii=False) + "\n", encoding="utf-8")
         return arrays, facts
@@ -69,7 +76,13 @@ class Truth:
         with np.load(stem.with_suffix(".npz"), allow_pickle=False) as data:
             arrays = {k: data[k] for k in Truth.ARRAYS}
         return Truth(
-            identity=record["identity"], clip=record["clip"], seed=record["seed"], voice=record["voice"], text=record["text"],
-            phones=tuple(Phone(n, a, b) for n, a, b in record["phones"]), shape_names=tuple(record["shape_names"]),
-            person=record["person"], **arrays,
-        )  # fmt: skip
+            identity=record["identity"],
+            clip=record["clip"],
+            seed=record["seed"],
+            voice=record["voice"],
+            text=record["text"],
+            phones=tuple(Phone(n, a, b) for n, a, b in record["phones"]),
+            shape_names=tuple(record["shape_names"]),
+            person=record["person"],
+            **arrays,
+        )

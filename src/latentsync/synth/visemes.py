@@ -26,42 +26,74 @@ CHANNELS = (
     "back",
     "press",
 )
-"""Articulators: jaw drop; lips meet; lower lip to the upper teeth; rounding; funnelled lips; spread lips; upper lip raised;
-lower lip dropped; tongue tip up, tongue forward, tongue body up; lips pressed together."""
+"""Articulators: jaw drop; lips meet; lower lip to the upper teeth; rounding; funnelled lips; spread lips; upper lip
+raised; lower lip dropped; tongue tip up, tongue forward, tongue body up; lips pressed together."""
 
 TARGETS: dict[str, dict[str, float]] = {
-    SILENCE: dict(jaw=0.01), "p": dict(jaw=0.06, close=1, press=0.5), "b": dict(jaw=0.06, close=1, press=0.4),
-    "m": dict(jaw=0.06, close=1, press=0.3), "f": dict(jaw=0.07, lip_teeth=1, upper=0.3),
-    "v": dict(jaw=0.07, lip_teeth=0.9, upper=0.25), "th": dict(jaw=0.12, tip=0.5, forward=1, lower=0.25),
-    "dh": dict(jaw=0.12, tip=0.5, forward=0.9, lower=0.25), "t": dict(jaw=0.10, tip=1, spread=0.15, lower=0.25, upper=0.1),
-    "d": dict(jaw=0.11, tip=1, spread=0.12, lower=0.25, upper=0.1), "n": dict(jaw=0.11, tip=1, spread=0.1, lower=0.2),
-    "l": dict(jaw=0.16, tip=1, lower=0.2), "s": dict(jaw=0.035, tip=0.5, spread=0.35, lower=0.4, upper=0.25),
+    SILENCE: dict(jaw=0.01),
+    "p": dict(jaw=0.06, close=1, press=0.5),
+    "b": dict(jaw=0.06, close=1, press=0.4),
+    "m": dict(jaw=0.06, close=1, press=0.3),
+    "f": dict(jaw=0.07, lip_teeth=1, upper=0.3),
+    "v": dict(jaw=0.07, lip_teeth=0.9, upper=0.25),
+    "th": dict(jaw=0.12, tip=0.5, forward=1, lower=0.25),
+    "dh": dict(jaw=0.12, tip=0.5, forward=0.9, lower=0.25),
+    "t": dict(jaw=0.10, tip=1, spread=0.15, lower=0.25, upper=0.1),
+    "d": dict(jaw=0.11, tip=1, spread=0.12, lower=0.25, upper=0.1),
+    "n": dict(jaw=0.11, tip=1, spread=0.1, lower=0.2),
+    "l": dict(jaw=0.16, tip=1, lower=0.2),
+    "s": dict(jaw=0.035, tip=0.5, spread=0.35, lower=0.4, upper=0.25),
     "z": dict(jaw=0.035, tip=0.5, spread=0.33, lower=0.38, upper=0.22),
     "sh": dict(jaw=0.05, funnel=0.75, round=0.25, upper=0.25, lower=0.35, tip=0.3),
     "zh": dict(jaw=0.05, funnel=0.7, round=0.25, upper=0.2, lower=0.3, tip=0.3),
     "ch": dict(jaw=0.05, funnel=0.7, round=0.2, upper=0.2, lower=0.3, tip=0.6),
-    "jh": dict(jaw=0.06, funnel=0.65, round=0.2, upper=0.2, lower=0.3, tip=0.6), "k": dict(jaw=0.14, back=0.7),
-    "g": dict(jaw=0.14, back=0.7), "ng": dict(jaw=0.14, back=0.6), "r": dict(jaw=0.10, funnel=0.35, round=0.40, back=0.2),
-    "er": dict(jaw=0.15, funnel=0.3, round=0.3, back=0.2), "w": dict(jaw=0.05, round=1, funnel=0.15),
-    "y": dict(jaw=0.08, spread=0.35, back=0.4), "hh": dict(jaw=0.12),
-    "iy": dict(jaw=0.10, spread=0.55, lower=0.25, upper=0.12, back=0.4), "ih": dict(jaw=0.17, spread=0.3, lower=0.2, back=0.2),
-    "eh": dict(jaw=0.27, spread=0.28, lower=0.25, upper=0.1), "ae": dict(jaw=0.40, spread=0.35, lower=0.3, upper=0.2),
-    "ah": dict(jaw=0.28, lower=0.15), "aa": dict(jaw=0.46, lower=0.2, upper=0.08), "ao": dict(jaw=0.36, funnel=0.4, round=0.2),
-    "uh": dict(jaw=0.16, round=0.4, funnel=0.2), "uw": dict(jaw=0.09, round=0.85, funnel=0.25),
-}  # fmt: skip
+    "jh": dict(jaw=0.06, funnel=0.65, round=0.2, upper=0.2, lower=0.3, tip=0.6),
+    "k": dict(jaw=0.14, back=0.7),
+    "g": dict(jaw=0.14, back=0.7),
+    "ng": dict(jaw=0.14, back=0.6),
+    "r": dict(jaw=0.10, funnel=0.35, round=0.40, back=0.2),
+    "er": dict(jaw=0.15, funnel=0.3, round=0.3, back=0.2),
+    "w": dict(jaw=0.05, round=1, funnel=0.15),
+    "y": dict(jaw=0.08, spread=0.35, back=0.4),
+    "hh": dict(jaw=0.12),
+    "iy": dict(jaw=0.10, spread=0.55, lower=0.25, upper=0.12, back=0.4),
+    "ih": dict(jaw=0.17, spread=0.3, lower=0.2, back=0.2),
+    "eh": dict(jaw=0.27, spread=0.28, lower=0.25, upper=0.1),
+    "ae": dict(jaw=0.40, spread=0.35, lower=0.3, upper=0.2),
+    "ah": dict(jaw=0.28, lower=0.15),
+    "aa": dict(jaw=0.46, lower=0.2, upper=0.08),
+    "ao": dict(jaw=0.36, funnel=0.4, round=0.2),
+    "uh": dict(jaw=0.16, round=0.4, funnel=0.2),
+    "uw": dict(jaw=0.09, round=0.85, funnel=0.25),
+}
 """Articulator targets in [0, 1], chosen by eye against the face shapes."""
 
 DIPHTHONGS = {"ey": ("eh", "iy"), "ay": ("aa", "iy"), "oy": ("ao", "iy"), "aw": ("aa", "uw"), "ow": ("ao", "uw")}
 
 DEFINES = {
-    "close": set(CLOSED), "lip_teeth": set(LIP_TO_TEETH),
-    "round": {"w", "uw", "ow", "r", "sh", "ch", "jh", "zh", "ao", "uh"}, "funnel": {"sh", "ch", "jh", "zh", "r", "ao"},
-    "tip": {"t", "d", "n", "l", "s", "z", "th", "dh"}, "forward": {"th", "dh"},
+    "close": set(CLOSED),
+    "lip_teeth": set(LIP_TO_TEETH),
+    "round": {"w", "uw", "ow", "r", "sh", "ch", "jh", "zh", "ao", "uh"},
+    "funnel": {"sh", "ch", "jh", "zh", "r", "ao"},
+    "tip": {"t", "d", "n", "l", "s", "z", "th", "dh"},
+    "forward": {"th", "dh"},
     "jaw": {"s", "z", "sh", "ch", "jh", "zh", "aa", "ae", "ao", *CLOSED, *LIP_TO_TEETH},
-}  # fmt: skip
+}
 """Phones that impose a channel on their neighbours."""
-RATES = dict(jaw=15, close=38, lip_teeth=30, round=13, funnel=15, spread=14, upper=18, lower=18, tip=28, forward=30, back=18,
-             press=34)  # fmt: skip
+RATES = dict(
+    jaw=15,
+    close=38,
+    lip_teeth=30,
+    round=13,
+    funnel=15,
+    spread=14,
+    upper=18,
+    lower=18,
+    tip=28,
+    forward=30,
+    back=18,
+    press=34,
+)
 """How fast the influence of a phone on a channel falls off, per second."""
 
 
@@ -79,10 +111,13 @@ class SpeakingStyle:
     @staticmethod
     def sample(rng: np.random.Generator) -> SpeakingStyle:
         return SpeakingStyle(
-            amplitude=float(rng.uniform(0.85, 1.2)), jaw=float(rng.uniform(0.75, 1.15)),
-            sharpness=float(rng.uniform(0.85, 1.2)), asymmetry=float(rng.normal(0, 0.08)),
-            smile=max(float(rng.normal(0.02, 0.10)), 0.0), frown=max(float(rng.normal(-0.05, 0.1)), 0.0),
-        )  # fmt: skip
+            amplitude=float(rng.uniform(0.85, 1.2)),
+            jaw=float(rng.uniform(0.75, 1.15)),
+            sharpness=float(rng.uniform(0.85, 1.2)),
+            asymmetry=float(rng.normal(0, 0.08)),
+            smile=max(float(rng.normal(0.02, 0.10)), 0.0),
+            frown=max(float(rng.normal(-0.05, 0.1)), 0.0),
+        )
 
 
 def _segments(phones: Sequence[Phone]) -> list[Phone]:
@@ -100,9 +135,9 @@ def _segments(phones: Sequence[Phone]) -> list[Phone]:
 def articulate(phones: Sequence[Phone], times_s: Track, style: SpeakingStyle) -> dict[str, Track]:
     """Articulator values (F,) at the given times.
 
-    Each phone has a flat influence over the middle 55 % of its length and exponential skirts; anticipation reaches a little
-    further than carry-over. Closure for p, b, m and lip-to-teeth for f, v is then enforced at the phone's centre, whatever
-    the neighbours are (30 ms Gaussian skirts).
+    Each phone has a flat influence over the middle 55 % of its length and exponential skirts; anticipation reaches a
+    little further than carry-over. Closure for p, b, m and lip-to-teeth for f, v is then enforced at the centre,
+    whatever the neighbours are (30 ms Gaussian skirts).
     """
     segments = _segments(phones) or [Phone(SILENCE, 0, max(float(times_s[-1]), 0.1))]
     centre = np.array([p.centre_s for p in segments])[:, None]

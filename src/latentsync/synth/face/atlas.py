@@ -24,11 +24,11 @@ class Atlas:
     """Maps that skin is painted by.
 
     Attributes:
-        face: (1024, 1024, 3) float32 rest position in cm of each face texel; row = v, column = u.
-        head: (512, 512, 3) the same for the back of the head.
+        face: (n, n, 3) float32 rest position in cm of each face texel, n = 1024 for a big model; row = v, column = u.
+        head: (n/2, n/2, 3) the same for the back of the head.
         landmarks: (68, 2) float32 texel coordinates x, y in the face map; NaN where a landmark is not on the face map.
-        lips: (1024, 1024) float32 in [0, 1], soft outline of the lips.
-        wet_line: (1024, 1024) float32 in [0, 1], 1 where the lips meet.
+        lips: (n, n) float32 in [0, 1], soft outline of the lips.
+        wet_line: (n, n) float32 in [0, 1], 1 where the lips meet.
     """
 
     face: Float
@@ -50,31 +50,35 @@ def _positions(mesh: HeadMesh, material: int, offset: float, size: int) -> Float
     return out
 
 
-def _landmark_texels(mesh: HeadMesh) -> Float:
+def _landmark_texels(mesh: HeadMesh, texels: int) -> Float:
     chosen = mesh.material == mat.SKIN
     first: dict[int, int] = {}
     for vertex, coordinate in zip(mesh.tri[chosen].ravel(), mesh.tri_uv[chosen].ravel(), strict=True):
         first.setdefault(int(vertex), int(coordinate))
     nowhere = np.full(2, np.nan, np.float32)
     rows = [mesh.uv[first[int(i)]] if int(i) in first else nowhere for i in mesh.landmarks]
-    return (np.array(rows) * FACE_TEXELS).astype(np.float32)
+    return (np.array(rows) * texels).astype(np.float32)
 
 
-def build_atlas(mesh: HeadMesh) -> Atlas:
+def build_atlas(mesh: HeadMesh, texels: int = FACE_TEXELS) -> Atlas:
     """Compute the maps; about ten seconds for the full face model."""
     import cv2
 
-    landmarks = _landmark_texels(mesh)
-    outline, inner = np.zeros((2, FACE_TEXELS, FACE_TEXELS), np.float32)
+    unit = texels / FACE_TEXELS
+    landmarks = _landmark_texels(mesh, texels)
+    outline, inner = np.zeros((2, texels, texels), np.float32)
     for canvas, points in ((outline, landmarks[48:60]), (inner, landmarks[60:68])):
         cv2.fillPoly(canvas, [np.round(spline(points) * 16).astype(np.int32)], 1.0, lineType=cv2.LINE_AA, shift=4)
-    lips = gaussian_filter(outline, 2.6)
+    lips = gaussian_filter(outline, 2.6 * unit)
     distance = distance_transform_edt(inner < 0.5)
-    wet = np.exp(-((distance / 9.0) ** 2)) * (lips > 0.2)
+    wet = np.exp(-((distance / (9.0 * unit)) ** 2)) * (lips > 0.2)
     return Atlas(
-        face=_positions(mesh, mat.SKIN, 0, FACE_TEXELS), head=_positions(mesh, mat.SCALP, 1, FACE_TEXELS // 2),
-        landmarks=landmarks, lips=lips.astype(np.float32), wet_line=wet.astype(np.float32),
-    )  # fmt: skip
+        face=_positions(mesh, mat.SKIN, 0, texels),
+        head=_positions(mesh, mat.SCALP, 1, texels // 2),
+        landmarks=landmarks,
+        lips=lips.astype(np.float32),
+        wet_line=wet.astype(np.float32),
+    )
 
 
 def cached_atlas(mesh: HeadMesh, folder: Path, key: str) -> Atlas:

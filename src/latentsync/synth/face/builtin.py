@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Bools, Ints, Real
 from latentsync.synth.face.fields import smoothstep
-from latentsync.synth.face.model import Bools, HeadMesh, Ints
+from latentsync.synth.face.model import HeadMesh
 from latentsync.synth.face.parts import grid_triangles
 from latentsync.synth.render import materials as mat
 
@@ -24,15 +24,15 @@ _BACK = np.array([7.0, 6.2, 6.0, 6.2, 6.5, 7.4, 8.0, 8.7, 9.0, 8.4, 6.2, 3.4, 0.
 """Own outline of a head, cm: height, depth of the front, half width, depth of the back."""
 
 
-def _bell(x: Float, width: float) -> Float:
+def _bell(x: Real, width: float) -> Real:
     return np.exp(-((x / width) ** 2))
 
 
-def _eye(p: Float, sign: float) -> tuple[Float, Float]:
+def _eye(p: Real, sign: float) -> tuple[Real, Real]:
     return p[:, 0] - sign * EYE_X, p[:, 1] - EYE_Y
 
 
-def _surface(angle: Float, y: Float) -> Float:
+def _surface(angle: Real, y: Real) -> Real:
     """(N, 3) points of the skin at an angle around the vertical axis (0 = front) and a height."""
     s, c = np.sin(angle), np.cos(angle)
     x = np.interp(y, _Y, _HALF) * np.sign(s) * np.abs(s) ** 0.9
@@ -56,14 +56,14 @@ def _surface(angle: Float, y: Float) -> Float:
 class _Pieces:
     """Vertices and triangles gathered piece by piece; `jaw` is how far each vertex follows the jaw."""
 
-    points: list[Float]
-    uv: list[Float]
-    jaw: list[Float]
+    points: list[Real]
+    uv: list[Real]
+    jaw: list[Real]
     tri: list[Ints]
     material: list[Ints]
     num: int = 0
 
-    def add(self, points: Float, tri: Ints, material: int, *, uv: Float | None = None, jaw: Float | float = 0.0) -> slice:
+    def add(self, points: Real, tri: Ints, material: int, *, uv: Real | None = None, jaw: Real | float = 0.0) -> slice:
         rows = slice(self.num, self.num + len(points))
         self.points.append(points)
         self.uv.append(np.zeros((len(points), 2)) if uv is None else uv)
@@ -74,7 +74,7 @@ class _Pieces:
         return rows
 
 
-def _rows() -> Float:
+def _rows() -> Real:
     """Heights of the grid rows; the mouth line is there twice."""
     below = np.r_[np.linspace(-17, -9.6, 7), np.linspace(-9.0, -5.6, 9), np.linspace(-5.3, MOUTH_Y, 9)]
     above = np.r_[np.linspace(MOUTH_Y, -1.9, 7), np.linspace(-1.6, 1.8, 11), np.linspace(2.05, 4.75, 13)]
@@ -104,7 +104,7 @@ def _skin(pieces: _Pieces) -> tuple[Bools, Bools]:
     return row == seam, row == seam + 1
 
 
-def _mouth(pieces: _Pieces, face: Float, lower: Bools, upper: Bools) -> slice:
+def _mouth(pieces: _Pieces, face: Real, lower: Bools, upper: Bools) -> slice:
     """Bag behind the lips, teeth, gums and tongue. Returns the rows of the tongue."""
     chosen = np.abs(face[upper][:, 0]) < MOUTH_HALF + 0.3
     top, bottom = face[upper][chosen], face[lower][chosen]
@@ -113,18 +113,28 @@ def _mouth(pieces: _Pieces, face: Float, lower: Bools, upper: Bools) -> slice:
     back = np.array([0, 0, -5.5])
     roof, floor = (e + k * back + k**0.25 * width * np.array([0, dy, 0]) for e, dy in ((top, 1.5), (bottom, -1.8)))
     n = top.shape[0]
-    follow = np.repeat(1 - 0.6 * k.ravel(), n) * np.tile(smoothstep(MOUTH_HALF, MOUTH_HALF * 0.75, np.abs(top[:, 0])), 6)
+    follow = np.repeat(1 - 0.6 * k.ravel(), n) * np.tile(
+        smoothstep(MOUTH_HALF, MOUTH_HALF * 0.75, np.abs(top[:, 0])), 6
+    )
     pieces.add(roof.reshape(-1, 3), grid_triangles(6, n), mat.SOCKET)
     pieces.add(floor.reshape(-1, 3), grid_triangles(6, n), mat.SOCKET, jaw=follow)
     wall = np.concatenate([floor[-1], roof[-1]]) - [0, 0, 0.01]
     pieces.add(wall, grid_triangles(2, n), mat.SOCKET, jaw=np.r_[follow[-n:], np.zeros(n)])
     x = np.linspace(-2.2, 2.2, 45)
     arch = 10.35 - 0.22 * x**2 - 0.10 * np.abs(np.cos(np.pi * x / 0.8)) ** 6
-    for low, high, material, jaw in ((-3.85, -2.4, mat.TEETH, 0), (-2.45, -1.6, mat.GUM, 0), (-4.5, -3.85, mat.TEETH, 1),
-                                     (-5.0, -4.45, mat.GUM, 1)):  # fmt: skip
-        strip = np.concatenate([np.stack([x, np.full_like(x, y), arch - 0.15 * (material == mat.GUM)], 1) for y in (low, high)])
+    for low, high, material, jaw in (
+        (-3.85, -2.4, mat.TEETH, 0),
+        (-2.45, -1.6, mat.GUM, 0),
+        (-4.5, -3.85, mat.TEETH, 1),
+        (-5.0, -4.45, mat.GUM, 1),
+    ):
+        strip = np.concatenate(
+            [np.stack([x, np.full_like(x, y), arch - 0.15 * (material == mat.GUM)], 1) for y in (low, high)]
+        )
         pieces.add(strip, grid_triangles(2, len(x)), material, jaw=jaw)
-    u, v = (g.ravel() for g in np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, 13), np.linspace(-np.pi / 2, np.pi / 2, 9)))
+    u, v = (
+        g.ravel() for g in np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, 13), np.linspace(-np.pi / 2, np.pi / 2, 9))
+    )
     tongue = np.stack([1.5 * np.sin(u) * np.cos(v), -4.9 + 0.7 * np.sin(v), 7.2 + 2.6 * np.cos(u) * np.cos(v)], 1)
     return pieces.add(tongue, grid_triangles(9, 13), mat.TONGUE, jaw=1)
 
@@ -141,18 +151,18 @@ def _eyes(pieces: _Pieces) -> dict[int, slice]:
     return out
 
 
-def _sides(name: str, move: Float, weight_of_x: Float) -> dict[str, Float]:
+def _sides(name: str, move: Real, weight_of_x: Real) -> dict[str, Real]:
     """The left (x > 0) and right part of a move, blended over the middle."""
     left = smoothstep(-0.6, 0.6, weight_of_x)[:, None]
     return {f"{name}_L": move * left, f"{name}_R": move * (1 - left)}
 
 
-def _shapes(p: Float, jaw: Float, low_lip: Float, up_lip: Float, eyes: dict[int, slice], num_skin: int) -> dict[str, Float]:
+def _shapes(p: Real, jaw: Real, low_lip: Real, up_lip: Real, eyes: dict[int, slice], num_skin: int) -> dict[str, Real]:
     """Dense offsets (V, 3) of every shape that speech and idle motion use."""
     x, y, zero = p[:, 0], p[:, 1], np.zeros_like(p)
     skin = (np.arange(len(p)) < num_skin) & (p[:, 2] > 2)
 
-    def move(weight: Float, dx: Float | float, dy: Float | float, dz: Float | float) -> Float:
+    def move(weight: Real, dx: Real | float, dy: Real | float, dz: Real | float) -> Real:
         w = np.where(skin, weight, 0)
         return np.stack([w * dx, w * dy, w * dz], 1)
 
@@ -168,15 +178,18 @@ def _shapes(p: Float, jaw: Float, low_lip: Float, up_lip: Float, eyes: dict[int,
     corner = _bell(np.abs(x) - MOUTH_HALF, 1.4) * _bell(y - MOUTH_Y, 1.5)
     sign = np.sign(x)
     for name, part in (
-        ("mouthStretch", move(corner, 0.7 * sign, -0.1, -0.2)), ("mouthSmile", move(corner, 0.6 * sign, 0.8, -0.4)),
-        ("mouthFrown", move(corner, 0.1 * sign, -0.7, 0)), ("mouthPress", move(lips * 0.5, 0, 0, -0.12)),
-        ("mouthUpperUp", move(up_lip, 0, 0.7, 0)), ("mouthLowerDown", move(low_lip, 0, -0.8, 0)),
+        ("mouthStretch", move(corner, 0.7 * sign, -0.1, -0.2)),
+        ("mouthSmile", move(corner, 0.6 * sign, 0.8, -0.4)),
+        ("mouthFrown", move(corner, 0.1 * sign, -0.7, 0)),
+        ("mouthPress", move(lips * 0.5, 0, 0, -0.12)),
+        ("mouthUpperUp", move(up_lip, 0, 0.7, 0)),
+        ("mouthLowerDown", move(low_lip, 0, -0.8, 0)),
         ("browInnerUp", move(_bell(np.abs(x) - 1.8, 1.6) * _bell(y - 6, 1.2), 0, 0.7, 0)),
         ("browOuterUp", move(_bell(np.abs(x) - 4.4, 1.6) * _bell(y - 5.8, 1.2), 0, 0.7, 0)),
         ("browDown", move(_bell(np.abs(x) - 2.6, 2.0) * _bell(y - 6, 1.2), 0, -0.6, 0.1)),
         ("eyeBlink", move(_bell(np.abs(x) - EYE_X, 1.5) * _bell(y - EYE_Y, 0.75), 0, 0, 0.75)),
         ("eyeSquint", move(_bell(np.abs(x) - EYE_X, 1.6) * _bell(y - EYE_Y + 0.9, 0.5), 0, 0.2, 0.15)),
-    ):  # fmt: skip
+    ):
         out.update(_sides(name, part, x))
     for side, sign_ in (("L", 1), ("R", -1)):
         rows = eyes[sign_]
@@ -188,23 +201,35 @@ def _shapes(p: Float, jaw: Float, low_lip: Float, up_lip: Float, eyes: dict[int,
     return out
 
 
-def _identity_modes(p: Float) -> Float:
-    """(M, V, 3) offsets at one standard deviation: width, length, jaw, nose, lips, cheeks, brow, eyes apart, depth, asymmetry."""
+def _identity_modes(p: Real) -> Real:
+    """(M, V, 3) offsets: width, length, jaw, nose, lips, cheeks, brow, eyes apart, depth, asymmetry."""
     x, y, z = p.T
     o = np.zeros_like(x)
     front = smoothstep(3, 7, z)
-    return np.stack([
-        np.stack([0.05 * x, o, o], 1), np.stack([o, 0.04 * (y - EYE_Y), o], 1),
-        np.stack([0.10 * x * smoothstep(-2, -7, y), -0.3 * smoothstep(-4, -8, y), o], 1),
-        np.stack([o, o, 0.45 * front * _bell(x, 1.1) * _bell(y - 0.4, 1.6)], 1),
-        np.stack([0.08 * x * _bell(y - MOUTH_Y, 1.5) * _bell(x, 4), o, 0.15 * front * _bell(x, 2) * _bell(y - MOUTH_Y, 1.2)], 1),
-        np.stack([o, o, 0.3 * front * _bell(np.abs(x) - 4.6, 1.8) * _bell(y, 2.5)], 1),
-        np.stack([o, o, 0.25 * front * _bell(y - 5.6, 1.0)], 1), np.stack([0.02 * x * _bell(y - EYE_Y, 3), o, o], 1),
-        np.stack([o, o, 0.03 * z], 1), np.stack([0.02 * (y - EYE_Y) * front, o, o], 1),
-    ])  # fmt: skip
+    return np.stack(
+        [
+            np.stack([0.05 * x, o, o], 1),
+            np.stack([o, 0.04 * (y - EYE_Y), o], 1),
+            np.stack([0.10 * x * smoothstep(-2, -7, y), -0.3 * smoothstep(-4, -8, y), o], 1),
+            np.stack([o, o, 0.45 * front * _bell(x, 1.1) * _bell(y - 0.4, 1.6)], 1),
+            np.stack(
+                [
+                    0.08 * x * _bell(y - MOUTH_Y, 1.5) * _bell(x, 4),
+                    o,
+                    0.15 * front * _bell(x, 2) * _bell(y - MOUTH_Y, 1.2),
+                ],
+                1,
+            ),
+            np.stack([o, o, 0.3 * front * _bell(np.abs(x) - 4.6, 1.8) * _bell(y, 2.5)], 1),
+            np.stack([o, o, 0.25 * front * _bell(y - 5.6, 1.0)], 1),
+            np.stack([0.02 * x * _bell(y - EYE_Y, 3), o, o], 1),
+            np.stack([o, o, 0.03 * z], 1),
+            np.stack([0.02 * (y - EYE_Y) * front, o, o], 1),
+        ]
+    )
 
 
-def _landmarks(face: Float, lower: Bools, upper: Bools) -> Ints:
+def _landmarks(face: Real, lower: Bools, upper: Bools) -> Ints:
     """68 face vertices nearest to where the Multi-PIE points belong; the inner lips are on the lip edges."""
     t = np.linspace(-1, 1, 17)
     want = [(7.4 * np.sin(a * np.pi / 2) * (1 - 0.1 * np.abs(a)), 3.7 - 11.3 * np.cos(a * np.pi / 2) ** 1.1) for a in t]
@@ -213,8 +238,20 @@ def _landmarks(face: Float, lower: Bools, upper: Bools) -> Ints:
     want += [(0, 3.7), (0, 2.6), (0, 1.5), (0, 0.4), (-1.3, -1.1), (-0.6, -1.2), (0, -1.2), (0.6, -1.2), (1.3, -1.1)]
     eye = [(4.3, 3.4), (3.7, 3.85), (2.6, 3.85), (1.9, 3.3), (2.6, 3.0), (3.7, 3.0)]
     want += [(-x, y) for x, y in eye] + [eye[i] for i in (3, 2, 1, 0, 5, 4)]
-    want += [(-2.5, -3.45), (-1.7, -2.9), (-0.7, -2.5), (0, -2.6), (0.7, -2.5), (1.7, -2.9), (2.5, -3.45), (1.7, -4.1),
-             (0.7, -4.5), (0, -4.55), (-0.7, -4.5), (-1.7, -4.1)]  # fmt: skip
+    want += [
+        (-2.5, -3.45),
+        (-1.7, -2.9),
+        (-0.7, -2.5),
+        (0, -2.6),
+        (0.7, -2.5),
+        (1.7, -2.9),
+        (2.5, -3.45),
+        (1.7, -4.1),
+        (0.7, -4.5),
+        (0, -4.55),
+        (-0.7, -4.5),
+        (-1.7, -4.1),
+    ]
     skin = np.where(face[:, 2] > -1)[0]
     out = [int(skin[np.hypot(*(face[skin, :2] - w).T).argmin()]) for w in want]
     for edge, xs in ((upper, (-2.2, -1.0, 0.0, 1.0, 2.2)), (lower, (1.0, 0.0, -1.0))):
@@ -246,13 +283,21 @@ def builtin_head() -> HeadMesh:
     modes = _identity_modes(p)
     scale = np.abs(modes).max((1, 2)) / 32767
     return HeadMesh(
-        base=p.astype(np.float32), tri=tri, tri_uv=tri, uv=np.concatenate(pieces.uv).astype(np.float32), material=material,
-        skin_verts=num_skin, face_verts=num_face, groups=groups, landmarks=_landmarks(face, lower, upper),
+        base=p.astype(np.float32),
+        tri=tri,
+        tri_uv=tri,
+        uv=np.concatenate(pieces.uv).astype(np.float32),
+        material=material,
+        skin_verts=num_skin,
+        face_verts=num_face,
+        groups=groups,
+        landmarks=_landmarks(face, lower, upper),
         shapes={k: _sparse(every, v) for k, v in shapes.items()},
-        identity_modes=np.round(modes / scale[:, None, None]).astype(np.int16), identity_scale=scale.astype(np.float32),
-    )  # fmt: skip
+        identity_modes=np.round(modes / scale[:, None, None]).astype(np.int16),
+        identity_scale=scale.astype(np.float32),
+    )
 
 
-def _sparse(every: Ints, delta: Float) -> tuple[Ints, Float]:
+def _sparse(every: Ints, delta: Real) -> tuple[Ints, Real]:
     rows = np.abs(delta).max(1) > 1e-4
     return every[rows], np.ascontiguousarray(delta[rows], np.float32)

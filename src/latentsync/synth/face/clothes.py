@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Real
 from latentsync.synth.face.fields import smoothstep
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
@@ -15,13 +15,22 @@ from latentsync.synth.render import materials as mat
 COLUMNS, ROWS = 96, 26
 
 
-def _loft(who: Identity) -> Float:
+def _loft(who: Identity) -> Real:
     """(ROWS, COLUMNS, 3) torso surface: rings from the collar down, with sloping shoulders."""
     n, s = who.neckline_cm, who.shoulder_cm
     profile = np.array(
-        [[n, 7.0, 6.6], [n - 0.5, 7.8, 7.4], [n - 1.2, 9.2, 8.2], [n - 2.6, 12.5, 8.9], [n - 4.2, s * 0.82, 9.4],
-         [n - 6.4, s, 9.8], [n - 10, s + 2.2, 10.8], [n - 18, s + 3, 12], [n - 34, s + 2, 12]]
-    )  # fmt: skip
+        [
+            [n, 7.0, 6.6],
+            [n - 0.5, 7.8, 7.4],
+            [n - 1.2, 9.2, 8.2],
+            [n - 2.6, 12.5, 8.9],
+            [n - 4.2, s * 0.82, 9.4],
+            [n - 6.4, s, 9.8],
+            [n - 10, s + 2.2, 10.8],
+            [n - 18, s + 3, 12],
+            [n - 34, s + 2, 12],
+        ]
+    )
     at = np.linspace(0, len(profile) - 1, ROWS)
     rings = np.stack([np.interp(at, np.arange(len(profile)), profile[:, k]) for k in range(3)], 1)
     rings[1:-1] = (rings[:-2] + 2 * rings[1:-1] + rings[2:]) / 4
@@ -36,7 +45,7 @@ def _loft(who: Identity) -> Float:
     return np.stack(rows)
 
 
-def clothes(mesh: HeadMesh, neutral: Float, neck_weight: Float, who: Identity) -> Part:
+def clothes(mesh: HeadMesh, neutral: Real, neck_weight: Real, who: Identity) -> Part:
     """The torso, pushed outside the neck.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Real
 from latentsync.synth.render.geometry import lattice_noise
 
 
@@ -16,13 +16,13 @@ def smoothstep(low: float, high: float, x: Any) -> Any:
     return t * t * (3 - 2 * t)
 
 
-def blob(points: Float, centre: tuple[float, ...], radius: tuple[float, ...]) -> Float:
+def blob(points: Real, centre: tuple[float, ...], radius: tuple[float, ...]) -> Real:
     """Gaussian around `centre` (cm) with a radius for each axis; points (..., 3) → (...)."""
     d = (points - np.asarray(centre, np.float32)) / np.asarray(radius, np.float32)
     return np.exp(-(d * d).sum(-1))
 
 
-def both_sides(points: Float, centre: tuple[float, float, float], radius: tuple[float, ...]) -> Float:
+def both_sides(points: Real, centre: tuple[float, float, float], radius: tuple[float, ...]) -> Real:
     """`blob` on the given side and on the other side of the face."""
     x, y, z = centre
     return blob(points, centre, radius) + blob(points, (-x, y, z), radius)
@@ -34,14 +34,14 @@ class Noise:
     def __init__(self, rng: np.random.Generator, cells: int = 48) -> None:
         self._lattice = rng.normal(size=(cells, cells, cells)).astype(np.float32)
 
-    def at(self, points: Float, per_cm: float, shift_cm: float = 0.0) -> Float:
+    def at(self, points: Real, per_cm: float, shift_cm: float = 0.0) -> Real:
         """Noise with `per_cm` lattice cells per centimetre; points (..., 3) → (...)."""
         q = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
         out = np.empty(len(q), np.float32)
         lattice_noise(self._lattice, q, per_cm, shift_cm, out)
         return out.reshape(points.shape[:-1])
 
-    def octaves(self, points: Float, per_cm: float, num: int = 3) -> Float:
+    def octaves(self, points: Real, per_cm: float, num: int = 3) -> Real:
         """Sum of `num` octaves, each 0.6 of the one before."""
         out = self.at(points, per_cm)
         for k in range(1, num):
@@ -49,7 +49,7 @@ class Noise:
         return out
 
 
-def spline(points: Float, steps: int = 24) -> Float:
+def spline(points: Real, steps: int = 24) -> Real:
     """Closed Catmull-Rom curve through (N, 2) points → (N · steps, 2)."""
     p, k = np.asarray(points, np.float64), len(points)
     out = []

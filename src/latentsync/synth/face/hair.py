@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Bools, Ints, Real
 from latentsync.synth.face.fields import Noise, smoothstep
 from latentsync.synth.face.identity import Identity
-from latentsync.synth.face.model import Bools, HeadMesh, Ints
+from latentsync.synth.face.model import HeadMesh
 from latentsync.synth.face.parts import Part
 from latentsync.synth.face.skin import beard_area, inside_hairline
 from latentsync.synth.render import materials as mat
 
-SHELL_LENGTH = {"short": (0.9, 1.6), "crop": (0.35, 0.8), "side": (0.5, 0.8), "bald": (0.0, 0.0), "afro": (2.2, 5.0),
-                "back": (0.4, 0.7), "long": (0.3, 0.5), "bob": (0.3, 0.5)}  # fmt: skip
+SHELL_LENGTH = {
+    "short": (0.9, 1.6),
+    "crop": (0.35, 0.8),
+    "side": (0.5, 0.8),
+    "bald": (0.0, 0.0),
+    "afro": (2.2, 5.0),
+    "back": (0.4, 0.7),
+    "long": (0.3, 0.5),
+    "bob": (0.3, 0.5),
+}
 """Shortest and longest shell hair of each style, cm."""
 SHELL_LAYERS = {"afro": 12, "short": 7, "crop": 5}
 
 
-def hair_parts(mesh: HeadMesh, neutral: Float, who: Identity, lip_verts: Ints, rng: np.random.Generator) -> list[Part]:
+def hair_parts(mesh: HeadMesh, neutral: Real, who: Identity, lip_verts: Ints, rng: np.random.Generator) -> list[Part]:
     """All hair of a person."""
     from latentsync.synth.face.strands import RIBBON_STYLES, grow_ribbons
 
@@ -52,7 +60,7 @@ def hair_parts(mesh: HeadMesh, neutral: Float, who: Identity, lip_verts: Ints, r
     return out
 
 
-def _comb(mesh: HeadMesh, normals: Float, style: str) -> Float:
+def _comb(mesh: HeadMesh, normals: Real, style: str) -> Real:
     """(V, 3) direction hair leans to, along the skin."""
     comb = np.zeros_like(mesh.base)
     if style in ("short", "crop"):
@@ -65,9 +73,21 @@ def _comb(mesh: HeadMesh, normals: Float, style: str) -> Float:
 
 
 def shells(
-    mesh: HeadMesh, neutral: Float, normals: Float, density: Float, length: float, layers: int, cells: float,
-    comb: Float, droop: float, noise: Noise, curl: float, *, stretch: float = 1.0, casts: bool = False,
-) -> list[Part]:  # fmt: skip
+    mesh: HeadMesh,
+    neutral: Real,
+    normals: Real,
+    density: Real,
+    length: float,
+    layers: int,
+    cells: float,
+    comb: Real,
+    droop: float,
+    noise: Noise,
+    curl: float,
+    *,
+    stretch: float = 1.0,
+    casts: bool = False,
+) -> list[Part]:
     """Copies of the skin at growing heights, cut into tufts by the renderer.
 
     Args:
@@ -80,7 +100,7 @@ def shells(
     if not chosen.any():
         return []
     verts, inverse = np.unique(mesh.tri[chosen].ravel(), return_inverse=True)
-    tri = inverse.reshape(-1, 3)
+    tri = inverse.reshape(-1, 3).astype(np.int32)
     lump = 1 + 0.22 * noise.octaves(mesh.base[verts], 0.45, 2)
     dense = density[verts]
     out = []
@@ -105,12 +125,12 @@ def shells(
                 att=att,
                 casts=casts and layer == layers // 2,
                 skin_verts=verts.astype(np.int32),
-            )  # fmt: skip
+            )
         )
     return out
 
 
-def lips_of(mesh: HeadMesh, lip_map: Float, uv: Float, vertex: Ints) -> Ints:
+def lips_of(mesh: HeadMesh, lip_map: Real, uv: Real, vertex: Ints) -> Ints:
     """Mesh vertices on or next to the lips, from the (n, n) lip map and the render vertices' uv."""
     import cv2
 

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from latentsync.core.values import Bytes, Float
+from latentsync.synth.arrays import Bools, Ints
 from latentsync.synth.face.atlas import Atlas
 from latentsync.synth.face.clothes import clothes, throat_wall
 from latentsync.synth.face.fields import smoothstep
 from latentsync.synth.face.hair import hair_parts, lips_of
 from latentsync.synth.face.identity import Identity
-from latentsync.synth.face.model import Bools, HeadMesh, Ints
+from latentsync.synth.face.model import HeadMesh
 from latentsync.synth.face.parts import Part
+from latentsync.synth.face.posing import FLAT, STRAIGHT, Pose, Tongue, moves_of
 from latentsync.synth.face.skin import iris_texture, paint_skin
 from latentsync.synth.face.strands import strand_texture
 from latentsync.synth.render import materials as mat
-from latentsync.synth.render.camera import light_view, rotation
+from latentsync.synth.render.camera import light_view
+from latentsync.synth.render.canvas import Canvas, Light
 from latentsync.synth.render.geometry import depth_map, move_rigid, project, vertex_normals
 from latentsync.synth.render.lighting import light_vertices
 from latentsync.synth.render.raster import raster
 from latentsync.synth.render.shade import blend_films, develop, resolve
 
-NECK = np.array([0, -9.0, 0.5], np.float32)
-"""Point the head turns around, cm."""
 OPEN_MOUTH = {
     "jawOpen": 0.5,
     "mouthUpperUp_L": 0.3,
@@ -34,66 +35,6 @@ OPEN_MOUTH = {
     "mouthLowerDown_L": 0.3,
     "mouthLowerDown_R": 0.3,
 }
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Head pose: angles in radians (see `render.camera.rotation`) and shift in cm. The torso follows a quarter."""
-
-    yaw: float = 0.0
-    pitch: float = 0.0
-    roll: float = 0.0
-    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Tongue:
-    """Tip raised, body pushed forward, body raised; cm."""
-
-    up: float = 0.0
-    forward: float = 0.0
-    back: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Light:
-    """Key, fill and rim light, ambient from above and below, exposure. Linear colours.
-
-    Attributes:
-        directions, colours: (3, 3). sky, ground, tint: (3,). gloss: multiplies the shine of skin.
-    """
-
-    directions: Float
-    colours: Float
-    sky: Float
-    ground: Float
-    tint: Float
-    exposure: float
-    gloss: float
-
-
-def _moves(pose: Pose) -> Float:
-    """(2, 3, 4) rigid moves of torso and head: rotation around the neck, and shift."""
-    moves = np.zeros((2, 3, 4), np.float32)
-    shares = ((pose.yaw * 0.25, pose.pitch * 0.1, pose.roll * 0.15, 0.5), (pose.yaw, pose.pitch, pose.roll, 1.0))
-    for k, (yaw, pitch, roll, shift) in enumerate(shares):
-        r = rotation(yaw, pitch, roll)
-        moves[k, :, :3] = r
-        moves[k, :, 3] = NECK - r @ NECK + np.array(pose.shift, np.float32) * shift
-    return moves
-
-
-class Canvas:
-    """Buffers for pictures of one size; shared by all heads of a worker."""
-
-    def __init__(self, size_px: int, shadow_px: int = 384) -> None:
-        self.size = size_px
-        self.z = np.zeros((2 * size_px, 2 * size_px), np.float32)
-        self.index = np.zeros((2 * size_px, 2 * size_px), np.int32)
-        self.colour = np.zeros((size_px, size_px, 3), np.float32)
-        self.cover = np.zeros((size_px, size_px), np.float32)
-        self.out = np.zeros((size_px, size_px, 3), np.uint8)
-        self.shadow = np.zeros((shadow_px, shadow_px), np.float32)
 
 
 class Head:
@@ -121,13 +62,23 @@ class Head:
         self._tip = np.where(tongue, smoothstep(5.5, 9.6, z), 0).astype(np.float32)
         self._body = np.where(tongue, np.exp(-(((z - 6.2) / 1.6) ** 2)), 0).astype(np.float32)
         skin = Part(
-            points=self.neutral[self.vertex], normals=mesh.normals(self.neutral)[self.vertex], tri=tri,
-            material=material, uv=uv, rest=mesh.base[self.vertex], att=self._skin_attributes(uv),
-            casts=np.isin(material, (mat.SKIN, mat.SCALP, mat.TEETH)), weight=self.neck_weight[self.vertex],
-        )  # fmt: skip
+            points=self.neutral[self.vertex],
+            normals=mesh.normals(self.neutral)[self.vertex],
+            tri=tri,
+            material=material,
+            uv=uv,
+            rest=mesh.base[self.vertex],
+            att=self._skin_attributes(uv),
+            casts=np.isin(material, (mat.SKIN, mat.SCALP, mat.TEETH)),
+            weight=self.neck_weight[self.vertex],
+        )
         lip_verts = lips_of(mesh, atlas.lips, uv, self.vertex)
-        self.parts = [skin, *hair_parts(mesh, self.neutral, who, lip_verts, rng),
-                      clothes(mesh, self.neutral, self.neck_weight, who), throat_wall()]  # fmt: skip
+        self.parts = [
+            skin,
+            *hair_parts(mesh, self.neutral, who, lip_verts, rng),
+            clothes(mesh, self.neutral, self.neck_weight, who),
+            throat_wall(),
+        ]
         self._landmark_shapes = mesh.shapes_at(mesh.landmarks)
         self._assemble(tri, material, uv)
         self._bake_visibility()
@@ -149,7 +100,8 @@ class Head:
     def _under_clothes(self, corners: Float) -> Bools:
         """(T,) triangles (T, 3, 3) of the neck that the collar hides; they would poke through the shoulders."""
         y, z = corners[..., 1], corners[..., 2]
-        return (y < self.who.neckline_cm - 1.2 - 2.4 * np.maximum(z, 0) / 7.5).all(1)
+        edge = self.who.neckline_cm - 1.2 - 2.4 * np.maximum(z, 0) / 7.5
+        return np.asarray((y < edge).all(axis=1), bool)
 
     def _skin_attributes(self, uv: Float) -> Float:
         """Lashes fade to their tips, the shade of the lids is darkest at the rim."""
@@ -195,16 +147,21 @@ class Head:
     def _assemble(self, tri: Ints, skin_material: Ints, uv: Float) -> None:
         """Put all parts into one set of arrays, opaque first, then hair, then films."""
         starts = np.cumsum([0] + [len(p.points) for p in self.parts])
-        self._slices = [slice(int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        self._slices = [slice(int(a), int(b)) for a, b in pairwise(starts)]
         num, f4 = int(starts[-1]), np.float32
         joined = np.concatenate([p.tri + o for p, o in zip(self.parts, starts[:-1], strict=True)]).astype(np.int32)
         material = np.concatenate([p.material for p in self.parts]).astype(np.int32)
         casts = np.concatenate([p.casts for p in self.parts])
         film = np.isin(material, mat.FILMS)
         hair = np.isin(material, (mat.RIBBON, mat.SHELL))
-        order = np.concatenate([
-            np.where(~film & ~hair)[0], np.where(material == mat.RIBBON)[0], np.where(material == mat.SHELL)[0], np.where(film)[0],
-        ])  # fmt: skip
+        order = np.concatenate(
+            [
+                np.where(~film & ~hair)[0],
+                np.where(material == mat.RIBBON)[0],
+                np.where(material == mat.SHELL)[0],
+                np.where(film)[0],
+            ]
+        )
         self.tri, self.material = np.ascontiguousarray(joined[order]), np.ascontiguousarray(material[order])
         self._opaque = int((~film).sum())
         self._films = np.arange(self._opaque, len(order), dtype=np.int32)
@@ -242,7 +199,7 @@ class Head:
         self._colour_a, self._colour_b = a, b
 
     def _bake_visibility(self, num_directions: int = 40) -> None:
-        """Ambient visibility of every mesh vertex, for a closed and an open mouth, from depth maps of many directions."""
+        """Ambient visibility of every mesh vertex, mouth closed and open, from depth maps of many directions."""
         g = np.arange(num_directions) + 0.5
         polar, azimuth = np.arccos(1 - 1.75 * g / num_directions), np.pi * (1 + 5**0.5) * g
         dome = np.stack([np.sin(polar) * np.cos(azimuth), np.cos(polar), np.sin(polar) * np.sin(azimuth)], 1)
@@ -271,13 +228,13 @@ class Head:
 
     # ---- per frame ----------------------------------------------------------------------------------------------
 
-    def pose(self, weights: Mapping[str, float], tongue: Tongue = Tongue(), pose: Pose = Pose()) -> Float:
+    def pose(self, weights: Mapping[str, float], tongue: Tongue = FLAT, pose: Pose = STRAIGHT) -> Float:
         """Move everything. Returns the (V, 3) posed mesh vertices in world cm."""
         v = self.mesh.express(self.neutral, weights)
         if tongue.up or tongue.forward or tongue.back:
             v[:, 1] += self._tip * np.float32(tongue.up) + self._body * np.float32(tongue.back)
             v[:, 2] += self._tip * np.float32(tongue.forward)
-        moves = _moves(pose)
+        moves = moves_of(pose)
         out, scratch = np.empty_like(v), np.empty_like(v)
         move_rigid(v, v, moves, self.neck_weight, out, scratch)
         vertex_normals(out, self.mesh.tri, self._mesh_normals)
@@ -296,7 +253,7 @@ class Head:
         out = self.neutral[verts]
         for name, weight in weights.items():
             out += self._landmark_shapes[name] * np.float32(weight)
-        moves = _moves(pose)
+        moves = moves_of(pose)
         torso, head = (out @ m[:, :3].T + m[:, 3] for m in moves)
         w = self.neck_weight[verts][:, None]
         return torso + w * (head - torso)
@@ -318,24 +275,77 @@ class Head:
         depth_map(self._screen, self.tri, self.material, mat.CULL, self._casts, canvas.shadow)
         project(self.points + self.normals * np.float32(0.1), view, n, n, self._in_light)
         light_vertices(
-            self.points, self.normals, self._tangent, self.att, self.rest, self._vertex_material, mat.LIGHT, mat.DEPTH_SHADE,
-            self._aux, np.asarray(eye, np.float32), light.directions, light.colours, light.sky, light.ground, light.gloss,
-            self._in_light, canvas.shadow, self.diffuse, self.specular, self._bump, self._away,
-        )  # fmt: skip
+            self.points,
+            self.normals,
+            self._tangent,
+            self.att,
+            self.rest,
+            self._vertex_material,
+            mat.LIGHT,
+            mat.DEPTH_SHADE,
+            self._aux,
+            np.asarray(eye, np.float32),
+            light.directions,
+            light.colours,
+            light.sky,
+            light.ground,
+            light.gloss,
+            self._in_light,
+            canvas.shadow,
+            self.diffuse,
+            self.specular,
+            self._bump,
+            self._away,
+        )
         project(self.points, view_projection, 2 * canvas.size, 2 * canvas.size, self._screen)
         canvas.z[:], canvas.index[:] = 2.0, -1
         raster(
-            self._screen, self.tri, self.material, self._opaque, mat.CULL, self._away, self.uv, self.rest, self.att,
-            self._strands, canvas.z, canvas.index,
-        )  # fmt: skip
+            self._screen,
+            self.tri,
+            self.material,
+            self._opaque,
+            mat.CULL,
+            self._away,
+            self.uv,
+            self.rest,
+            self.att,
+            self._strands,
+            canvas.z,
+            canvas.index,
+        )
         resolve(
-            self._screen, self.tri, self.material, self.uv, self.rest, self.att, self.diffuse, self.specular, self._bump,
-            self._face, self._scalp, self._iris, self._strands, self._colour_a, self._colour_b,
-            float(self.who.stripes_per_cm), canvas.index, canvas.colour, canvas.cover,
-        )  # fmt: skip
+            self._screen,
+            self.tri,
+            self.material,
+            self.uv,
+            self.rest,
+            self.att,
+            self.diffuse,
+            self.specular,
+            self._bump,
+            self._face,
+            self._scalp,
+            self._iris,
+            self._strands,
+            self._colour_a,
+            self._colour_b,
+            float(self.who.stripes_per_cm),
+            canvas.index,
+            canvas.colour,
+            canvas.cover,
+        )
         blend_films(
-            self._screen, self.tri, self.material, self._films, self.att, self.diffuse, self.specular, self._colour_a,
-            mat.FILM_ALPHA, canvas.z, canvas.colour,
-        )  # fmt: skip
+            self._screen,
+            self.tri,
+            self.material,
+            self._films,
+            self.att,
+            self.diffuse,
+            self.specular,
+            self._colour_a,
+            mat.FILM_ALPHA,
+            canvas.z,
+            canvas.colour,
+        )
         develop(canvas.colour, canvas.cover, background, light.exposure, light.tint, canvas.out)
         return canvas.out

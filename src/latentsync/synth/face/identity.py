@@ -7,19 +7,31 @@ from typing import Literal
 
 import numpy as np
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Real
 
 Style = Literal["short", "crop", "side", "bald", "afro", "back", "long", "bob"]
 RGB = tuple[float, float, float]
 
 HAIR_COLOURS: tuple[RGB, ...] = (
-    (0.045, 0.035, 0.03), (0.09, 0.06, 0.045), (0.17, 0.10, 0.065), (0.26, 0.16, 0.09), (0.42, 0.28, 0.15),
-    (0.62, 0.47, 0.27), (0.40, 0.16, 0.07), (0.55, 0.54, 0.53), (0.78, 0.77, 0.75),
-)  # fmt: skip
+    (0.045, 0.035, 0.03),
+    (0.09, 0.06, 0.045),
+    (0.17, 0.10, 0.065),
+    (0.26, 0.16, 0.09),
+    (0.42, 0.28, 0.15),
+    (0.62, 0.47, 0.27),
+    (0.40, 0.16, 0.07),
+    (0.55, 0.54, 0.53),
+    (0.78, 0.77, 0.75),
+)
 IRIS_COLOURS: tuple[RGB, ...] = (
-    (0.22, 0.13, 0.07), (0.30, 0.18, 0.09), (0.40, 0.27, 0.13), (0.35, 0.38, 0.20), (0.30, 0.42, 0.52),
-    (0.45, 0.55, 0.62), (0.38, 0.40, 0.40),
-)  # fmt: skip
+    (0.22, 0.13, 0.07),
+    (0.30, 0.18, 0.09),
+    (0.40, 0.27, 0.13),
+    (0.35, 0.38, 0.20),
+    (0.30, 0.42, 0.52),
+    (0.45, 0.55, 0.62),
+    (0.38, 0.40, 0.40),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +107,7 @@ class Identity:
     glasses_round: float
 
 
-def _rgb(values: Float) -> RGB:
+def _rgb(values: Real) -> RGB:
     r, g, b = (float(v) for v in np.clip(values, 0, 2))
     return r, g, b
 
@@ -127,24 +139,37 @@ def sample_identity(seed: int, num_modes: int = 100) -> Identity:
     makeup = float(rng.uniform(0.2, 0.8)) if not masculine and rng.random() < 0.6 else 0.0
     tint = rng.uniform([0.97, 0.66, 0.72], [1.10, 0.95, 0.98]) if makeup else np.ones(3)
     return Identity(
-        seed=seed, shape=tuple(float(w) for w in shape), masculine=masculine, age=age, tone=tone, style=style,
-        hair_rgb=_hair_rgb(rng, tone, age), hair_length=float(rng.random()),
+        seed=seed,
+        shape=tuple(float(w) for w in shape),
+        masculine=masculine,
+        age=age,
+        tone=tone,
+        style=style,
+        hair_rgb=_hair_rgb(rng, tone, age),
+        hair_length=float(rng.random()),
         hairline=Hairline(
-            forehead=float(rng.uniform(9.6, 11.2) + 0.6 * masculine * age), temple=float(rng.uniform(0.2, 1.6) * masculine),
-            side=float(rng.uniform(0.5, 3.0)), nape=float(rng.uniform(-7, -5)),
+            forehead=float(rng.uniform(9.6, 11.2) + 0.6 * masculine * age),
+            temple=float(rng.uniform(0.2, 1.6) * masculine),
+            side=float(rng.uniform(0.5, 3.0)),
+            nape=float(rng.uniform(-7, -5)),
         ),
         scalp=(0.0 if rng.random() < 0.5 else 0.55) if style == "bald" else 1.0,
-        beard=beard, stubble=0.7 if beard else float(masculine * rng.choice([0.05, 0.15, 0.3, 0.5])),
+        beard=beard,
+        stubble=0.7 if beard else float(masculine * rng.choice([0.05, 0.15, 0.3, 0.5])),
         blush=float(rng.uniform(0.3, 1.0) * (1 - 0.4 * tone)),
         freckles=float(rng.uniform(0.3, 1)) if rng.random() < 0.25 and tone < 0.4 else 0.0,
-        makeup=makeup, shadow_rgb=_rgb(rng.uniform(0.15, 0.6, 3) * [1, 0.7, 0.8]),
+        makeup=makeup,
+        shadow_rgb=_rgb(rng.uniform(0.15, 0.6, 3) * [1, 0.7, 0.8]),
         brows=Brows(
-            drop=float(rng.uniform(6, 13)), density=float(rng.uniform(0.6, 1.3) * (1 if masculine else 0.75)),
+            drop=float(rng.uniform(6, 13)),
+            density=float(rng.uniform(0.6, 1.3) * (1 if masculine else 0.75)),
             width=float(rng.uniform(15, 22) if masculine else rng.uniform(8, 14)),
-            length=float(rng.uniform(14, 22) if masculine else rng.uniform(10, 16)), alpha=float(rng.uniform(0.7, 0.95)),
+            length=float(rng.uniform(14, 22) if masculine else rng.uniform(10, 16)),
+            alpha=float(rng.uniform(0.7, 0.95)),
         ),
         lips=Lips(
-            amount=float(rng.uniform(0.5, 0.9)), tint=_rgb(tint),
+            amount=float(rng.uniform(0.5, 0.9)),
+            tint=_rgb(tint),
             gloss=float(makeup * rng.random() + 0.15 * rng.random()),
         ),
         iris_rgb=IRIS_COLOURS[int(rng.integers(0, 3 if tone > 0.5 else len(IRIS_COLOURS)))],
@@ -152,8 +177,11 @@ def sample_identity(seed: int, num_modes: int = 100) -> Identity:
         gum_rgb=_rgb(np.array([0.62, 0.32, 0.32]) * rng.uniform(0.7, 1.1)),
         tongue_rgb=_rgb(np.array([0.68, 0.36, 0.36]) * rng.uniform(0.8, 1.1)),
         cloth_rgb=_rgb(rng.uniform(0.03, 0.75, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0.03, 0.9))),
-        cloth2_rgb=_rgb(rng.uniform(0.05, 0.8, 3)), stripes_per_cm=float(rng.choice([0, 0, 0, 0.35, 0.8])),
-        neckline_cm=float(rng.uniform(-15.5, -12.5)), shoulder_cm=float(rng.uniform(18, 21) + 2.5 * masculine),
+        cloth2_rgb=_rgb(rng.uniform(0.05, 0.8, 3)),
+        stripes_per_cm=float(rng.choice([0, 0, 0, 0.35, 0.8])),
+        neckline_cm=float(rng.uniform(-15.5, -12.5)),
+        shoulder_cm=float(rng.uniform(18, 21) + 2.5 * masculine),
         glasses=float(rng.uniform(0.10, 0.28)) if rng.random() < 0.2 else 0.0,
-        glasses_rgb=_rgb(rng.uniform(0.02, 0.35) * rng.uniform(0.5, 1, 3)), glasses_round=float(rng.uniform(2.2, 6.0)),
-    )  # fmt: skip
+        glasses_rgb=_rgb(rng.uniform(0.02, 0.35) * rng.uniform(0.5, 1, 3)),
+        glasses_round=float(rng.uniform(2.2, 6.0)),
+    )

@@ -10,18 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsync.core.errors import WeightsError
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Bools, Ints, Real
 from latentsync.synth.render import materials as mat
 from latentsync.synth.render.geometry import add_shape
 
-Ints = NDArray[np.int32]
-Bools = NDArray[np.bool_]
-
 ICT_RANGES = {
-    "face": (0, 9409), "head": (9409, 11248), "socket": (11248, 13294), "eye_socket": (13294, 14062),
-    "gums": (14062, 17039), "teeth": (17039, 21451), "eyes": (21451, 24591), "films": (24591, 25047),
-    "occlusion": (25047, 25351), "lashes": (25351, 26719),
-}  # fmt: skip
+    "face": (0, 9409),
+    "head": (9409, 11248),
+    "socket": (11248, 13294),
+    "eye_socket": (13294, 14062),
+    "gums": (14062, 17039),
+    "teeth": (17039, 21451),
+    "eyes": (21451, 24591),
+    "films": (24591, 25047),
+    "occlusion": (25047, 25351),
+    "lashes": (25351, 26719),
+}
 """Vertex ranges of ICT-FaceKit's topology (geometry table of its README)."""
 
 
@@ -42,27 +46,27 @@ class HeadMesh:
         identity_modes: (M, V, 3) int16; times identity_scale (M,) float32 they are offsets at one standard deviation.
     """
 
-    base: Float
+    base: Real
     tri: Ints
     tri_uv: Ints
-    uv: Float
+    uv: Real
     material: Ints
     skin_verts: int
     face_verts: int
     groups: Mapping[str, Bools]
     landmarks: Ints
-    shapes: Mapping[str, tuple[Ints, Float]]
+    shapes: Mapping[str, tuple[Ints, Real]]
     identity_modes: NDArray[np.int16]
-    identity_scale: Float
+    identity_scale: Real
 
-    def person(self, weights: Float) -> Float:
+    def person(self, weights: Real) -> Real:
         """(V, 3) neutral head of the person with the given mode weights (unit variance, at most M of them)."""
         out = self.base.copy()
         for k in np.nonzero(weights)[0]:
             out += self.identity_modes[k].astype(np.float32) * np.float32(self.identity_scale[k] * weights[k])
         return out
 
-    def express(self, neutral: Float, weights: Mapping[str, float]) -> Float:
+    def express(self, neutral: Real, weights: Mapping[str, float]) -> Real:
         """(V, 3) `neutral` with expression shapes added; a name that the mesh does not have is an error."""
         out = neutral.copy()
         for name, weight in weights.items():
@@ -71,7 +75,7 @@ class HeadMesh:
                 add_shape(out, index, delta, weight)
         return out
 
-    def shapes_at(self, verts: Ints) -> dict[str, Float]:
+    def shapes_at(self, verts: Ints) -> dict[str, Real]:
         """Offsets (n, 3) of some vertices under each shape."""
         out = {}
         for name, (index, delta) in self.shapes.items():
@@ -80,7 +84,7 @@ class HeadMesh:
             out[name] = dense[verts]
         return out
 
-    def normals(self, points: Float) -> Float:
+    def normals(self, points: Real) -> Real:
         """(V, 3) unit normals of the mesh at `points`; zero where no triangle is."""
         out = np.zeros_like(points)
         corner = points[self.tri]
@@ -89,7 +93,7 @@ class HeadMesh:
             np.add.at(out, self.tri[:, k], area)
         return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
 
-    def render_vertices(self) -> tuple[Ints, Float, Ints]:
+    def render_vertices(self) -> tuple[Ints, Real, Ints]:
         """Vertices split along texture seams: their mesh vertex (R,), their uv (R, 2), and triangles (T, 3) of them."""
         key = self.tri.astype(np.int64) * (len(self.uv) + 1) + self.tri_uv
         unique, inverse = np.unique(key.ravel(), return_inverse=True)
@@ -108,7 +112,7 @@ def components(edges: Ints, num: int) -> Ints:
     return label
 
 
-def _ict_tongue(base: Float, tri: Ints, tri_uv: Ints, num_uv: int) -> Bools:
+def _ict_tongue(base: Real, tri: Ints, tri_uv: Ints, num_uv: int) -> Bools:
     """Tongue vertices: the uv islands of the gum mesh that lie in the mouth's middle and reach to the front teeth."""
     label = components(tri_uv, num_uv)
     out = np.zeros(len(base), bool)
@@ -121,9 +125,18 @@ def _ict_tongue(base: Float, tri: Ints, tri_uv: Ints, num_uv: int) -> Bools:
 
 
 def _ict_materials(names: list[str], tri: Ints, tri_material: Ints, tongue: Bools) -> Ints:
-    plain = {"M_Face": mat.SKIN, "M_BackHead": mat.SCALP, "M_Teeth": mat.TEETH, "M_GumsTongue": mat.GUM,
-             "M_IrisLeft": mat.IRIS, "M_IrisRight": mat.IRIS, "M_ScleraLeft": mat.CORNEA, "M_ScleraRight": mat.CORNEA,
-             "M_EyeOcclusion": mat.OCCLUSION, "M_EyeLashes": mat.LASH}  # fmt: skip
+    plain = {
+        "M_Face": mat.SKIN,
+        "M_BackHead": mat.SCALP,
+        "M_Teeth": mat.TEETH,
+        "M_GumsTongue": mat.GUM,
+        "M_IrisLeft": mat.IRIS,
+        "M_IrisRight": mat.IRIS,
+        "M_ScleraLeft": mat.CORNEA,
+        "M_ScleraRight": mat.CORNEA,
+        "M_EyeOcclusion": mat.OCCLUSION,
+        "M_EyeLashes": mat.LASH,
+    }
     table = np.array([plain.get(n, -1) for n in names], np.int32)
     out = table[tri_material]
     inside = ((tri >= ICT_RANGES["socket"][0]) & (tri < ICT_RANGES["eye_socket"][1])).any(1)
@@ -164,11 +177,19 @@ def load_face_model(path: Path) -> HeadMesh:
     groups = {name: _range_mask(len(base), name) for name in ("teeth", "eyes", "lashes", "occlusion")}
     drawn = material >= 0
     return HeadMesh(
-        base=base, tri=np.ascontiguousarray(tri[drawn], np.int32), tri_uv=tri_uv[drawn].astype(np.int32), uv=data["uv"],
-        material=material[drawn], skin_verts=ICT_RANGES["head"][1], face_verts=ICT_RANGES["face"][1],
-        groups={**groups, "tongue": tongue}, landmarks=landmarks, shapes=shapes,
-        identity_modes=modes, identity_scale=scale,
-    )  # fmt: skip
+        base=base,
+        tri=np.ascontiguousarray(tri[drawn], np.int32),
+        tri_uv=tri_uv[drawn].astype(np.int32),
+        uv=data["uv"],
+        material=material[drawn],
+        skin_verts=ICT_RANGES["head"][1],
+        face_verts=ICT_RANGES["face"][1],
+        groups={**groups, "tongue": tongue},
+        landmarks=landmarks,
+        shapes=shapes,
+        identity_modes=modes,
+        identity_scale=scale,
+    )
 
 
 def _range_mask(num: int, name: str) -> Bools:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentsync.core.values import Float
-from latentsync.synth.face.model import Bools, Ints
+from latentsync.synth.arrays import Bools, Ints, Real
 
 
 @dataclass(eq=False)
@@ -24,33 +23,45 @@ class Part:
         skin_verts: (V,) mesh vertices whose displacement moves this part too (hair shells), or None.
     """
 
-    points: Float
-    normals: Float
+    points: Real
+    normals: Real
     tri: Ints
     material: Ints
-    uv: Float
-    rest: Float
-    att: Float
+    uv: Real
+    rest: Real
+    att: Real
     casts: Bools
-    weight: Float
+    weight: Real
     skin_verts: Ints | None = None
 
     @staticmethod
     def build(
-        points: Float, normals: Float, tri: Ints, material: int, *, uv: Float | None = None, rest: Float | None = None,
-        att: Float | None = None, casts: Bools | bool = False, weight: Float | float = 1.0, skin_verts: Ints | None = None,
-    ) -> Part:  # fmt: skip
+        points: Real,
+        normals: Real,
+        tri: Ints,
+        material: int,
+        *,
+        uv: Real | None = None,
+        rest: Real | None = None,
+        att: Real | None = None,
+        casts: Bools | bool = False,
+        weight: Real | float = 1.0,
+        skin_verts: Ints | None = None,
+    ) -> Part:
         """A part of one material, with plain defaults."""
         num, f4 = len(points), np.float32
         return Part(
-            points=np.ascontiguousarray(points, f4), normals=np.ascontiguousarray(normals, f4),
-            tri=np.asarray(tri, np.int32), material=np.full(len(tri), material, np.int32),
+            points=np.ascontiguousarray(points, f4),
+            normals=np.ascontiguousarray(normals, f4),
+            tri=np.asarray(tri, np.int32),
+            material=np.full(len(tri), material, np.int32),
             uv=np.zeros((num, 2), f4) if uv is None else np.asarray(uv, f4),
             rest=np.asarray(points if rest is None else rest, f4),
             att=np.ones((num, 4), f4) if att is None else np.asarray(att, f4),
             casts=np.broadcast_to(casts, len(tri)).copy(),
-            weight=np.broadcast_to(np.asarray(weight, f4), num).copy(), skin_verts=skin_verts,
-        )  # fmt: skip
+            weight=np.broadcast_to(np.asarray(weight, f4), num).copy(),
+            skin_verts=skin_verts,
+        )
 
 
 def grid_triangles(rows: int, columns: int, *, closed: bool = False) -> Ints:
@@ -62,7 +73,7 @@ def grid_triangles(rows: int, columns: int, *, closed: bool = False) -> Ints:
     return np.concatenate([up, down]).astype(np.int32)
 
 
-def surface_normals(points: Float, tri: Ints) -> Float:
+def surface_normals(points: Real, tri: Ints) -> Real:
     """(V, 3) area-weighted unit normals."""
     corner = points[tri]
     area = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])

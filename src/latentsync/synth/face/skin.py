@@ -6,15 +6,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Real
 from latentsync.synth.face.atlas import Atlas
 from latentsync.synth.face.fields import Noise, blob, both_sides, smoothstep
 from latentsync.synth.face.identity import Hairline, Identity
 
-TONES = np.array(
-    [[224, 178, 152], [220, 170, 140], [210, 158, 125], [196, 142, 108], [190, 136, 101], [160, 108, 78], [126, 82, 58],
-     [96, 61, 44], [70, 44, 33]], np.float32,
-) / 255  # fmt: skip
+TONES = (
+    np.array(
+        [
+            [224, 178, 152],
+            [220, 170, 140],
+            [210, 158, 125],
+            [196, 142, 108],
+            [190, 136, 101],
+            [160, 108, 78],
+            [126, 82, 58],
+            [96, 61, 44],
+            [70, 44, 33],
+        ],
+        np.float32,
+    )
+    / 255
+)
 """Nine display colours from light to dark skin, chosen by eye."""
 
 
@@ -22,30 +35,30 @@ TONES = np.array(
 class Layer:
     """One map while it is being painted: display colour (H, W, 3), relief in cm, specular weight and gloss (H, W)."""
 
-    points: Float
-    colour: Float
-    relief: Float
-    specular: Float
-    gloss: Float
+    points: Real
+    colour: Real
+    relief: Real
+    specular: Real
+    gloss: Real
 
-    def cover(self, amount: Float, colour: Float) -> None:
+    def cover(self, amount: Real, colour: Real) -> None:
         """Lay `colour` over the map with opacity `amount` (H, W)."""
         a = amount[..., None]
         self.colour = self.colour * (1 - a) + colour * a
 
-    def darken(self, amount: Float, weights: tuple[float, float, float] = (1, 1, 1)) -> None:
+    def darken(self, amount: Real, weights: tuple[float, float, float] = (1, 1, 1)) -> None:
         """Multiply the colour by 1 − amount · weights."""
         self.colour = self.colour * (1 - amount[..., None] * np.asarray(weights, np.float32))
 
 
-def skin_tone(x: float) -> Float:
+def skin_tone(x: float) -> Real:
     """Colour on the light-to-dark scale, x in [0, 1]."""
     position = np.clip(x, 0, 1) * (len(TONES) - 1)
     i = min(int(position), len(TONES) - 2)
     return TONES[i] * (1 - position + i) + TONES[i + 1] * (position - i)
 
 
-def inside_hairline(points: Float, line: Hairline) -> Float:
+def inside_hairline(points: Real, line: Hairline) -> Real:
     """How far (cm) points on the head lie above the hairline; negative on the face."""
     x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
     azimuth = np.degrees(np.arctan2(x, z - 1.0))
@@ -57,7 +70,7 @@ def inside_hairline(points: Float, line: Hairline) -> Float:
     return y - np.interp(azimuth, at, height)
 
 
-def beard_area(points: Float) -> Float:
+def beard_area(points: Real) -> Real:
     """Where a beard grows, in [0, 1]: chin, jaw, cheeks up to the sideburn, moustache and the corners of the mouth."""
     x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
     jaw = smoothstep(-1.9, -3.7, y - 0.38 * np.clip(x - 2.6, 0, 9)) * smoothstep(-13, -9.5, y)
@@ -68,7 +81,7 @@ def beard_area(points: Float) -> Float:
     return np.clip(area, 0, 1) * smoothstep(-1.5, 0.5, z)
 
 
-def base_layer(points: Float, who: Identity, noise: Noise, base: Float) -> Layer:
+def base_layer(points: Real, who: Identity, noise: Noise, base: Real) -> Layer:
     """Tone, redness, shadows under the eyes, mottling, pores; relief and gloss of bare skin."""
     p = points
     x, z = np.abs(p[..., 0]), p[..., 2]
@@ -93,7 +106,7 @@ def base_layer(points: Float, who: Identity, noise: Noise, base: Float) -> Layer
     return Layer(p, colour.astype(np.float32), relief, specular, 0.38 + 0.05 * mid)
 
 
-def slopes(layer: Layer) -> Float:
+def slopes(layer: Layer) -> Real:
     """(H, W, 2) slope of the relief along u and v (cm per cm), limited to 0.6."""
     out = []
     for axis in (1, 0):
@@ -102,7 +115,7 @@ def slopes(layer: Layer) -> Float:
     return np.clip(np.stack(out, -1), -0.6, 0.6).astype(np.float32)
 
 
-def paint_skin(atlas: Atlas, who: Identity, rng: np.random.Generator) -> dict[str, tuple[Float, Float]]:
+def paint_skin(atlas: Atlas, who: Identity, rng: np.random.Generator) -> dict[str, tuple[Real, Real]]:
     """Paint a person.
 
     Returns: for "face" and "head": (H, W, 5) float32 linear r, g, b and slopes along u, v; and (H, W, 2) float32
@@ -142,7 +155,7 @@ def painted_scalp(layer: Layer, who: Identity, noise: Noise) -> None:
     layer.specular = layer.specular * (1 - 0.8 * amount)
 
 
-def iris_texture(rng: np.random.Generator, colour: tuple[float, float, float], size: int = 64) -> Float:
+def iris_texture(rng: np.random.Generator, colour: tuple[float, float, float], size: int = 64) -> Real:
     """(size, size, 5) linear texture of an eyeball seen from the front: pupil, iris, white; no relief."""
     big = size * 4
     y, x = (np.mgrid[0:big, 0:big] + 0.5) / big - 0.5

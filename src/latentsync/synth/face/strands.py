@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Real
 from latentsync.synth.face.fields import smoothstep
 from latentsync.synth.face.model import HeadMesh
 from latentsync.synth.face.parts import Part
@@ -35,17 +35,17 @@ RIBBON_STYLES = {
 }
 
 
-def strand_texture(rng: np.random.Generator) -> Float:
+def strand_texture(rng: np.random.Generator) -> Real:
     """(256, 128) brightness in [0, 1] along (rows) and across (columns) bundles of hair."""
     t = gaussian_filter(rng.normal(size=(256, 128)), (14, 0.7), mode="wrap")
     return np.clip(t / t.std() * 0.24 + 0.5, 0, 1).astype(np.float32)
 
 
-def _unit(v: Float) -> Float:
+def _unit(v: Real) -> Real:
     return v / (np.linalg.norm(v, axis=-1, keepdims=True) + 1e-9)
 
 
-def _start(p: Float, n: Float, style: str, part: float, rng: np.random.Generator) -> Float:
+def _start(p: Real, n: Real, style: str, part: float, rng: np.random.Generator) -> Real:
     """(N, 3) direction in which each ribbon leaves the skin."""
     side = np.tanh((p[:, 0] - part) * 1.5)[:, None]
     if RIBBON_STYLES[style].falls:
@@ -63,7 +63,7 @@ def _start(p: Float, n: Float, style: str, part: float, rng: np.random.Generator
     return _unit(d + rng.normal(0, 0.12, p.shape))
 
 
-def _keep_clear(q: Float, part: float, clear: Float, near: np.ndarray) -> Float:
+def _keep_clear(q: Real, part: float, clear: Real, near: np.ndarray) -> Real:
     """Keep falling hair off the face's front and close to the neck and shoulders."""
     front = (q[:, 2] > 5.5) & (q[:, 1] < 8.5) & (np.abs(q[:, 0]) < 8.6)
     q[front, 0] += np.sign(q[front, 0] - part) * np.clip(8.6 - np.abs(q[front, 0]), 0, 0.9)
@@ -79,7 +79,7 @@ def _keep_clear(q: Float, part: float, clear: Float, near: np.ndarray) -> Float:
 
 
 def grow_ribbons(
-    mesh: HeadMesh, neutral: Float, normals: Float, density: Float, style: str, rng: np.random.Generator
+    mesh: HeadMesh, neutral: Real, normals: Real, density: Real, style: str, rng: np.random.Generator
 ) -> Part:
     """Grow all ribbons of a style, outer ones first (they hide the rest)."""
     look = RIBBON_STYLES[style]
@@ -124,11 +124,11 @@ def grow_ribbons(
     return _ribbons(np.stack(points, 1), _unit(np.stack(facing, 1)), root, clear, look.falls, rng)
 
 
-def _ribbons(line: Float, facing: Float, root: Float, clear: Float, falls: bool, rng: np.random.Generator) -> Part:
+def _ribbons(line: Real, facing: Real, root: Real, clear: Real, falls: bool, rng: np.random.Generator) -> Part:
     """Turn (N, K, 3) centre lines into flat ribbons with rounded normals."""
     num, steps = line.shape[:2]
     side = _unit(np.cross(_unit(np.gradient(line, axis=1)), facing))
-    half = rng.uniform(0.5, 1.15, num)[:, None, None] * (1.3 if falls else 1.0) * 0.5
+    half = rng.uniform(0.5, 1.15, (num, 1, 1)) * (1.3 if falls else 1.0) * 0.5
     points = np.stack([line - side * half, line + side * half], 2).reshape(-1, 3)
     normals = _unit(np.stack([facing - side * 0.5, facing + side * 0.5], 2)).reshape(-1, 3)
     across = np.broadcast_to(np.array([0.0, 1.0]), (num, steps, 2))
@@ -140,6 +140,13 @@ def _ribbons(line: Float, facing: Float, root: Float, clear: Float, falls: bool,
     i = (np.arange(num)[:, None] * per + np.arange(steps - 1)[None] * 2).ravel()
     tri = np.concatenate([np.stack([i, i + 1, i + 2], 1), np.stack([i + 1, i + 3, i + 2], 1)])
     return Part.build(
-        points, normals, tri, mat.RIBBON, uv=np.stack([across, along], -1).reshape(-1, 2), rest=np.repeat(root, per, 0),
-        att=att, casts=(tri[:, 0] // per) % 5 == 0, weight=0.2 + 0.8 * smoothstep(-16, -9, points[:, 1]),
-    )  # fmt: skip
+        points,
+        normals,
+        tri,
+        mat.RIBBON,
+        uv=np.stack([across, along], -1).reshape(-1, 2),
+        rest=np.repeat(root, per, 0),
+        att=att,
+        casts=(tri[:, 0] // per) % 5 == 0,
+        weight=0.2 + 0.8 * smoothstep(-16, -9, points[:, 1]),
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Real
 
 
-def perspective(fov_deg: float, near_cm: float = 20.0, far_cm: float = 400.0) -> Float:
+def perspective(fov_deg: float, near_cm: float = 20.0, far_cm: float = 400.0) -> Real:
     """4×4 projection of a square picture with the given full field of view."""
     t = 1 / np.tan(np.radians(fov_deg) / 2)
     depth = far_cm - near_cm
@@ -17,7 +17,7 @@ def perspective(fov_deg: float, near_cm: float = 20.0, far_cm: float = 400.0) ->
     )
 
 
-def look_at(eye: Float, target: Float, up: tuple[float, float, float] = (0, 1, 0)) -> Float:
+def look_at(eye: Real, target: Real, up: tuple[float, float, float] = (0, 1, 0)) -> Real:
     """4×4 view matrix of a camera at `eye` that looks at `target`."""
     eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
     z = eye - target
@@ -30,7 +30,7 @@ def look_at(eye: Float, target: Float, up: tuple[float, float, float] = (0, 1, 0
     return out.astype(np.float32)
 
 
-def light_view(direction: Float, centre: tuple[float, float, float] = (0, -2.5, 2), radius_cm: float = 17.0) -> Float:
+def light_view(direction: Real, centre: tuple[float, float, float] = (0, -2.5, 2), radius_cm: float = 17.0) -> Real:
     """4×4 parallel projection along a light that comes from `direction`, around the head."""
     d = np.asarray(direction, np.float64)
     d = d / np.linalg.norm(d)
@@ -41,7 +41,7 @@ def light_view(direction: Float, centre: tuple[float, float, float] = (0, -2.5, 
     return ortho @ view
 
 
-def rotation(yaw: float, pitch: float, roll: float) -> Float:
+def rotation(yaw: float, pitch: float, roll: float) -> Real:
     """3×3 rotation, radians: yaw to the face's left, pitch down, roll towards its left shoulder, applied roll first."""
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     return (
@@ -51,7 +51,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> Float:
     ).astype(np.float32)
 
 
-def to_pixels(points: Float, view_projection: Float, size_px: int) -> Float:
+def to_pixels(points: Real, view_projection: Real, size_px: int) -> Real:
     """(N, 3) world points to (N, 2) float32 pixel coordinates (pixel centres at integers)."""
     q = np.c_[points, np.ones(len(points), np.float32)] @ view_projection.T
     x = (q[:, 0] / q[:, 3] * 0.5 + 0.5) * size_px - 0.5

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from latentsync.core.values import Float
+from latentsync.synth.arrays import Bools, Ints
 
-Ints = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 OPTIONS: dict[str, Any] = {"fastmath": True, "cache": True, "error_model": "numpy", "boundscheck": False}
 """Compiled once and kept on disk; `fastmath` is repeatable on one machine, not between processor types."""
 

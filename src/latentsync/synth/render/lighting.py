@@ -1,4 +1,4 @@
-"""Numba kernel that lights every vertex: the mesh is about as dense as the pixels, so light is not computed per pixel."""
+"""Numba kernel that lights every vertex: the mesh is about as dense as the pixels, so pixels need no light."""
 
 from __future__ import annotations
 
@@ -30,10 +30,28 @@ def surface_highlight(nh: float, vh: float, shininess: float) -> float:
 
 @njit(**OPTIONS)
 def light_vertices(
-    p: Float, n: Float, tangent: Float, att: Float, rest: Float, vertex_material: Ints, constants: Float,
-    depth_shade: Float, aux: Float, eye: Float, directions: Float, colours: Float, sky: Float, ground: Float,
-    gloss: float, in_light: Float, z_map: Float, diffuse: Float, specular: Float, bump: Float, away: Bools,
-) -> None:  # fmt: skip
+    p: Float,
+    n: Float,
+    tangent: Float,
+    att: Float,
+    rest: Float,
+    vertex_material: Ints,
+    constants: Float,
+    depth_shade: Float,
+    aux: Float,
+    eye: Float,
+    directions: Float,
+    colours: Float,
+    sky: Float,
+    ground: Float,
+    gloss: float,
+    in_light: Float,
+    z_map: Float,
+    diffuse: Float,
+    specular: Float,
+    bump: Float,
+    away: Bools,
+) -> None:
     """Diffuse and specular light at every vertex.
 
     Args:

@@ -22,7 +22,7 @@ def hash_cell(x: float, y: float, z: float) -> float:
 
 @njit(**OPTIONS)
 def shell_alpha(x: float, y: float, z: float, cells: float, level: float, density: float, stretch: float) -> float:
-    """Opacity of one hair shell: every cell of space holds one tuft that gets thinner with the level (0 root, 1 tip)."""
+    """Opacity of one hair shell: a cell of space holds one tuft, thinner towards level 1, its tip."""
     x, y, z = x * cells, y * cells * stretch, z * cells
     a, b, c = math.floor(x), math.floor(y), math.floor(z)
     h = hash_cell(a, b, c)
@@ -49,9 +49,20 @@ def dither(x: int, y: int) -> float:
 
 @njit(**OPTIONS)
 def hair_shows(
-    m: int, a: int, b: int, c: int, w0: float, w1: float, w2: float, x: int, y: int,
-    uv: Float, rest: Float, att: Float, strands: Float,
-) -> bool:  # fmt: skip
+    m: int,
+    a: int,
+    b: int,
+    c: int,
+    w0: float,
+    w1: float,
+    w2: float,
+    x: int,
+    y: int,
+    uv: Float,
+    rest: Float,
+    att: Float,
+    strands: Float,
+) -> bool:
     """Whether the sample x, y of a hair triangle is hair."""
     if m == RIBBON:
         u = w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0]
@@ -69,9 +80,19 @@ def hair_shows(
 
 @njit(**OPTIONS)
 def raster(
-    s: Float, tri: Ints, material: Ints, num: int, cull: Bools, away: Bools, uv: Float, rest: Float, att: Float,
-    strands: Float, z_map: Float, index: Ints,
-) -> None:  # fmt: skip
+    s: Float,
+    tri: Ints,
+    material: Ints,
+    num: int,
+    cull: Bools,
+    away: Bools,
+    uv: Float,
+    rest: Float,
+    att: Float,
+    strands: Float,
+    z_map: Float,
+    index: Ints,
+) -> None:
     """Draw triangles 0 … num − 1: nearest depth to `z_map` and triangle number to `index`, both (2H, 2W).
 
     `s` holds the projected vertices in sample coordinates. Hair triangles must come last, for speed only.

@@ -40,10 +40,28 @@ def fetch(texture: Float, u: float, v: float, out: Float) -> None:
 
 @njit(**OPTIONS)
 def shade(
-    s: Float, tri: Ints, material: Ints, t: int, x: int, y: int, uv: Float, rest: Float, att: Float, diffuse: Float,
-    specular: Float, bump: Float, face: Float, scalp: Float, iris: Float, strands: Float, colour_a: Float,
-    colour_b: Float, stripe: float, texel: Float, out: Float,
-) -> None:  # fmt: skip
+    s: Float,
+    tri: Ints,
+    material: Ints,
+    t: int,
+    x: int,
+    y: int,
+    uv: Float,
+    rest: Float,
+    att: Float,
+    diffuse: Float,
+    specular: Float,
+    bump: Float,
+    face: Float,
+    scalp: Float,
+    iris: Float,
+    strands: Float,
+    colour_a: Float,
+    colour_b: Float,
+    stripe: float,
+    texel: Float,
+    out: Float,
+) -> None:
     """Linear colour of triangle t at sample x, y, to out[0:3]. `texel` is a scratch array of 5."""
     a, b, c = tri[t, 0], tri[t, 1], tri[t, 2]
     m = material[t]
@@ -101,10 +119,26 @@ def shade(
 
 @njit(**OPTIONS)
 def resolve(
-    s: Float, tri: Ints, material: Ints, uv: Float, rest: Float, att: Float, diffuse: Float, specular: Float,
-    bump: Float, face: Float, scalp: Float, iris: Float, strands: Float, colour_a: Float, colour_b: Float,
-    stripe: float, index: Ints, colour: Float, cover: Float,
-) -> None:  # fmt: skip
+    s: Float,
+    tri: Ints,
+    material: Ints,
+    uv: Float,
+    rest: Float,
+    att: Float,
+    diffuse: Float,
+    specular: Float,
+    bump: Float,
+    face: Float,
+    scalp: Float,
+    iris: Float,
+    strands: Float,
+    colour_a: Float,
+    colour_b: Float,
+    stripe: float,
+    index: Ints,
+    colour: Float,
+    cover: Float,
+) -> None:
     """Mean colour and coverage of each pixel's 2×2 samples, to `colour` (H, W, 3) and `cover` (H, W).
 
     A pixel that is one smooth material is coloured once; edges, teeth and hair are coloured per sample.
@@ -136,9 +170,28 @@ def resolve(
                 t = index[2 * y + (q >> 1), 2 * x + (q & 1)]
                 if t >= 0:
                     shade(
-                        s, tri, material, t, 2 * x + (q & 1), 2 * y + (q >> 1), uv, rest, att, diffuse, specular, bump,
-                        face, scalp, iris, strands, colour_a, colour_b, stripe, texel, out,
-                    )  # fmt: skip
+                        s,
+                        tri,
+                        material,
+                        t,
+                        2 * x + (q & 1),
+                        2 * y + (q >> 1),
+                        uv,
+                        rest,
+                        att,
+                        diffuse,
+                        specular,
+                        bump,
+                        face,
+                        scalp,
+                        iris,
+                        strands,
+                        colour_a,
+                        colour_b,
+                        stripe,
+                        texel,
+                        out,
+                    )
                     r += out[0] * share
                     g += out[1] * share
                     b += out[2] * share
@@ -147,9 +200,18 @@ def resolve(
 
 @njit(**OPTIONS)
 def blend_films(
-    s: Float, tri: Ints, material: Ints, films: Ints, att: Float, diffuse: Float, specular: Float, colour_a: Float,
-    film_alpha: Float, z_map: Float, colour: Float,
-) -> None:  # fmt: skip
+    s: Float,
+    tri: Ints,
+    material: Ints,
+    films: Ints,
+    att: Float,
+    diffuse: Float,
+    specular: Float,
+    colour_a: Float,
+    film_alpha: Float,
+    z_map: Float,
+    colour: Float,
+) -> None:
     """Blend the film triangles over `colour` where they are not hidden. The cornea only adds its highlight."""
     height, width = z_map.shape
     for q in range(films.shape[0]):

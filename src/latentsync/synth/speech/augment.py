@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Real
 from latentsync.synth.speech.engines import RATE_HZ, Utterance
 
 
@@ -24,7 +24,7 @@ def change_size(said: Utterance, factor: float) -> Utterance:
     return replace(said, audio=audio, phones=phones, voice=f"{said.voice}:x{n / 200:g}")
 
 
-def tilt_spectrum(audio: Float, db_per_octave: float) -> Float:
+def tilt_spectrum(audio: Real, db_per_octave: float) -> Real:
     """Brighter (> 0) or duller voice: a linear-phase tilt around 1 kHz, without delay."""
     spectrum = np.fft.rfft(audio)
     hz = np.fft.rfftfreq(len(audio), 1 / RATE_HZ)
@@ -32,7 +32,7 @@ def tilt_spectrum(audio: Float, db_per_octave: float) -> Float:
     return np.fft.irfft(spectrum * np.clip(gain, 0.1, 10), len(audio)).astype(np.float32)
 
 
-def small_room(audio: Float, rng: np.random.Generator, length_s: float, level: float) -> Float:
+def small_room(audio: Real, rng: np.random.Generator, length_s: float, level: float) -> Real:
     """Add the echo of a small room; the direct sound is not delayed."""
     from scipy.signal import fftconvolve
 
@@ -42,7 +42,7 @@ def small_room(audio: Float, rng: np.random.Generator, length_s: float, level: f
     return fftconvolve(audio, response)[: len(audio)].astype(np.float32)
 
 
-def background_noise(num: int, rng: np.random.Generator, level: float, colour: float) -> Float:
+def background_noise(num: int, rng: np.random.Generator, level: float, colour: float) -> Real:
     """(num,) noise with spectrum 1/f^colour (0 = white, 1 = pink, 2 = brown) and the given deviation."""
     spectrum = np.fft.rfft(rng.normal(size=num))
     hz = np.fft.rfftfreq(num, 1 / RATE_HZ)
@@ -50,7 +50,7 @@ def background_noise(num: int, rng: np.random.Generator, level: float, colour: f
     return (noise / (noise.std() + 1e-12) * level).astype(np.float32)
 
 
-def breath(rng: np.random.Generator, length_s: float) -> Float:
+def breath(rng: np.random.Generator, length_s: float) -> Real:
     """A soft breath taken in: filtered noise that swells and fades."""
     n = int(length_s * RATE_HZ)
     swell = np.sin(np.linspace(0, np.pi, n)) ** 2

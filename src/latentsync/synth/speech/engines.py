@@ -1,26 +1,27 @@
 """Speech synthesis with exact phone times: espeak-ng (as an optional library) and flite (as an optional program).
 
-espeak-ng is GPL-3 and is not part of this package: it is loaded at run time when the `synth` extra (`espeakng-loader`) or
-the system's library is installed, and only its sound is used.
+espeak-ng is GPL-3 and is not part of this package: it is loaded at run time where the `synth` extra (`espeakng-loader`)
+or the system's library is installed, and only its sound is used.
 """
 
 from __future__ import annotations
 
-import ctypes
+import ctypes.util
+import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import wave
 from dataclasses import dataclass
 from functools import cache
 from math import gcd
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 
 from latentsync.core.errors import MediaError
-from latentsync.core.values import Float
+from latentsync.synth.arrays import Real
 from latentsync.synth.speech.phones import Phone, from_arpabet, from_ipa
 
 RATE_HZ = 16000
@@ -37,24 +38,24 @@ class Utterance:
         text: what is said.
     """
 
-    audio: Float
+    audio: Real
     phones: tuple[Phone, ...]
     voice: str
     text: str
 
 
-def resample(audio: Float, from_hz: int, to_hz: int = RATE_HZ) -> Float:
+def resample(audio: Real, from_hz: int, to_hz: int = RATE_HZ) -> Real:
     """Polyphase resampling; the length is the exact ratio, rounded up."""
     from scipy.signal import resample_poly
 
     if from_hz == to_hz:
         return audio
     g = gcd(from_hz, to_hz)
-    out: Float = resample_poly(audio, to_hz // g, from_hz // g).astype(np.float32)
+    out: Real = resample_poly(audio, to_hz // g, from_hz // g).astype(np.float32)
     return out
 
 
-def read_wav(path: Path) -> tuple[Float, int]:
+def read_wav(path: Path) -> tuple[Real, int]:
     """Mono float32 and rate of a 16-bit PCM wav file."""
     with wave.open(str(path), "rb") as file:
         if file.getsampwidth() != 2:
@@ -108,90 +109,80 @@ def flite(text: str, voice: str = "slt", stretch: float = 1.0) -> Utterance:
 # ---- espeak-ng --------------------------------------------------------------------------------------------------
 
 
-class _EventId(ctypes.Union):
-    _fields_: ClassVar[list[Any]] = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
-
-
-class _Event(ctypes.Structure):
-    _fields_: ClassVar[list[Any]] = [
-        ("type", ctypes.c_int), ("unique_identifier", ctypes.c_uint), ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int), ("audio_position", ctypes.c_int), ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p), ("id", _EventId),
-    ]  # fmt: skip
-
-
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-_END, _PHONEME = 6, 7
-_SYNCHRONOUS, _PHONEME_EVENTS, _IPA_NAMES = 2, 1, 2
-
-
 @cache
-def _espeak_library() -> tuple[ctypes.CDLL, int] | None:
-    """The loaded and initialised library with its sample rate, or None where there is none."""
+def _espeak_paths() -> tuple[str, str] | None:
+    """Library and data folder ("" = the library's own), or None where espeak-ng is not installed."""
     try:
         import espeakng_loader
 
-        path, data = espeakng_loader.get_library_path(), str(Path(espeakng_loader.get_data_path()).parent).encode()
+        return espeakng_loader.get_library_path(), str(Path(espeakng_loader.get_data_path()).parent)
     except ImportError:
-        path, data = "libespeak-ng.so.1", None
-    try:
-        library = ctypes.CDLL(path)
-    except OSError:
-        return None
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data, _PHONEME_EVENTS | _IPA_NAMES)
-    return (library, rate) if rate > 0 else None
+        found = ctypes.util.find_library("espeak-ng")
+        return (found, "") if found else None
 
 
 def has_espeak() -> bool:
     """Whether espeak-ng can be used."""
-    return _espeak_library() is not None
+    return _espeak_paths() is not None
+
+
+CLOSURE_S, BURST_S = 0.045, 0.010
+
+
+def _closures_before_bursts(spans: list[tuple[str, float, float]]) -> list[Phone]:
+    """Give voiceless stops their closure.
+
+    espeak-ng's event of a voiceless stop marks its burst; the silence of the closure, about 45 ms, lies before it, in the
+    span of the phone before (measured on p and t after vowels, `benchmarks/synth.py closures`). What follows the burst
+    is breath.
+    """
+    out: list[Phone] = []
+    for name, start, end in spans:
+        if name not in ("p", "t", "k", "ch") or end - start <= BURST_S:
+            out.append(Phone(name, start, end))
+            continue
+        begin = max(start - CLOSURE_S, 0.0)
+        if out and out[-1].end_s > begin:
+            last = out.pop()
+            begin = max(begin, (last.start_s + last.end_s) / 2)
+            out.append(Phone(last.name, last.start_s, begin))
+        out += [Phone(name, begin, start + BURST_S), Phone("hh" if name != "ch" else name, start + BURST_S, end)]
+    return out
 
 
 def espeak(
     text: str, voice: str = "en-us", words_per_minute: int = 165, pitch: int = 50, pitch_range: int = 50
 ) -> Utterance:
-    """Speak with espeak-ng. Phone times come from its own phoneme events (1 ms resolution).
+    """Speak with espeak-ng. Phone times come from its own phoneme events (1 ms resolution), closures set right.
 
     Args:
         voice: language and variant, for example "gmw/en-US+f2". pitch, pitch_range: 0 … 100.
     """
-    loaded = _espeak_library()
-    if loaded is None:
+    paths = _espeak_paths()
+    if paths is None:
         raise MediaError("espeak-ng is not installed. Run `pip install latentsync[synth]`.")
-    library, rate = loaded
-    blocks: list[np.ndarray] = []
-    events: list[tuple[str, float]] = []
-
-    def collect(samples: Any, num: int, event: Any) -> int:
-        if not samples:
-            return 0
-        if num:
-            blocks.append(np.ctypeslib.as_array(samples, (num,)).copy())
-        i = 0
-        while event[i].type:
-            if event[i].type == _PHONEME:
-                events.append((event[i].id.string.decode("utf8", "ignore"), event[i].audio_position / 1000.0))
-            elif event[i].type == _END:
-                events.append(("_", event[i].audio_position / 1000.0))
-            i += 1
-        return 0
-
-    if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise MediaError(f"espeak-ng has no voice {voice!r}. `espeak-ng --voices` lists them.")
-    callback = _CALLBACK(collect)
-    library.espeak_SetSynthCallback(callback)
-    for parameter, value in ((1, words_per_minute), (3, pitch), (4, pitch_range)):
-        library.espeak_SetParameter(parameter, int(value), 0)
-    data = text.encode()
-    library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, 1, None, None)
-    library.espeak_Synchronize()
-    if not blocks:
-        raise MediaError(f"espeak-ng said nothing for {text!r}. Check the text.")
-    audio = np.concatenate(blocks).astype(np.float32) / 32768
-    ends = [t for _, t in events[1:]] + [len(audio) / rate]
-    phones = [
-        Phone(from_ipa(symbol), start, end)
-        for (symbol, start), end in zip(events, ends, strict=True)
-        if end > start + 0.004
+    program = Path(__file__).with_name("espeak_child.py")
+    command = [
+        sys.executable,
+        str(program),
+        *paths,
+        voice,
+        *(str(int(v)) for v in (words_per_minute, pitch, pitch_range)),
     ]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    if done.returncode:
+        raise MediaError(
+            f"espeak-ng failed with voice {voice!r}: {done.stderr.decode(errors='replace').strip()[-200:]}"
+        )
+    line, _, samples = done.stdout.partition(b"\n")
+    header = json.loads(line)
+    if "error" in header:
+        raise MediaError(f"espeak-ng: {header['error']}. `espeak-ng --voices` lists them.")
+    if not samples:
+        raise MediaError(f"espeak-ng said nothing for {text!r}. Check the text.")
+    rate, events = header["rate"], header["events"]
+    audio = np.frombuffer(samples, "<i2").astype(np.float32) / 32768
+    ends = [t for _, t in events[1:]] + [len(audio) / rate]
+    spans = [(from_ipa(name), a, b) for (name, a), b in zip(events, ends, strict=True) if b > a + 0.004]
+    phones = _closures_before_bursts(spans)
     return Utterance(resample(audio, rate), tuple(phones), f"espeak:{voice}", text)

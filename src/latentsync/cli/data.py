@@ -124,3 +124,140 @@ def check_build(folder: Path) -> None:
     """Raises: MediaError: there is no such folder."""
     if not folder.is_dir():
         raise MediaError(f"{folder}: no such folder. Give the OUT of `latentsync data build`.")
+
+
+@app.command()
+def report(
+    folder: Out,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page. Default: report.html in OUT.")
+    ] = None,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="With contact sheets.")] = True,
+) -> None:
+    """Write an HTML page: the funnel, every reason, histograms of the scores, pictures, what to change to keep more."""
+    check_build(folder)
+    from latentsync.data.report.html import write_report
+
+    sys.stdout.write(f"{write_report(folder, out, pictures)}\n")
+
+
+@app.command("inspect")
+def inspect_(
+    folder: Out,
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or its beginning; or a source's name.")],
+    as_json: Json = False,
+) -> None:
+    """Show all that is known of a clip, kept or not, or of every clip of a source."""
+    check_build(folder)
+    from latentsync.data.manifest import read_manifest
+
+    rows = [row for row in read_manifest(folder)[0] if row["clip_id"].startswith(clip) or row["source"] == clip]
+    if not rows:
+        raise MediaError(f"{clip}: no clip or source of this name in {folder}. Give an id or name of the manifest.")
+    for row in rows:
+        told = {
+            key: json.loads(value) if key in ("facts", "files", "versions") else value for key, value in row.items()
+        }
+        if as_json:
+            sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+            continue
+        for key, value in told.items():
+            if value not in (None, "", {}):
+                sys.stdout.write(f"{key:20s} {value}\n")
+        sys.stdout.write("\n")
+
+
+Val = Annotated[float | None, typer.Option(metavar="SHARE", help="Share of the identities for validation.")]
+Test = Annotated[float | None, typer.Option(metavar="SHARE", help="Share of the identities for the test.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Another seed deals them anew.")]
+
+
+@app.command()
+def split(
+    folder: Out,
+    val: Val = None,
+    test: Test = None,
+    seed: Seed = 0,
+    given: Annotated[
+        list[str] | None, typer.Option(metavar="IDENTITY=PART", help="Who must be where; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Deal the identities of a build to training, validation and test anew; no clip is made again."""
+    check_build(folder)
+    from latentsync.data.api import resplit
+
+    told = dict(_given(entry) for entry in given or [])
+    _show_split(resplit(folder, _split_settings(val, test, seed), told), as_json)
+
+
+@app.command()
+def shard(
+    folder: Out,
+    target: Annotated[str, typer.Argument(metavar="TO", help="Folder or URL (s3://…, gs://…) for the shards.")],
+    clips: Annotated[int, typer.Option(metavar="N", help="Clips in a shard.")] = 256,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Pack the kept clips as WebDataset tar shards."""
+    check_build(folder)
+    from latentsync.cli.console import progress_on, stderr_console
+    from latentsync.data.shards import write_shards
+
+    with progress_on(stderr_console(), quiet) as progress:
+        lines = write_shards(folder, target, clips, progress)
+    for line in lines:
+        sys.stdout.write(json.dumps(line) + "\n" if as_json else f"{line['shard']}  {line['clips']} clips\n")
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Builds to put together.")],
+    val: Val = None,
+    test: Test = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Put several builds together. With --val or --test the identities are dealt anew, else they keep their part."""
+    for folder in folders:
+        check_build(folder)
+    from latentsync.data.shards import merge_builds
+
+    anew = None if val is None and test is None else _split_settings(val, test, seed)
+    _show_split(merge_builds(out, folders, anew), as_json)
+
+
+def _split_settings(val: float | None, test: float | None, seed: int) -> Any:
+    from latentsync.data.settings import SplitSettings
+
+    told = {key: value for key, value in (("val", val), ("test", test)) if value is not None}
+    return SplitSettings(seed=seed, **told)
+
+
+def _given(entry: str) -> tuple[str, str]:
+    name, sign, part = entry.rpartition("=")
+    if not sign or part not in ("train", "val", "test"):
+        raise ConfigError("given", entry, "write IDENTITY=train, IDENTITY=val or IDENTITY=test")
+    return name, part
+
+
+def _show_split(rows: list[dict[str, Any]], as_json: bool) -> None:
+    parts: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["kept"]:
+            told = parts.setdefault(row["split"], {"identities": set(), "clips": 0, "minutes": 0.0})
+            told["identities"].add(row["identity"])
+            told["clips"] += 1
+            told["minutes"] += row["duration_s"] / 60
+    shown = {
+        name: {**told, "identities": len(told["identities"]), "minutes": round(told["minutes"], 3)}
+        for name, told in sorted(parts.items())
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(shown) + "\n")
+        return
+    for name, told in shown.items():
+        sys.stdout.write(
+            f"{name}: {told['identities']} identities, {told['clips']} clips, {told['minutes']:.1f} minutes\n"
+        )

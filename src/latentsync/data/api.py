@@ -103,7 +103,7 @@ def build(
         parts = as_given([clip.source.identity for clip in ended], options.given_split, settings.split)
         rows = rows_of(ended, stages, parts)
         finish(workspace, rows, settings)
-        _tell_run(workspace, tally, options)
+        _tell_run(workspace, str(inputs), tally, options)
     return BuildResult(workspace.root, rows, tally)
 
 
@@ -183,9 +183,10 @@ def _sweep(workspace: Workspace) -> None:
     shutil.rmtree(workspace.work / "scratch", ignore_errors=True)
 
 
-def _tell_run(workspace: Workspace, tally: Tally, options: BuildOptions) -> None:
+def _tell_run(workspace: Workspace, inputs: str, tally: Tally, options: BuildOptions) -> None:
     """How long this run took, by stage: not in the manifest, which is the same for every run."""
     told = {
+        "inputs": inputs if "://" in inputs else str(Path(inputs).absolute()),
         "engine": options.engine,
         "workers": options.num_workers,
         "wall_s": round(tally.wall_s, 2),

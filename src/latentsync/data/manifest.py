@@ -17,7 +17,7 @@ FORMAT_VERSION = 1
 
 TEXT = ("clip_id", "source", "source_sha256", "identity", "split", "stage", "reason", "detail", "start_exact",
         "sync_judge", "shot_finder", "quality_scorer", "files", "facts", "versions", "latentsync")  # fmt: skip
-SCORES = ("face_px", "yaw_deg", "face_score", "jump_px", "others_share", "outside_share", "align_px",
+SCORES = ("face_px", "yaw_deg", "face_score", "jump_px", "others_share", "outside_share", "align_px", "steady_px",
           "sync_confidence", "confidence_at_zero", "sound_late_ms", "quality", "sharpness", "noise",
           "blockiness")  # fmt: skip
 """Columns of measured values, None where the stage was not reached."""
@@ -52,7 +52,7 @@ def _row(clip: Clip, versions: str, parts: Mapping[str, str]) -> dict[str, Any]:
         "sound_shift_s": float(clip.sound_shift_s),
         **{name: clip.scores.get(name) for name in SCORES},
         **{name: str(facts.get(name) or "") for name in ("sync_judge", "shot_finder", "quality_scorer")},
-        "files": dumps(dict(clip.files)) if no is None else "{}",
+        "files": dumps(dict(clip.files)),
         "facts": dumps(dict(facts)),
         "versions": versions,
         "latentsync": __version__,

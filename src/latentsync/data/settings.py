@@ -122,10 +122,12 @@ class SyncLimits:
     """Attributes:
     min_confidence: below it the clip is rejected; its scale depends on the judge (docs/data.md). None = the judge's.
     correct_above: the offset is corrected where the confidence reaches this, else the sound stays. None = the judge's.
+    margin: and where it is this much above the confidence without moving the sound. None = the judge's.
     """
 
     min_confidence: float | None = None
     correct_above: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -96,7 +96,7 @@ def _begin(plan: Plan, parent: int, path: list[str]) -> None:
     global _worker
     sys.path[:] = path
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-    _single_threaded()
+    single_threaded()
     _worker = Worker(plan)
 
 
@@ -107,7 +107,7 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _single_threaded() -> None:
+def single_threaded() -> None:
     """One process a core is the parallelism: libraries that start threads of their own would fight for it."""
     import cv2
 

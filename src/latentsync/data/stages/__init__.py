@@ -17,7 +17,7 @@ from latentsync.data.stages.sync import Sync, SyncCheck, judge_limits
 from latentsync.data.stages.write import Write
 from latentsync.faces import FaceTracker, MeshTracker
 
-__all__ = ["Limit", "Limits", "Resources", "Stage", "limits_of", "make_stages"]
+__all__ = ["Limit", "Limits", "Resources", "Stage", "limits_of", "make_stages", "stage_names"]
 
 
 def limits_of(settings: DataSettings) -> tuple[Limit, ...]:
@@ -62,3 +62,8 @@ def make_stages(settings: DataSettings, tracker: Callable[[], FaceTracker] = Mes
         Limits("quality_check", tuple(limit for limit in rest if limit.score in ("quality", "sharpness"))),
         Write(settings.write, settings.faces),
     )
+
+
+def stage_names() -> tuple[str, ...]:
+    """Names in order."""
+    return tuple(stage.name for stage in make_stages(DataSettings()))

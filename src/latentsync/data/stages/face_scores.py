@@ -32,9 +32,9 @@ def face_scores(
         num_faces: faces seen in each of the frames.
     Returns: face_px (median width in the source), yaw_deg (95th percentile of the size of the turn), face_score (5th
         percentile), jump_px (largest second difference of the alignment points, crop pixels), others_share,
-        outside_share (mean), align_px (largest distance of the mean face's points from the template, after taking
-        the face's own shape as it is: see `steadiness_px`), steady_px (95th percentile of each point's distance from
-        its own mean place in the crop).
+        outside_share (mean); and in pixels of a 256 crop align_px (largest distance of a point's mean place from
+        the template: a similarity keeps the face's own proportions, so this says how they differ from the
+        template's) and steady_px (largest distance of a point, in any frame, from its own mean place).
     """
     widths = [float(np.ptp(face.landmarks[:, 0])) for face in faces]
     points = np.stack([face.points for face in faces]).astype(np.float64)
@@ -44,7 +44,8 @@ def face_scores(
         steps = np.linalg.norm(np.diff(points, n=2, axis=0), axis=-1).mean(axis=1)
         jump = float((steps * scale[1:-1]).max())
     placed = np.stack([transform(face.frame_to_crop, face.points) for face in faces])
-    off = np.linalg.norm(placed - template_points(resolution), axis=-1)
+    mean = placed.mean(axis=0)
+    to_256 = 256 / resolution
     return {
         "face_px": float(np.median(widths)),
         "yaw_deg": float(np.percentile([abs(yaw_deg(face.landmarks)) for face in faces], 95)),
@@ -52,7 +53,8 @@ def face_scores(
         "jump_px": jump,
         "others_share": float(np.mean(np.asarray(num_faces) > 1)),
         "outside_share": float(np.mean([outside_share(face.frame_to_crop, resolution, size) for face in faces])),
-        "align_px": float(off.max()) * 256 / resolution,
+        "align_px": float(np.linalg.norm(mean - template_points(resolution), axis=-1).max()) * to_256,
+        "steady_px": float(np.linalg.norm(placed - mean, axis=-1).max()) * to_256,
     }
 
 

@@ -25,6 +25,9 @@ from latentsync.media.pixels import RgbPicture, to_bytes
 from latentsync.media.probe import VideoInfo
 from latentsync.media.writer import VideoWriter
 
+NAMED_FRAMES = 10
+"""Parts of a clip left out that are at least this long get a line of their own in the manifest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -65,25 +68,28 @@ class Faces(PlainStage):
     def process(self, clip: Clip) -> list[Clip] | Rejected:
         if self._tracker is None:
             raise RuntimeError("Faces is not open")
-        found, longest, seen_frames = [], 0, 0
+        found: list[Clip] = []
+        borders, longest = [0], 0
         follower = FaceFollower(self._tracker, self.config.choice, self.config.resolution)
         for run, crops in self._runs(clip, follower):
-            longest, seen_frames = max(longest, len(run)), seen_frames + len(run)
-            made = clip.cut(run[0].index, len(run)) if len(run) != clip.num_frames else clip
+            longest = max(longest, len(run))
+            first, after = run[0].index, run[-1].index + 1
+            borders += [first, after]
+            made = clip.cut(first, len(run)) if len(run) != clip.num_frames else clip
             if len(run) < self._min_frames:
                 crops.unlink(missing_ok=True)
-                if len(run) >= GRID_FPS // 2:  # shorter ones are moments, not clips
+                if len(run) >= NAMED_FRAMES:
                     found.append(made.reject(self.name, "face_too_short", made.duration_s, self._min_frames / GRID_FPS))
-                continue
-            others = self._tracker.counts[run[0].index : run[-1].index + 1]
-            found.append(self._keep(made, run, crops, others))
-        if not found:
-            shares = seen_frames / max(clip.num_frames, 1)
+            else:
+                found.append(self._keep(made, run, crops, self._tracker.counts[first:after]))
+        said = ", ".join(f"{count} {why}" for why, count in sorted(follower.counts.items()) if why != "face")
+        if all(made.rejected for made in found):
             reason = "face_too_short" if longest else "no_face"
-            said = ", ".join(f"{count} {why}" for why, count in sorted(follower.counts.items()) if why != "face")
-            return self.no(
-                reason, longest / GRID_FPS, self._min_frames / GRID_FPS, f"{shares:.0%} with a face; frames: {said}"
-            )
+            return self.no(reason, longest / GRID_FPS, self._min_frames / GRID_FPS, f"longest run; frames: {said}")
+        for first, after in zip(borders[::2], [*borders[1::2], clip.num_frames], strict=True):
+            if after - first >= NAMED_FRAMES:
+                gap = clip.cut(first, after - first)
+                found.append(gap.reject(self.name, "no_face", 0.0, self._min_frames / GRID_FPS, f"frames: {said}"))
         return found
 
     def _runs(self, clip: Clip, follower: FaceFollower) -> Iterator[tuple[list[Seen], Path]]:

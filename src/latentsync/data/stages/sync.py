@@ -37,6 +37,7 @@ class SyncJudge(Protocol):
     name: str
     min_confidence: float
     correct_above: float
+    margin: float
 
     def estimate(self, clip: Clip, workspace: Workspace) -> Estimate: ...
 
@@ -46,7 +47,8 @@ class LipJudge:
 
     name = "lips"
     min_confidence = 0.25
-    correct_above = 0.5
+    correct_above = 0.6
+    margin = 0.15
 
     def __init__(self, max_offset_frames: int) -> None:
         self.max_late_s = max_offset_frames / GRID_FPS
@@ -64,7 +66,7 @@ class Sync(PlainStage):
     """Adds the scores sync_confidence, sound_late_ms and confidence_at_zero, and who judged."""
 
     name = "sync"
-    version = 1
+    version = 2
 
     def __init__(self, settings: SyncSettings) -> None:
         super().__init__(settings)
@@ -123,7 +125,8 @@ def judge_limits(settings: SyncSettings, limits: SyncLimits) -> SyncLimits:
     kind: Any = V2Judge if settings.judge_v2 else LipJudge if settings.judge == "lips" else OwnJudge
     least = kind.min_confidence if limits.min_confidence is None else limits.min_confidence
     above = kind.correct_above if limits.correct_above is None else limits.correct_above
-    return SyncLimits(min_confidence=least, correct_above=max(above, least))
+    margin = kind.margin if limits.margin is None else limits.margin
+    return SyncLimits(min_confidence=least, correct_above=max(above, least), margin=margin)
 
 
 class SyncCheck(PlainStage):
@@ -144,15 +147,19 @@ class SyncCheck(PlainStage):
         return {**super().settings, "max_offset": self._max_offset, "min_frames": self._min_frames}
 
     def process(self, clip: Clip) -> list[Clip] | Rejected:
-        confidence, late_ms = clip.scores["sync_confidence"], clip.scores["sound_late_ms"]
-        if confidence < self.config.min_confidence:
-            return self.no("not_in_sync", confidence, self.config.min_confidence, f"judge: {clip.facts['sync_judge']}")
-        if confidence < self.config.correct_above:
-            if abs(late_ms) > 1000 / GRID_FPS and clip.scores["confidence_at_zero"] < self.config.min_confidence:
-                return self.no("offset_uncertain", confidence, self.config.correct_above, f"perhaps {late_ms:.0f} ms")
-            return [clip]
-        if abs(late_ms) >= 1000 * self._max_offset / GRID_FPS:
-            return self.no("offset_at_edge", late_ms, 1000 * self._max_offset / GRID_FPS, "beyond the search, ms")
+        best, at_zero = clip.scores["sync_confidence"], clip.scores["confidence_at_zero"]
+        late_ms, least = clip.scores["sound_late_ms"], self.config.min_confidence
+        judge = f"judge: {clip.facts['sync_judge']}"
+        if best < least:
+            return self.no("not_in_sync", best, least, judge)
+        at_edge = abs(late_ms) >= 1000 * self._max_offset / GRID_FPS
+        sure = best >= self.config.correct_above and best - at_zero >= self.config.margin and not at_edge
+        if not sure or late_ms == 0:
+            if at_zero >= least:
+                return [clip]
+            if at_edge:
+                return self.no("offset_at_edge", late_ms, 1000 * self._max_offset / GRID_FPS, "ms, the search's end")
+            return self.no("offset_uncertain", best, self.config.correct_above, f"perhaps {late_ms:.0f} ms, {judge}")
         moved = shifted(clip, Fraction(round(late_ms), 1000))
         if moved.num_frames < self._min_frames:
             return self.no("too_short_after_sync", moved.duration_s, self._min_frames / GRID_FPS, "seconds")

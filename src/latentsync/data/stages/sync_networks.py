@@ -34,6 +34,7 @@ class OwnJudge:
     name = "own"
     min_confidence = 0.1
     correct_above = 0.1
+    margin = 0.0
 
     def __init__(self, path: Path, max_offset_frames: int) -> None:
         """Args: `path`: a folder with config.json and model.safetensors, or a checkpoint of the released network.
@@ -83,6 +84,7 @@ class V2Judge:
     name = "syncnet_v2"
     min_confidence = 3.0
     correct_above = 3.0
+    margin = 0.0
 
     def __init__(self, path: Path) -> None:
         from latentsync.models.weights import load_syncnet_v2

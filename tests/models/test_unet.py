@@ -300,3 +300,27 @@ def _two_levels() -> dict[str, Any]:
         "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
         "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
     }
+
+
+def test_tokens_can_also_reach_every_resnet_through_the_time_embedding() -> None:
+    config = load_preset("tiny", "unet")["model"]
+    assert isinstance(config, dict)
+    small = config | {"in_channels": 13, "out_channels": 4, "block_out_channels": [32, 32], "cross_attention_dim": 8,
+                      "attention_head_dim": 2, "motion_module_kwargs": {"num_attention_heads": 2},
+                      "zero_initialize_conv_in": False, "zero_initialize_conv_out": False}  # fmt: skip
+    torch.manual_seed(0)
+    unet = UNet.from_config(small)
+    plain = UNet.from_config(small | {"audio_embedding_tokens": 0})
+    extra = set(unet.state_dict()) - set(plain.state_dict())
+    assert all(key.startswith("audio_embedding.") for key in extra)
+    assert len(extra) == 4
+    plain.load_state_dict({k: v for k, v in unet.state_dict().items() if k not in extra})
+    x, states = torch.randn(2, 13, 3, 8, 8), torch.randn(2, 3, 10, 8)
+    with torch.no_grad():
+        assert torch.allclose(unet(x, 500, states), plain(x, 500, states), atol=1e-5)  # its last layer starts at zero
+        torch.nn.init.normal_(unet.audio_embedding.linear_2.weight)
+        before = unet(x, 500, states)
+        states[1, 2] += 1
+        after = unet(x, 500, states)
+    assert torch.equal(before[0], after[0])  # the other clip does not hear it
+    assert not torch.allclose(before[1, :, 2], after[1, :, 2], atol=1e-3)

@@ -50,9 +50,12 @@ class ResnetBlock(nn.Module):
         self.conv_shortcut = nn.Conv2d(in_width, out_width, 1) if in_width != out_width else None
 
     def forward(self, hidden: Tensor, time: Tensor, frames: int) -> Tensor:
-        """hidden (b·f, Cin, h, w), time (b, E) already through SiLU → (b·f, Cout, h, w)."""
+        """hidden (b·f, Cin, h, w), time (b, E) or (b·f, E), through SiLU → (b·f, Cout, h, w)."""
         inner = self.conv1(F.silu(pooled_group_norm(self.norm1, hidden, frames), inplace=True))
-        inner = inner + self.time_emb_proj(time).repeat_interleave(frames, dim=0)[:, :, None, None]
+        shift = self.time_emb_proj(time)
+        if len(shift) != len(hidden):
+            shift = shift.repeat_interleave(frames, dim=0)
+        inner = inner + shift[:, :, None, None]
         inner = self.conv2(F.silu(pooled_group_norm(self.norm2, inner, frames), inplace=True))
         return inner + (hidden if self.conv_shortcut is None else self.conv_shortcut(hidden))
 

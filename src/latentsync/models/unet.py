@@ -54,7 +54,7 @@ class StepCache:
 
 
 class TimeEmbedding(nn.Module):
-    """Linear → SiLU → Linear on the sinusoid of the timestep."""
+    """Linear → SiLU → Linear, on the sinusoid of the timestep or on a frame's tokens side by side."""
 
     def __init__(self, width: int, time_width: int) -> None:
         super().__init__()
@@ -75,6 +75,11 @@ class UNet(nn.Module):
         levels = range(len(widths))
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(widths[0], 4 * widths[0])
+        if config.audio_embedding_tokens:
+            heard = config.audio_embedding_tokens * config.cross_attention_dim
+            self.audio_embedding = TimeEmbedding(heard, 4 * widths[0])
+            nn.init.zeros_(self.audio_embedding.linear_2.weight)
+            nn.init.zeros_(self.audio_embedding.linear_2.bias)
         self.down_blocks = nn.ModuleList([DownBlock(config, level) for level in levels])
         self.mid_block = MidBlock(config)
         self.up_blocks = nn.ModuleList([UpBlock(config, position) for position in levels])
@@ -128,7 +133,10 @@ class UNet(nn.Module):
         batch, _, frames, _, _ = self._check(sample)
         if states is not None:
             states = self._fold_states(states, batch, frames)
-        time = F.silu(self._embed_time(timestep, batch))
+        embedded = self._embed_time(timestep, batch)
+        if self.config.audio_embedding_tokens and states is not None:
+            embedded = embedded.repeat_interleave(frames, dim=0) + self.audio_embedding(states.flatten(1))
+        time = F.silu(embedded)
         hidden = self.conv_in(rearrange(sample, "b c f h w -> (b f) h w c").permute(0, 3, 1, 2))
         deep = cache.recall() if cache is not None else None
         stem = hidden

@@ -221,7 +221,8 @@ def main() -> None:
     config = config["model"]
     unet = UNet.from_config(config)
     if args.start:
-        unet.load_state_dict(load_file(args.start / "model.safetensors"))
+        missing, extra = unet.load_state_dict(load_file(args.start / "model.safetensors"), strict=False)
+        logging.info("started from %s; new: %s; not used: %s", args.start, missing, extra)
     task = UNetTask(unet, autoencoder, generator, args.pixel_weight)
     examples = load_examples(args.data, args.features, "train", listener)
     held_out = load_examples(args.data, args.features, "val", listener)

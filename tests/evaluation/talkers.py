@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from latentsync.core.values import Face, Frame
-from latentsync.evaluation.speech import SAMPLES_PER_STEP
 from latentsync.faces.points import BROW_VERTICES, NOSE_VERTICES
 from latentsync.media.audio import read_audio, write_wav
 from latentsync.media.pixels import RgbPicture
@@ -21,6 +20,7 @@ from latentsync.media.writer import VideoWriter
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import smooth
 
+SAMPLES_PER_STEP = 16000 // 25
 SIDE = 128
 EYES_PX = 48
 MOUTH_Y = 86

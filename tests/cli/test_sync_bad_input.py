@@ -1,0 +1,75 @@
+"""`latentsync sync` on what people really pass: one line, an exit code, nothing written, nothing of theirs touched."""
+
+from __future__ import annotations
+
+import pickle
+import wave
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import micro_model
+import planted
+from synth_media import make_film, make_sound, tone, truncate
+
+
+class Evil:
+    """Unpickling this would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (self.path,)  # type: ignore[return-value]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_film(tmp_path / "talk.mp4", 10)
+    make_sound(tmp_path / "speech.wav", tone(0.4))
+    (tmp_path / "text.mp4").write_text("this is not a film\n" * 50)
+    truncate(make_film(tmp_path / "cut.mp4", 20), 0.3)
+    with wave.open(str(tmp_path / "empty.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+    micro_model.lipsync(planted.PlantedTracker()).save_pretrained(tmp_path / "micro")
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"state_dict": Evil(tmp_path / "pwned")}))
+    save_file({"conv_in.weight": torch.zeros(8, 13, 3, 3)}, tmp_path / "other.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["none.mp4", "speech.wav"], "none.mp4"),
+        (["text.mp4", "speech.wav"], "text.mp4"),
+        (["cut.mp4", "speech.wav"], "cut.mp4"),
+        (["talk.mp4", "empty.wav"], "empty.wav"),
+        (["talk.mp4", "talk.mp4"], "no sound"),
+        (["speech.wav", "speech.wav"], "no picture"),
+        (["talk.mp4", "speech.wav"], "no face to edit in any of its 10 frames"),
+        (["talk.mp4", "speech.wav", "--model", "none"], "no such model"),
+        (["talk.mp4", "speech.wav", "--model", "evil.pt", "--resolution", "256"], "evil.pt"),
+        (["talk.mp4", "speech.wav", "--model", "other.safetensors", "--resolution", "256"], "other.safetensors"),
+        (["talk.mp4", "speech.wav", "--device", "abacus"], "--device abacus"),
+        (["talk.mp4", "speech.wav", "--codec", "none"], "none"),
+        (["talk.mp4", "speech.wav", "--start", "100"], "talk.mp4"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    run, folder: Path, words: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    files = [str(folder / w) if (folder / w).is_file() or w.endswith(".mp4") else w for w in words]
+    model = [] if "--model" in words else ["--model", folder / "micro"]
+    told = run("sync", *files, "-o", folder / "out.mp4", "--offline", *model)
+    assert told.code in (1, 2), told.err
+    *notes, error = told.err.splitlines()
+    assert error.startswith("error: "), told.err
+    assert says in error
+    assert not any(line.startswith(("error", "Traceback", " ")) for line in notes)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    assert not (folder / "pwned").exists()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from raw_videos import SETTINGS, Fragile, contents, run, talking
 
 from latentsync.core.errors import LatentSyncError, Stopped
 from latentsync.data.clip import Source
-from latentsync.data.runners.base import DIED, INTERNAL, Plan, SerialEngine, drive
+from latentsync.data.runners.base import DIED, INTERNAL, Engine, Plan, SerialEngine, drive
 from latentsync.data.runners.local import LocalEngine
 from latentsync.data.sources import Speaker, begin, find_sources
 from latentsync.data.stages import make_stages
@@ -53,7 +54,7 @@ def test_every_engine_makes_the_same_files(
     assert not run(raw, tmp_path / "out", engine=engine, workers=2).tally.done
 
 
-def fragile(tmp_path: Path, raw: Path, engine: type, **how: str) -> dict[str, str]:
+def fragile(tmp_path: Path, raw: Path, engine: Callable[[Plan], Engine], **how: str) -> dict[str, str]:
     """Run one fragile stage over the raw videos: source → reason."""
     workspace = Workspace(tmp_path / "out")
     plan = Plan((Fragile(**how),), workspace)
@@ -70,8 +71,18 @@ def test_a_clip_that_brings_down_its_worker_is_named_and_nothing_else_is_lost(ra
     assert fragile(tmp_path, raw, local, deadly="b.mp4") == {"a.mp4": "", "b.mp4": DIED, "c.mp4": ""}
 
 
-def test_a_worker_that_dies_once_costs_nothing(raw: Path, tmp_path: Path) -> None:
-    found = fragile(tmp_path, raw, local, deadly="b.mp4", marker=str(tmp_path / "died"))
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_worker_that_dies_once_costs_nothing(
+    raw: Path, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make: Callable[[Plan], Engine] = local
+    if engine == "ray":
+        pytest.importorskip("ray")
+        from latentsync.data.runners.ray import RayEngine
+
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        make = partial(RayEngine, num_workers=2)
+    found = fragile(tmp_path, raw, make, deadly="b.mp4", marker=str(tmp_path / "died"))
     assert (tmp_path / "died").exists()
     assert found == dict.fromkeys(NAMES, "")
 

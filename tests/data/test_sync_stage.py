@@ -69,7 +69,7 @@ def clip(**scores: float) -> Clip:
     return Clip(Source("x", "x", "ab"), Fraction(1), 100, "id", facts=facts, scores=scores)
 
 
-CHECK = SyncCheck(SyncLimits(min_confidence=0.25, correct_above=0.6, margin=0.15), 15, 2.0)
+CHECK = SyncCheck(SyncLimits(min_confidence=0.25, correct_above=0.6, margin=0.65), 15, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_verdicts(best: float, at_zero: float, late_ms: float, reason: str | Non
     found = CHECK.process(clip(sync_confidence=best, confidence_at_zero=at_zero, sound_late_ms=late_ms))
     if reason is None:
         assert isinstance(found, list)
-        moved = best - at_zero >= 0.15
+        moved = best - at_zero >= 0.65
         assert found[0].sound_shift_s == (Fraction(1, 5) if moved else 0)
     else:
         assert not isinstance(found, list)

@@ -95,7 +95,7 @@ class FaceLimits:
     min_face_px: float = 64.0
     max_yaw_deg: float = 35.0
     min_score: float = 0.6
-    max_jump_px: float = 12.0
+    max_jump_px: float = 20.0
     max_others_share: float = 0.1
     max_outside_share: float = 0.25
 

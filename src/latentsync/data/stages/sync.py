@@ -43,12 +43,16 @@ class SyncJudge(Protocol):
 
 
 class LipJudge:
-    """Lip opening against the level of the sound: no network, weak on a few seconds (docs/data.md has its figures)."""
+    """Lip opening against the level of the sound: no network, weak on a few seconds (docs/data.md has its figures).
+
+    Chance correlations shrink with the root of the length, so the confidence is given as for a clip of 3 s, on which
+    the limits were chosen: correlation · √(seconds / 3), for at most 12 s.
+    """
 
     name = "lips"
     min_confidence = 0.25
     correct_above = 0.6
-    margin = 0.15
+    margin = 0.65
 
     def __init__(self, max_offset_frames: int) -> None:
         self.max_late_s = max_offset_frames / GRID_FPS
@@ -59,14 +63,15 @@ class LipJudge:
         count = round((Fraction(clip.num_frames, GRID_FPS) + 2 * lead_s) * SPEECH_RATE_HZ)
         wave, known = sound_span(Path(clip.source.path), clip.start_s - lead_s, count)
         found = lip_sync(opening, wave, known, float(lead_s), self.max_late_s)
-        return Estimate(found.late_s, found.confidence, found.at_zero)
+        weight = math.sqrt(min(clip.duration_s, 12.0) / 3.0)
+        return Estimate(found.late_s, weight * found.confidence, weight * found.at_zero)
 
 
 class Sync(PlainStage):
     """Adds the scores sync_confidence, sound_late_ms and confidence_at_zero, and who judged."""
 
     name = "sync"
-    version = 2
+    version = 3
 
     def __init__(self, settings: SyncSettings) -> None:
         super().__init__(settings)

@@ -3,7 +3,7 @@
     python recipes/sample/make_sample.py --face-model ict_facekit_light.npz --out src/latentsync/assets/sample
 
 Needs the `synth` extra, the program flite (Debian: `apt install flite`), and the packed face model
-(`latentsync models fetch face-model`). Takes a few minutes on one core,
+(docs/synth.md). Takes a few minutes on one core,
 and gives the same files on every run on one machine.
 """
 

@@ -13,6 +13,7 @@ from latentsync.synth.arrays import Bools, Ints
 from latentsync.synth.face.atlas import Atlas
 from latentsync.synth.face.clothes import clothes, throat_wall
 from latentsync.synth.face.fields import smoothstep
+from latentsync.synth.face.glasses import glasses
 from latentsync.synth.face.hair import hair_parts, lips_of
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
@@ -79,6 +80,8 @@ class Head:
             clothes(mesh, self.neutral, self.neck_weight, who),
             throat_wall(),
         ]
+        if who.glasses:
+            self.parts.append(glasses(mesh, self.neutral, who))
         self._landmark_shapes = mesh.shapes_at(mesh.landmarks)
         self._assemble(tri, material, uv)
         self._bake_visibility()

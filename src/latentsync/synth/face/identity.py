@@ -155,7 +155,7 @@ def sample_identity(seed: int, num_modes: int = 100) -> Identity:
         ),
         scalp=(0.0 if rng.random() < 0.5 else 0.55) if style == "bald" else 1.0,
         beard=beard,
-        stubble=0.7 if beard else float(masculine * rng.choice([0.05, 0.15, 0.3, 0.5])),
+        stubble=1.0 if beard else float(masculine * rng.choice([0.05, 0.15, 0.3, 0.5])),
         blush=float(rng.uniform(0.3, 1.0) * (1 - 0.4 * tone)),
         freckles=float(rng.uniform(0.3, 1)) if rng.random() < 0.25 and tone < 0.4 else 0.0,
         makeup=makeup,

@@ -42,9 +42,9 @@ def lips(layer: Layer, who: Identity, atlas: Atlas, noise: Noise, base: Real) ->
     tint = base * np.array([0.92, 0.66, 0.66]) * (0.88 + 0.2 * (1 - who.tone)) * np.array(who.lips.tint)
     folds = noise.at(np.stack([p[..., 0] * 5, p[..., 1] * 0.8, p[..., 2] * 0], -1), 1.0)
     fine = noise.at(np.stack([p[..., 0] * 11, p[..., 1] * 1.3, p[..., 2] * 0], -1), 1.0)
-    colour = tint * (1 + 0.06 * folds[..., None] + 0.04 * fine[..., None] - 0.30 * atlas.wet_line[..., None])
+    colour = tint * (1 + 0.04 * folds[..., None] + 0.03 * fine[..., None] - 0.30 * atlas.wet_line[..., None])
     layer.cover(amount, colour)
-    layer.relief = layer.relief * (1 - 0.8 * amount) + (0.016 * folds + 0.008 * fine) * atlas.lips
+    layer.relief = layer.relief * (1 - 0.8 * amount) + (0.009 * folds + 0.005 * fine) * atlas.lips
     wet = np.clip(0.35 * who.lips.gloss + 0.35 * atlas.wet_line, 0, 1)
     layer.specular = layer.specular * (1 - amount) + (0.46 + wet) * amount
     layer.gloss = layer.gloss * (1 - amount) + (0.40 + 0.5 * who.lips.gloss + 0.3 * atlas.wet_line) * amount
@@ -104,7 +104,7 @@ def stubble(layer: Layer, who: Identity, atlas: Atlas, noise: Noise) -> None:
     if amount.max() <= 0:
         return
     grain = np.clip(0.62 + 0.34 * noise.at(p, 23.0) + 0.30 * noise.at(p, 14.0) + 0.12 * noise.at(p, 3.0), 0, 1.3)
-    layer.cover(np.clip(amount * 0.62 * grain, 0, 1), np.array(who.hair_rgb) * 0.7)
+    layer.cover(np.clip(amount * 0.72 * grain, 0, 1), np.array(who.hair_rgb) * 0.7)
 
 
 def brows(layer: Layer, who: Identity, atlas: Atlas, rng: np.random.Generator) -> None:

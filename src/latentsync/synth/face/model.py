@@ -171,9 +171,7 @@ def load_face_model(path: Path) -> HeadMesh:
             shapes[str(name)] = (data["ex_idx"][rows], data["ex_q"][rows].astype(np.float32) * data["ex_s"][k])
         modes, scale, landmarks = data["id_q"], data["id_s"], data["lmk68"].astype(np.int32)
     except (KeyError, ValueError, OSError) as error:
-        raise WeightsError(
-            f"{path}: not a packed face model ({error}). Make one with `latentsync models fetch face-model`."
-        ) from None
+        raise WeightsError(f"{path}: not a packed face model ({error}). docs/synth.md says how to make one.") from None
     groups = {name: _range_mask(len(base), name) for name in ("teeth", "eyes", "lashes", "occlusion")}
     drawn = material >= 0
     return HeadMesh(

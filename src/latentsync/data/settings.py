@@ -69,7 +69,7 @@ class FaceSettings:
     """Attributes:
     choice: which face, see `latentsync sync --face`.
     resolution: side of the aligned crop, pixels.
-    crf: of the crops' H.264 in 4:4:4 (8: about 47 dB on faces).
+    crf: of the crops' H.264 in 4:4:4. 8: 42.6 dB and 150 KiB a second on a grainy studio face; 1: 45.6 dB, 430 KiB.
     """
 
     choice: str = "largest"

@@ -193,7 +193,6 @@ class Take:
             pose=np.stack([self.motion.yaw, self.motion.pitch, self.motion.roll], 1).astype(np.float32),
             shape_names=tuple(self.weights),
             shapes=np.stack(list(self.weights.values()), 1).astype(np.float32),
-            occluded=np.zeros(num, np.float32),
             voice=self.speech.voice,
             text=self.speech.text,
             person=person,

@@ -26,7 +26,6 @@ class Truth:
         lip_gap_px: (F,) the same in the picture.
         pose: (F, 3) yaw, pitch, roll of the head in radians (see `render.camera.rotation`).
         shape_names, shapes: names of the face shapes and their weights (F, N).
-        occluded: (F,) share of the mouth region hidden by a hand.
         voice, text: engine and voice; words.
         person: the identity's choices, for the record.
     """
@@ -41,12 +40,11 @@ class Truth:
     pose: Float
     shape_names: tuple[str, ...]
     shapes: Float
-    occluded: Float
     voice: str
     text: str
     person: dict[str, Any]
 
-    ARRAYS = ("landmarks", "lip_gap_cm", "lip_gap_px", "pose", "shapes", "occluded")
+    ARRAYS = ("landmarks", "lip_gap_cm", "lip_gap_px", "pose", "shapes")
 
     def save(self, stem: Path) -> tuple[Path, Path]:
         """Write `stem`.npz (arrays) and `stem`.json (the rest)."""

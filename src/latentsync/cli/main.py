@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -108,6 +109,9 @@ def one_line(error: LatentSyncError) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Our own bugs fly: Python prints the traceback and exits with 1, after a line that asks for it."""
+    # Threads that spin while they wait for a busy core can make two cores seven times slower than one; read by torch's
+    # thread pool when it starts. A user's own setting wins.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="latentsync")
     except Exception:

@@ -77,8 +77,8 @@ class UNetConfig:
         attention_head_dim: despite its name (kept from the files) the **number** of heads of the spatial attentions.
         motion_module_resolutions: down-factors (1, 2, 4, …) of the levels that get temporal modules.
         audio_embedding_tokens: ours; so many tokens of a frame, side by side, are also added to its time embedding by a
-            small network, so that every resnet hears them directly. 0 = off, as released. A small U-Net learns to
-            listen in a tenth of the steps that attention alone takes.
+            small network, so that every resnet hears them directly. 0 = off, as released. With attention
+            alone, `tiny` hardly moved its lips after 800 steps.
         zero_initialize_conv_in, zero_initialize_conv_out: ours; start with zero stem and head, as released.
     """
 

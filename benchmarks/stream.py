@@ -30,7 +30,7 @@ from latentsync.pipeline.generate import Generator
 class Identity(Generator):
     """The crops as they are: every other stage runs as always."""
 
-    def __call__(self, crops: Float, windows: object, frames: Sequence[int]) -> Float:  # type: ignore[override]
+    def __call__(self, crops: Float, windows: object, frames: Sequence[int], still: object = None) -> Float:  # type: ignore[override]
         return crops
 
 

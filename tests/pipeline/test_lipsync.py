@@ -373,3 +373,15 @@ def test_a_wrong_pair_of_networks_is_refused() -> None:
     other.networks = replace(other.networks, autoencoder=wide)
     with pytest.raises(WeightsError, match="not of one model"):
         list(other.stream(arrays(2), WAVE))
+
+
+def test_with_a_still_reference_the_old_movement_is_not_seen() -> None:
+    """What the frames' own mouths do plays no part, as the masked frames are all the same."""
+    model = micro_model.lipsync(planted.PlantedTracker(), still_reference=True)
+    still = [planted.picture(SIZE, ONE, mouth=(200, 40, 40))] * 4
+    moving = [still[0]] + [planted.picture(SIZE, ONE, mouth=(200 - 20 * k, 40, 40)) for k in range(1, 4)]
+    region = slice(70, 85), slice(70, 90)  # the planted mouth
+    made = [next(iter(f[region] for f in [list(model.stream(frames, WAVE))[2]])) for frames in (still, moving)]
+    own = micro_model.lipsync(planted.PlantedTracker())
+    leaky = [list(own.stream(frames, WAVE))[2][region] for frames in (still, moving)]
+    assert micro_model.difference(*made) < micro_model.difference(*leaky)

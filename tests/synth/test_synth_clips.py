@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 pytest.importorskip("numba", reason="the synth extra is not installed")
 
-from latentsync.core.errors import ConfigError, WeightsError
+from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
+from latentsync.core.progress import Progress
 from latentsync.synth import checks
 from latentsync.synth.clips import Studio
 from latentsync.synth.config import SynthConfig
@@ -121,6 +123,22 @@ def test_a_set_on_disk_is_whole_repeatable_and_in_sync(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="other seed"):
         render_dataset(tmp_path / "a", replace(config, seed=9))
     assert stem.with_suffix(".mp4").stat().st_mtime_ns == before
+
+
+def test_two_workers_write_the_same_set_and_a_dead_worker_ends_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="espeak-ng is not installed")
+    config = replace(CONFIG, identities=2, seconds=0.4, size=64, engines=("espeak",))
+
+    def kill_workers(_: Progress) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    one = render_dataset(tmp_path / "one", config)
+    with pytest.raises(LatentSyncError, match="Run again to go on"):
+        render_dataset(tmp_path / "two", replace(config, identities=6), workers=2, progress=kill_workers)
+    assert not (tmp_path / "two" / "manifest.jsonl").exists()
+    two = render_dataset(tmp_path / "two", config, workers=2)
+    assert one.read_bytes() == two.read_bytes()
 
 
 @pytest.mark.parametrize("bad", [{"seconds": 0.5001}, {"size": 97}, {"identities": 0}, {"face_share": (0.9, 0.5)}])

@@ -60,22 +60,27 @@ class Generator:
         self._region = functional.max_pool2d(touched, 3, stride=1, padding=1)[0, 0].to(networks.device)
 
     @torch.no_grad()
-    def __call__(self, crops: Float, windows: Tensor, frames: Sequence[int]) -> Float:
+    def __call__(self, crops: Float, windows: Tensor, frames: Sequence[int], still: Float | None = None) -> Float:
         """Generate one set of crops.
 
         Args:
             crops: (F, R, R, 3) float32 in [0, 1].
             windows: (F, K, D) what is heard.
             frames: F indices in the video; they choose the noise.
+            still: (R, R, 3), one reference for all frames; None = each frame is its own.
         Returns: (F, R, R, 3) float32 in [0, 1]; only the masked part is meant to be used.
         """
         net = self.networks
         pixels = torch.from_numpy(crops).to(net.device).permute(0, 3, 1, 2) * 2 - 1
-        reference = net.autoencoder.encode(pixels.to(net.dtype))
+        own = net.autoencoder.encode(pixels.to(net.dtype))
+        reference = own
+        if still is not None:
+            picture = torch.from_numpy(still).to(net.device).permute(2, 0, 1)[None] * 2 - 1
+            reference = net.autoencoder.encode(picture.to(net.dtype)).expand_as(own)
         masked = net.autoencoder.encode((pixels * self._keep_pixels).to(net.dtype))
         made = self._denoise(reference, masked, windows.to(net.device, net.dtype), frames)
         if self.settings.keep_latents:
-            made = torch.lerp(reference.float(), made, self._region)
+            made = torch.lerp(own.float(), made, self._region)
         decoded = net.autoencoder.decode(made.to(net.dtype)).float()
         out = (decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return np.asarray(out, dtype=np.float32)

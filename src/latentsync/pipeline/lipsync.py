@@ -237,12 +237,13 @@ class Lipsync:
         with Prefetch(follower.follow(frames), DECODED_AHEAD * sets) as followed:
             items = (heard.item(frame, face) for frame, face in clock.around("wait", followed))
             held: dict[int, Float] = {}
+            stills: dict[int | None, Float] = {}
             for chunk in make_chunks(items, self.settings.num_frames * sets, overlap * sets):
                 if not chunk.is_edited:
                     yield self._passed(chunk.items[0], options, counts)
                     continue
                 with clock.stage("generate"):
-                    originals, crops = self._speak(chunk, generator, sets)
+                    originals, crops = self._speak(chunk, generator, sets, stills)
                 held = _cross_faded(chunk, crops, held)
                 for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
                     with clock.stage("paste"):
@@ -252,7 +253,9 @@ class Lipsync:
                     yield frame
         counts.outcomes = dict(follower.counts)
 
-    def _speak(self, chunk: Chunk, generator: Generator, sets: int) -> tuple[Float, Float]:
+    def _speak(
+        self, chunk: Chunk, generator: Generator, sets: int, stills: dict[int | None, Float]
+    ) -> tuple[Float, Float]:
         """The chunk's crops, (F, R, R, 3), as they are and with the new mouth; each interleaved set on its own."""
         side = self.settings.resolution
         faces = cast("list[AlignedFace]", [item.face for item in chunk.items])
@@ -262,9 +265,14 @@ class Lipsync:
         windows = torch.stack([item.window for item in chunk.items])
         indices = [item.frame.index for item in chunk.items]
         crops = np.empty_like(originals)
+        still = None
+        if self.settings.still_reference:
+            track = chunk.items[0].track_id
+            stills = stills if track in stills else _only(stills, track, originals[0])
+            still = stills[track]
         for first in range(min(sets, len(indices))):
             part = slice(first, None, sets)
-            crops[part] = generator(originals[part], windows[part], indices[part])
+            crops[part] = generator(originals[part], windows[part], indices[part], still)
         return originals, crops
 
     def _passed(self, item: Item, options: SyncOptions, counts: _Counts) -> Frame:
@@ -312,6 +320,13 @@ class _Heard:
 
     def _code(self, window: Tensor) -> Tensor:
         return window + position_code(*window.shape).to(window) if self._placed else window
+
+
+def _only(stills: dict[int | None, Float], track: int | None, crop: Float) -> dict[int | None, Float]:
+    """Remember this track's reference and forget those before it."""
+    stills.clear()
+    stills[track] = crop
+    return stills
 
 
 def _cross_faded(chunk: Chunk, crops: Float, held: dict[int, Float]) -> dict[int, Float]:

@@ -16,6 +16,7 @@ OWN = (
     "paste_mask",
     "overlap_frames",
     "keep_latents",
+    "still_reference",
     "trailing_silence_s",
     "token_positions",
     "feather",
@@ -35,6 +36,8 @@ class ModelSettings:
             smaller one keeps the frame's own cheeks and jaw, which a small model draws less sharply.
         sampler: what the U-Net predicts, default steps and guidance.
         overlap_frames: default overlap of chunks.
+        still_reference: the reference of every frame is the first crop of its track, not the frame itself: a fixed
+            mouth cannot leak the old movement, but the pose of the reference is another one.
         keep_latents: latent cells away from the mask are taken from the frame instead of the U-Net.
         trailing_silence_s: silence that the listener is given after the end of the speech. 0 = its window is filled up
             as Whisper's is; a listener that was trained on full windows wants one window of it.
@@ -49,6 +52,7 @@ class ModelSettings:
     paste_mask: str | None = None
     sampler: SamplerConfig = SamplerConfig()  # noqa: RUF009 - frozen
     overlap_frames: int = 0
+    still_reference: bool = False
     keep_latents: bool = False
     trailing_silence_s: float = 0.0
     token_positions: bool = False

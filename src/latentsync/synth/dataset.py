@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
 
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.files import atomic_path
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Bytes, Float
@@ -22,6 +23,8 @@ from latentsync.synth.config import SynthConfig
 
 RATE_HZ = 16000
 FORMAT_VERSION = 1
+POLL_S = 1.0
+"""Between two looks at whether the workers still live."""
 
 
 def write_wav(path: Path, audio: Float) -> None:
@@ -117,13 +120,14 @@ def _work(config: SynthConfig, out: Path, identities: list[int]) -> Iterator[dic
             yield _write_clip(studio, out, identity, clip)
 
 
-def _worker(config: SynthConfig, out: Path, identities: list[int], queue: Any) -> None:
+def _worker(config: SynthConfig, out: Path, identities: list[int], number: int, queue: Any) -> None:
+    """Put (number, record) for each clip, then (number, None); an exception instead where one flies."""
     try:
         for record in _work(config, out, identities):
-            queue.put(record)
-        queue.put(None)
+            queue.put((number, record))
+        queue.put((number, None))
     except BaseException as error:
-        queue.put(error)
+        queue.put((number, error))
         raise
 
 
@@ -138,7 +142,9 @@ def render_dataset(
     Args:
         workers: processes; people are dealt out to them.
     Returns: path of the manifest.
-    Raises: ConfigError: `out` holds a set made with other settings.
+    Raises:
+        ConfigError: `out` holds a set made with other settings.
+        LatentSyncError: a worker died.
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, config)
@@ -179,15 +185,28 @@ def _in_processes(config: SynthConfig, out: Path, people: list[int], workers: in
     context = mp.get_context("spawn")
     queue: Any = context.Queue()
     shares = [people[k::workers] for k in range(workers) if people[k::workers]]
-    processes = [context.Process(target=_worker, args=(config, out, share, queue), daemon=True) for share in shares]
+    processes = [
+        context.Process(target=_worker, args=(config, out, share, number, queue), daemon=True)
+        for number, share in enumerate(shares)
+    ]
     for process in processes:
         process.start()
+    running = set(range(len(processes)))
     try:
-        running = len(processes)
         while running:
-            item = queue.get()
+            dead = {k for k in running if processes[k].exitcode is not None}  # looked up before the queue is emptied
+            try:
+                number, item = queue.get(timeout=POLL_S)
+            except Empty:
+                if dead:
+                    code = processes[min(dead)].exitcode
+                    raise LatentSyncError(
+                        f"{out}: a worker ended with code {code} before its work was done (out of memory?). "
+                        "Run again to go on, with fewer workers."
+                    ) from None
+                continue
             if item is None:
-                running -= 1
+                running.discard(number)
             elif isinstance(item, BaseException):
                 raise item
             else:

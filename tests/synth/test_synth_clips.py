@@ -125,6 +125,7 @@ def test_a_set_on_disk_is_whole_repeatable_and_in_sync(tmp_path: Path) -> None:
     assert stem.with_suffix(".mp4").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_set_and_a_dead_worker_ends_the_run(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="espeak-ng is not installed")
     config = replace(CONFIG, identities=2, seconds=0.4, size=64, engines=("espeak",))

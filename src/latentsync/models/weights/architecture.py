@@ -14,7 +14,9 @@ from latentsync.models.unet_config import MotionConfig, UNetConfig
 SHOWN = 3
 
 
-def infer_unet_config(state: Mapping[str, Tensor], like: UNetConfig | None = None) -> UNetConfig:
+def infer_unet_config(
+    state: Mapping[str, Tensor], like: UNetConfig | None = None, where: str = "this file"
+) -> UNetConfig:
     """The configuration whose U-Net has exactly these names and shapes.
 
     Head counts, norm groups, eps and the time sinusoid leave no trace in the shapes: they are taken from `like`
@@ -28,7 +30,7 @@ def infer_unet_config(state: Mapping[str, Tensor], like: UNetConfig | None = Non
         return _infer(state, like)
     except (KeyError, IndexError) as error:
         raise WeightsError(
-            f"not a LatentSync U-Net: {error.args[0]} is missing. Give the `latentsync_unet` file"
+            f"{where}: not a LatentSync U-Net: {error.args[0]} is missing. Give the `latentsync_unet` file"
         ) from error
 
 

@@ -35,10 +35,7 @@ def load_unet(path: Path, dtype: torch.dtype = torch.float32, expected: UNetConf
         WeightsError: unsafe, damaged, not a U-Net, or not the expected one.
     """
     state = rename_unet_1_0(open_checkpoint(path).tensors)
-    try:
-        config = expected or infer_unet_config(state)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
+    config = expected or infer_unet_config(state, where=str(path))
     return fill("UNet", config.to_mapping(), state, str(path), dtype)
 
 

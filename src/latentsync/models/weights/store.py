@@ -167,7 +167,7 @@ def _complete(located: Located, offline: bool, cache_dir: Path | None) -> Locate
     parts = dict(located.parts)
     if {"listener", "autoencoder"} <= parts.keys():
         return located
-    config = infer_unet_config(rename_unet_1_0(open_checkpoint(parts["unet"]).tensors))
+    config = infer_unet_config(rename_unet_1_0(open_checkpoint(parts["unet"]).tensors), where=str(parts["unet"]))
     if config.out_channels != 4 or ("listener" not in parts and config.cross_attention_dim != 384):
         raise WeightsError(
             f"{parts['unet']}: {config.out_channels} latent channels and audio states of width "

@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "List, fetch, convert and verify checkpoints, and list their licences.",
     "evaluate": "Score a model on people, beside baselines, into a report.",
     "data": "Turn raw videos into training clips, with a reason for every clip left out.",
+    "synth": "Make talking heads whose mouths are known exactly.",
 }
 """Name of each module in this folder that holds a command, and its line in `latentsync --help`."""
 

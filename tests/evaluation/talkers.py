@@ -12,8 +12,8 @@ import numpy as np
 from latentsync.core.values import Face, Frame
 from latentsync.faces.points import BROW_VERTICES, NOSE_VERTICES
 from latentsync.media.audio import read_audio, write_wav
+from latentsync.media.information import VideoInfo
 from latentsync.media.pixels import RgbPicture
-from latentsync.media.probe import VideoInfo
 from latentsync.media.reader import VideoReader
 from latentsync.media.sound_track import AudioPlan
 from latentsync.media.writer import VideoWriter

@@ -15,8 +15,8 @@ from live_pictures import LivePictures
 from latentsync.core.errors import ConfigError, EmptyAudioError, MediaError
 from latentsync.core.values import Frame
 from latentsync.media.audio import read_audio
+from latentsync.media.information import VideoInfo, probe
 from latentsync.media.pixels import PlanarPicture, RgbPicture
-from latentsync.media.probe import VideoInfo, probe
 from latentsync.media.reader import VideoReader
 from latentsync.media.sound_track import AudioPlan
 from latentsync.media.writer import VideoWriter

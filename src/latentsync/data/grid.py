@@ -8,7 +8,7 @@ from pathlib import Path
 
 from latentsync.core.values import Frame
 from latentsync.data.clip import GRID_FPS
-from latentsync.media.probe import VideoInfo
+from latentsync.media.information import VideoInfo
 from latentsync.media.reader import VideoReader
 
 STEP_S = Fraction(1, GRID_FPS)

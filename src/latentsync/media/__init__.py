@@ -1,4 +1,4 @@
-"""Media floor: probe, VideoReader, VideoWriter, AudioReader, lengths. `pixels` is the only uint8↔float code."""
+"""Media floor: `probe`, VideoReader, VideoWriter, AudioReader, lengths. `pixels` is the only uint8↔float code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "AudioInfo": "probe", "MediaInfo": "probe", "VideoInfo": "probe", "probe": "probe",
+    "AudioInfo": "information", "MediaInfo": "information", "VideoInfo": "information", "probe": "information",
     "PlanarPicture": "pixels", "RgbPicture": "pixels",
     "VideoReader": "reader", "Prefetch": "threads",
     "AudioPlan": "sound_track", "VideoWriter": "writer", "fit_frames": "lengths", "fit_length": "lengths",

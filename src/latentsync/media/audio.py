@@ -17,7 +17,7 @@ from av.error import FFmpegError
 from latentsync.core.errors import EmptyAudioError, MediaError
 from latentsync.core.files import atomic_path
 from latentsync.core.values import Float
-from latentsync.media.probe import AudioInfo, audio_stream, opened, origin_of, probe
+from latentsync.media.information import AudioInfo, audio_stream, opened, origin_of, probe
 
 log = logging.getLogger(__name__)
 

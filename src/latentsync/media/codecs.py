@@ -25,7 +25,7 @@ from pathlib import Path
 import av
 
 from latentsync.core.errors import ConfigError, MediaError
-from latentsync.media.probe import VideoInfo
+from latentsync.media.information import VideoInfo
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from latentsync.core.errors import ConfigError
 from latentsync.core.values import Frame, Picture
-from latentsync.media.probe import VideoInfo
+from latentsync.media.information import VideoInfo
 from latentsync.media.reader import VideoReader
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from av.error import FFmpegError
 
 from latentsync.core.errors import MediaError
 from latentsync.core.values import Frame
+from latentsync.media.information import VideoInfo, opened, origin_of, probe, video_stream
 from latentsync.media.pixels import PlanarPicture
-from latentsync.media.probe import VideoInfo, opened, origin_of, probe, video_stream
 
 log = logging.getLogger(__name__)
 

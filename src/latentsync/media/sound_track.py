@@ -18,7 +18,7 @@ from latentsync.core.errors import ConfigError, EmptyAudioError
 from latentsync.core.values import Float
 from latentsync.media.audio import SoundDecoder, rebuffer
 from latentsync.media.codecs import audio_encoder_for, can_copy_audio
-from latentsync.media.probe import AudioInfo, audio_stream, opened, origin_of, probe
+from latentsync.media.information import AudioInfo, audio_stream, opened, origin_of, probe
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from latentsync.core.errors import LatentSyncError, MediaError
 from latentsync.core.files import atomic_path
 from latentsync.core.values import Frame
 from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
+from latentsync.media.information import VideoInfo
 from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
 from latentsync.media.planes import layout_of
-from latentsync.media.probe import VideoInfo
 from latentsync.media.sound_track import AudioPlan, SoundTrack, open_track
 
 log = logging.getLogger(__name__)

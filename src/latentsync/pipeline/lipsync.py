@@ -23,7 +23,7 @@ from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check
 from latentsync.core.values import AlignedFace, Float, Frame
 from latentsync.faces import FaceFollower, FaceTracker, MeshTracker, extract_crop
 from latentsync.media import AudioPlan, AudioReader, Prefetch, RgbPicture, VideoReader, VideoWriter, fit_length
-from latentsync.media.probe import probe
+from latentsync.media.information import probe
 from latentsync.models.hearing import Sound, StreamingListener, measure, sound_of
 from latentsync.models.listener import Listener
 from latentsync.models.unet import UNet

@@ -18,7 +18,7 @@ from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check
 from latentsync.core.values import Face, Frame
 from latentsync.faces import FaceTracker, alignment_matrix, alignment_points
 from latentsync.faces.pose import yaw_deg
-from latentsync.media.probe import VideoInfo, probe
+from latentsync.media.information import VideoInfo, probe
 from latentsync.media.reader import VideoReader
 
 SMALL_FACE = 0.35

@@ -21,8 +21,8 @@ from latentsync.data.stages.base import PlainStage
 from latentsync.data.stages.face_scores import face_scores
 from latentsync.data.workspace import Workspace
 from latentsync.faces import FaceFollower, FaceTracker, MeshTracker, TrackingSession, extract_crop
+from latentsync.media.information import VideoInfo
 from latentsync.media.pixels import RgbPicture, to_bytes
-from latentsync.media.probe import VideoInfo
 from latentsync.media.writer import VideoWriter
 
 NAMED_FRAMES = 10

@@ -13,7 +13,7 @@ from latentsync.core.values import Frame
 from latentsync.data.clip import Clip, Json, Rejected
 from latentsync.data.stages.base import PlainStage
 from latentsync.media.audio import SPEECH_RATE_HZ, AudioReader
-from latentsync.media.probe import MediaInfo, VideoInfo, probe
+from latentsync.media.information import MediaInfo, VideoInfo, probe
 from latentsync.media.reader import VideoReader
 
 GAP_FRAMES = Fraction(5, 2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from latentsync.core.errors import MediaError
-from latentsync.media.probe import probe
+from latentsync.media.information import probe
 from synth_media import make_film, make_sound, tone, vary
 
 
@@ -95,3 +97,10 @@ def test_tags_in_a_wrong_encoding_are_no_obstacle(tmp_path: Path) -> None:
     info = probe(path).video
     assert info is not None
     assert info.width == 64
+
+
+@pytest.mark.parametrize("first", ["latentsync.media", "latentsync.media.information", "latentsync.media.reader"])
+def test_probe_is_the_function_whatever_was_imported_first(first: str) -> None:
+    code = f"import {first}\nfrom latentsync.media import probe\nprint(callable(probe))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

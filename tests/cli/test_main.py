@@ -54,6 +54,19 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout
 
 
+@pytest.mark.parametrize("arguments", [["models", "list"], ["models", "licences"]])
+def test_looking_at_models_imports_no_networks(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom latentsync.cli.main import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit as left: code = left.code\n"
+        "heavy = ('torch', 'diffusers', 'transformers', 'cv2', 'numpy')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "tiny" in done.stdout
+
+
 def test_the_module_is_the_command_too() -> None:
     done = subprocess.run([sys.executable, "-m", "latentsync", "nonsense"], capture_output=True, text=True)
     assert done.returncode == 2

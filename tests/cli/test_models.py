@@ -53,7 +53,12 @@ def test_verify_says_ok_then_finds_one_changed_byte(run, folder: Path) -> None:
 
 
 def test_licences_of_a_folder_and_of_the_named_models(run, folder: Path) -> None:
-    (row,) = json.loads(run("models", "licences", folder, "--json").out)
+    row, *faces = json.loads(run("models", "licences", folder, "--json").out)
+    assert [(face["model"], face["part"], face["name"]) for face in faces] == [
+        ("every model", "face_detector", "Apache-2.0"),
+        ("every model", "face_mesh", "Apache-2.0"),
+    ]
+    assert all("MediaPipe" in face["note"] for face in faces)
     assert row == {
         "model": str(folder),
         "part": "autoencoder",
@@ -62,7 +67,7 @@ def test_licences_of_a_folder_and_of_the_named_models(run, folder: Path) -> None
         "note": "",
     }
     rows = json.loads(run("models", "licences", "1.5", "--json").out)
-    assert {row["part"] for row in rows} >= {"unet", "autoencoder", "listener"}
+    assert {row["part"] for row in rows} >= {"unet", "autoencoder", "listener", "face_mesh"}
     assert all(row["name"] and row["url"] for row in rows)
 
 

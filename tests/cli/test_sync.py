@@ -1,10 +1,15 @@
-"""`latentsync sync`: what is refused before any model is loaded."""
+"""`latentsync sync`: what is refused before any model is loaded, and what is written beside the result."""
 
 from __future__ import annotations
 
+import json
+from importlib import resources
 from pathlib import Path
 
 import pytest
+
+import micro_model
+import planted
 
 VIDEO, AUDIO = b"not looked at", b"not looked at either"
 
@@ -67,12 +72,39 @@ def test_a_link_to_an_input_is_the_input(run, folder: Path) -> None:
     assert (folder / "talk.mp4").read_bytes() == VIDEO
 
 
-@pytest.mark.parametrize("which", ["--out", "--strip"])
+@pytest.mark.parametrize("which", ["--out", "--strip", "--report"])
 def test_nothing_is_replaced_unasked(run, folder: Path, which: str) -> None:
     (folder / "mine").write_text("keep")
-    targets = {"--out": folder / "out.mp4", "--strip": folder / "strip.png", which: folder / "mine"}
+    targets = {
+        "--out": folder / "out.mp4",
+        "--strip": folder / "strip.png",
+        "--report": folder / "p.html",
+        which: folder / "mine",
+    }
     words = [str(word) for pair in targets.items() for word in pair]
     told = run("sync", folder / "talk.mp4", folder / "speech.wav", *words)
     assert told.code == 1
     assert "mine: exists. Choose another name, or pass --overwrite." in told.said
     assert (folder / "mine").read_text() == "keep"
+
+
+def test_a_report_goes_with_the_whole_video(run, folder: Path) -> None:
+    files = folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4"
+    told = run("sync", *files, "--report", folder / "page.html", "--start", "1")
+    assert told.code == 2
+    assert "leave out --start" in told.said
+
+
+def test_a_report_is_written_beside_the_result(run, tmp_path: Path) -> None:
+    """The sample's real face, found by the real tracker, and a micro model: the page has scores and pictures."""
+    micro_model.lipsync(planted.PlantedTracker()).save_pretrained(tmp_path / "micro")
+    sample = Path(str(resources.files("latentsync") / "assets" / "sample"))
+    out, page = tmp_path / "out.mp4", tmp_path / "page ü.html"
+    files = sample / "talk.mp4", sample / "speech.wav", "-o", out
+    options = "--model", tmp_path / "micro", "--length", "video", "--end", "0.4", "--report", page, "--json", "--quiet"
+    told = run("sync", *files, *options)
+    assert told.code == 0, told.err
+    assert json.loads(told.out)["report_path"] == str(page)
+    text = page.read_text("utf-8")
+    assert "<svg" in text and "data:image/jpeg" in text and "PSNR" in text and "micro" in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["micro", "out.mp4", "page ü.html"]

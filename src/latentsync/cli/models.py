@@ -131,14 +131,15 @@ def licences(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the licence of every part of a model. Nothing is downloaded for it."""
+    """List the licence of all that a run loads: parts of a model, face networks. Nothing is downloaded for it."""
+    from latentsync.models.weights import FACE_LICENCES, list_models
     from latentsync.models.weights import licences as licences_of
-    from latentsync.models.weights import list_models
 
     names = (
         [model] if model is not None else [row.name for row in list_models() if row.is_local or row.source != "package"]
     )
     rows = [{"model": name} | asdict(licence) for name in names for licence in licences_of(name)]
+    rows += [{"model": "every model"} | asdict(licence) for licence in FACE_LICENCES]
     if as_json:
         write_json(rows)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,9 +30,12 @@ from latentsync.cli.arguments import (
     new_app,
 )
 from latentsync.config import options as kinds
+from latentsync.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from latentsync.pipeline import Result
+    from latentsync.pipeline import Lipsync, Result
+
+log = logging.getLogger(__name__)
 
 DEFAULTS = kinds.SyncOptions()
 
@@ -86,6 +90,10 @@ def sync(
         Path | None,
         typer.Option(metavar="PNG", help="Also write a picture of the mouth over time, source over result."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="HTML", help="Also score the result: a page with scores, curves and pictures."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -117,8 +125,13 @@ def sync(
     options = sync_options(preset, {key: value for key, value in given.items() if value is not None})
     for source in (video, audio):
         check_source(source)
-    for target in (out, *([] if strip is None else [strip])):
-        check_target(target, sources=(video, audio), overwrite=overwrite)
+    if report is not None and options.start_s:
+        raise ConfigError(
+            "report", str(report), "leave out --start: the page compares OUT with VIDEO from its beginning"
+        )
+    for target in (out, strip, report):
+        if target is not None:
+            check_target(target, sources=(video, audio), overwrite=overwrite)
     load = {
         "model": model,
         "device": device,
@@ -127,8 +140,8 @@ def sync(
         "face_model": face_model,
         "resolution": resolution,
     }
-    result = run(_Job(video, audio, out, strip, options, load, quiet, verbose))
-    show(result, strip, as_json, quiet)
+    result = run(_Job(video, audio, out, strip, report, options, load, quiet, verbose))
+    show(result, {"strip": strip, "report": report}, as_json, quiet)
 
 
 @dataclass(frozen=True)
@@ -137,6 +150,7 @@ class _Job:
     audio: Path
     out: Path
     strip: Path | None
+    report: Path | None
     options: kinds.SyncOptions
     load: dict[str, Any]
     quiet: bool
@@ -144,7 +158,7 @@ class _Job:
 
 
 def run(job: _Job) -> Result:
-    """Load the model, lip-sync, draw the strip; progress and log go to stderr, Ctrl-C raises the stop flag."""
+    """Load the model, lip-sync, draw and score as asked; progress and log go to stderr, Ctrl-C raises the stop flag."""
     from latentsync.cli.console import logging_to, progress_on, stderr_console, stop_on_signal
     from latentsync.core.progress import check
 
@@ -156,22 +170,42 @@ def run(job: _Job) -> Result:
             lipsync = Lipsync.from_pretrained(**job.load, progress=progress)
             check(stop)
             result = lipsync(job.video, job.audio, job.out, options=job.options, progress=progress, stop=stop)
-        if job.strip is not None:
-            from latentsync.faces import MeshTracker
-            from latentsync.metrics.strips import mouth_strip
-
-            tracker = MeshTracker(model_folder=job.load["face_model"], offline=job.load["offline"])
-            start_s = job.options.start_s or Fraction(0)
-            mouth_strip(job.video, job.out, job.strip, start_s=start_s, choice=job.options.face, tracker=tracker)
+        if job.strip is not None or job.report is not None:
+            _look_back(job, lipsync, result)
     return result
 
 
-def show(result: Result, strip: Path | None, as_json: bool, quiet: bool) -> None:
+def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
+    """Draw the strip and write the page of a finished result."""
+    if job.strip is not None:
+        from latentsync.metrics.strips import mouth_strip
+
+        start_s = job.options.start_s or Fraction(0)
+        mouth_strip(job.video, job.out, job.strip, start_s=start_s, choice=job.options.face, tracker=lipsync.tracker)
+    if job.report is not None:
+        import tempfile
+
+        from latentsync.core.files import atomic_path
+        from latentsync.evaluation.single import write_single_report
+
+        if job.options.face != "largest":
+            log.warning(
+                "%s looks at the face seen in most frames, which may not be --face %s", job.report, job.options.face
+            )
+        about = {"model": result.model, "seed": result.seed, "frames": result.num_frames}
+        with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
+            pages = write_single_report(job.video, job.audio, job.out, Path(folder), lipsync.tracker, about=about)
+            with atomic_path(job.report) as part:
+                part.write_bytes(pages["report.html"].read_bytes())
+
+
+def show(result: Result, extras: dict[str, Path | None], as_json: bool, quiet: bool) -> None:
     """Print the result: one JSON object, or a few lines for people, or nothing when quiet."""
     if as_json:
         from latentsync.cli.console import plain
 
-        answer = result.as_dict() | {"strip_path": None if strip is None else str(strip)}
+        extra_paths = {f"{name}_path": None if path is None else str(path) for name, path in extras.items()}
+        answer = result.as_dict() | extra_paths
         sys.stdout.write(json.dumps(answer, default=plain) + "\n")
     elif not quiet:
         untouched = f", {result.num_without_face} without a face" if result.num_without_face else ""
@@ -183,7 +217,6 @@ def show(result: Result, strip: Path | None, as_json: bool, quiet: bool) -> None
             f"  speed {result.frames_per_s:.1f} frames/s ({result.seconds_total:.1f} s), "
             f"peak memory {memory}, model {result.model}, seed {result.seed}",
         ]
-        if strip is not None:
-            lines.append(f"  mouth strip {strip}")
+        lines += [f"  {name} {path}" for name, path in extras.items() if path is not None]
         lines += [f"  warning: {warning}" for warning in result.warnings]
         sys.stdout.write("\n".join(lines) + "\n")

@@ -63,7 +63,7 @@ def load_own(path: Path, config: str | None = None) -> tuple[SyncNet, dict[str, 
     Raises: WeightsError, ConfigError: a file is missing, damaged or does not fit; a SyncNet on latents.
     """
     from latentsync.models.weights import load_syncnet
-    from latentsync.models.weights.layout import is_model_folder
+    from latentsync.models.weights.index import is_model_folder
 
     settings: dict[str, Any]
     if is_model_folder(path):

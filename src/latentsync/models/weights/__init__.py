@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentsync.models.weights.architecture import infer_unet_config, load_strict
+    from latentsync.models.weights.catalogue import FACE_LICENCES
     from latentsync.models.weights.checkpoints import Checkpoint, open_checkpoint
-    from latentsync.models.weights.layout import ModelIndex, load_part, read_index, save_model
+    from latentsync.models.weights.index import ModelIndex, read_index
+    from latentsync.models.weights.layout import load_part, save_model
     from latentsync.models.weights.licence import Licence
     from latentsync.models.weights.loaders import (
         load_autoencoder,
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "architecture": ("infer_unet_config", "load_strict"),
+    "catalogue": ("FACE_LICENCES",),
     "checkpoints": ("Checkpoint", "open_checkpoint"),
-    "layout": ("ModelIndex", "load_part", "read_index", "save_model"),
+    "index": ("ModelIndex", "read_index"),
+    "layout": ("load_part", "save_model"),
     "licence": ("Licence",),
     "loaders": ("load_autoencoder", "load_listener", "load_syncnet", "load_syncnet_v2", "load_unet"),
     "manage": ("Check", "ModelInfo", "convert", "fetch", "licences", "list_models", "verify"),
@@ -34,6 +38,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "FACE_LICENCES",
     "Check",
     "Checkpoint",
     "Licence",

@@ -81,6 +81,20 @@ RELEASED_SETTINGS: dict[str, Any] = {
 LISTENER_LICENCE = Licence(part="listener", name="MIT", url="https://github.com/openai/whisper/blob/main/LICENSE")
 VAE_LICENCE = Licence(part="autoencoder", name="MIT", url=f"https://huggingface.co/{VAE_REPO}")
 
+FACE_LICENCES = tuple(
+    Licence(
+        part=part,
+        name="Apache-2.0",
+        url="https://github.com/google-ai-edge/mediapipe/blob/master/LICENSE",
+        note=f"MediaPipe's {file}, used with every model.",
+    )
+    for part, file in (
+        ("face_detector", "face_detection_short_range.tflite"),
+        ("face_mesh", "face_landmark.tflite"),
+    )
+)
+"""Of the two networks that `faces.MeshTracker` runs."""
+
 
 def _released_licences(version: str) -> tuple[Licence, ...]:
     unet = Licence(

@@ -6,10 +6,8 @@ is not a model, and a half-written one is found out by its hashes.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,39 +20,20 @@ from latentsync.models.weights.architecture import load_strict
 from latentsync.models.weights.checkpoints import open_checkpoint
 from latentsync.models.weights.components import build_empty, kind_of
 from latentsync.models.weights.hashing import check_file, sha256
+from latentsync.models.weights.index import (
+    AGAIN,
+    CONFIG,
+    FORMAT_VERSION,
+    INDEX,
+    TENSORS,
+    ModelIndex,
+    PartEntry,
+    checked_name,
+    read_index,
+    read_json,
+    write_json,
+)
 from latentsync.models.weights.licence import Licence
-
-INDEX = "model_index.json"
-CONFIG, TENSORS = "config.json", "model.safetensors"
-FORMAT_VERSION = 1
-AGAIN = "Convert or download the model again"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PartEntry:
-    """A part of a model folder: class of the network, and file name → SHA-256."""
-
-    class_name: str
-    files: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelIndex:
-    """What `model_index.json` says.
-
-    Attributes:
-        name: of the model, for people and for the output's metadata.
-        parts: by part name.
-        settings: plain JSON that the pipeline reads: resolution, frames a chunk, sampler, default steps, …
-        licences: of all parts.
-        provenance: plain JSON: source files and hashes, training data, version.
-    """
-
-    name: str
-    parts: Mapping[str, PartEntry]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    licences: tuple[Licence, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_model(
@@ -81,7 +60,7 @@ def save_model(
         raise WeightsError(f"{folder}: is a file. Choose a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise WeightsError(f"{folder}: not empty. Choose a new folder, or allow overwriting")
-    entries = {part: _save_part(folder / _checked_name(part), module, dtype) for part, module in parts.items()}
+    entries = {part: _save_part(folder / checked_name(part), module, dtype) for part, module in parts.items()}
     index = ModelIndex(
         name=name,
         parts=entries,
@@ -98,7 +77,7 @@ def save_model(
         "licences": [asdict(licence) for licence in index.licences],
         "provenance": index.provenance,
     }
-    _write_json(folder / INDEX, content)
+    write_json(folder / INDEX, content)
     return index
 
 
@@ -115,7 +94,7 @@ def _save_part(folder: Path, module: nn.Module, dtype: torch.dtype | None) -> Pa
             stored = _narrow(stored, dtype, f"{folder.name}.{key}")
         tensors[key] = stored.cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / CONFIG, dict(kind.describe(module)))
+    write_json(folder / CONFIG, dict(kind.describe(module)))
     with atomic_path(folder / TENSORS) as path:
         save_file(tensors, path, metadata={"format": "pt"})
     return PartEntry(
@@ -128,60 +107,6 @@ def _narrow(value: Tensor, dtype: torch.dtype, key: str) -> Tensor:
     if not torch.isfinite(out).all():
         raise WeightsError(f"{key}: holds values beyond {dtype}. Store as bfloat16 or float32")
     return out
-
-
-def _checked_name(part: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", part):
-        raise WeightsError(f"{part!r}: not a part's name. Use small letters, digits and _")
-    return part
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def is_model_folder(folder: Path) -> bool:
-    """Is this a folder written by `save_model`?"""
-    return (folder / INDEX).is_file()
-
-
-def read_index(folder: Path) -> ModelIndex:
-    """Read `model_index.json`.
-
-    Raises:
-        WeightsError: there is none, it's damaged, or a newer version wrote it.
-    """
-    path = folder / INDEX
-    if not path.is_file():
-        raise WeightsError(f"{folder}: no {INDEX}. Give a folder made by `latentsync models convert`")
-    content = _read_json(path)
-    version = content.get("format_version")
-    if version != FORMAT_VERSION:
-        raise WeightsError(f"{path}: format version {version!r}, this is for {FORMAT_VERSION}. Update latentsync")
-    try:
-        return ModelIndex(
-            name=str(content["name"]),
-            parts={
-                _checked_name(part): PartEntry(class_name=str(entry["class"]), files=dict(entry["sha256"]))
-                for part, entry in content["parts"].items()
-            },
-            settings=dict(content.get("settings", {})),
-            licences=tuple(Licence(**licence) for licence in content.get("licences", ())),
-            provenance=dict(content.get("provenance", {})),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise WeightsError(f"{path}: damaged ({error}). Convert or download the model again") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not readable ({error}). Convert or download the model again") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path}: not a JSON object. Convert or download the model again")
-    return content
 
 
 def load_part(folder: Path, part: str, dtype: torch.dtype | None = torch.float32) -> nn.Module:
@@ -198,7 +123,7 @@ def load_part(folder: Path, part: str, dtype: torch.dtype | None = torch.float32
     entry = index.parts[part]
     for name in (CONFIG, TENSORS):
         check_file(folder / part / name, entry.files.get(name, "no hash in the index"), AGAIN)
-    config = _read_json(folder / part / CONFIG)
+    config = read_json(folder / part / CONFIG)
     state = open_checkpoint(folder / part / TENSORS).tensors
     return fill(entry.class_name, config, state, str(folder / part), dtype)
 

@@ -119,7 +119,7 @@ def _where(file: HubFile, path: Path) -> str:
 
 
 def _in_folder(folder: Path) -> Located:
-    from latentsync.models.weights.layout import is_model_folder, read_index
+    from latentsync.models.weights.index import is_model_folder, read_index
 
     if is_model_folder(folder):
         index = read_index(folder)

@@ -1,0 +1,103 @@
+"""What a model folder says of itself: `model_index.json`, read and written. No torch here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from latentsync.core.errors import WeightsError
+from latentsync.core.files import atomic_path
+from latentsync.models.weights.licence import Licence
+
+INDEX = "model_index.json"
+CONFIG, TENSORS = "config.json", "model.safetensors"
+FORMAT_VERSION = 1
+AGAIN = "Convert or download the model again"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartEntry:
+    """A part of a model folder: class of the network, and file name → SHA-256."""
+
+    class_name: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelIndex:
+    """What `model_index.json` says.
+
+    Attributes:
+        name: of the model, for people and for the output's metadata.
+        parts: by part name.
+        settings: plain JSON that the pipeline reads: resolution, frames a chunk, sampler, default steps, …
+        licences: of all parts.
+        provenance: plain JSON: source files and hashes, training data, version.
+    """
+
+    name: str
+    parts: Mapping[str, PartEntry]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    licences: tuple[Licence, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Is this a folder written by `save_model`?"""
+    return (folder / INDEX).is_file()
+
+
+def read_index(folder: Path) -> ModelIndex:
+    """Read `model_index.json`.
+
+    Raises:
+        WeightsError: there is none, it's damaged, or a newer version wrote it.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        raise WeightsError(f"{folder}: no {INDEX}. Give a folder made by `latentsync models convert`")
+    content = read_json(path)
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise WeightsError(f"{path}: format version {version!r}, this is for {FORMAT_VERSION}. Update latentsync")
+    try:
+        return ModelIndex(
+            name=str(content["name"]),
+            parts={
+                checked_name(part): PartEntry(class_name=str(entry["class"]), files=dict(entry["sha256"]))
+                for part, entry in content["parts"].items()
+            },
+            settings=dict(content.get("settings", {})),
+            licences=tuple(Licence(**licence) for licence in content.get("licences", ())),
+            provenance=dict(content.get("provenance", {})),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged ({error}). Convert or download the model again") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises: WeightsError: the file is missing, damaged or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not readable ({error}). Convert or download the model again") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: not a JSON object. Convert or download the model again")
+    return content
+
+
+def checked_name(part: str) -> str:
+    """The name of a part, fit for a folder. Raises: WeightsError: it is not."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", part):
+        raise WeightsError(f"{part!r}: not a part's name. Use small letters, digits and _")
+    return part
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all."""
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,173 @@
+"""Changes of look and sound that leave the timing alone: drawn once for a clip, the same for all of its frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+
+from latentsync.core.errors import ConfigError
+
+RATE_HZ = 16_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookRange:
+    """How far a look may go. All zero = the clip as it is. Chosen by eye on studio clips.
+
+    Attributes:
+        gain: brightness ± this share; of each colour ± half of it on top.
+        gamma: exponent between 1 / (1 + this) and 1 + this.
+        blur_px: largest standard deviation of a Gaussian, in pixels of the picture given, on one clip in three.
+        jpeg: share of clips compressed as JPEG of quality 25 to 90.
+        scale: size ± this share.
+        rotation_deg: ± this.
+        shift: ± this share of the side.
+        flip: share of clips that are mirrored.
+    """
+
+    gain: float = 0.3
+    gamma: float = 0.3
+    blur_px: float = 1.2
+    jpeg: float = 0.3
+    scale: float = 0.06
+    rotation_deg: float = 4.0
+    shift: float = 0.03
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        for each, most in zip(fields(self), (0.9, 3, 20, 1, 0.5, 45, 0.5, 1), strict=True):
+            if not 0 <= getattr(self, each.name) <= most:
+                raise ConfigError(f"task.look.{each.name}", getattr(self, each.name), f"choose 0 to {most}")
+
+
+NO_LOOK = LookRange(gain=0, gamma=0, blur_px=0, jpeg=0, scale=0, rotation_deg=0, shift=0, flip=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One look. `affine` tells where points of the picture go; colours and compression are `paint`'s."""
+
+    gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gamma: float = 1.0
+    blur_px: float = 0.0
+    jpeg_quality: int | None = None
+    scale: float = 1.0
+    rotation_deg: float = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    flip: bool = False
+
+    def affine(self, side: int) -> np.ndarray:
+        """(2, 3) float32: pixels of a square picture to pixels of its new look (pixel centres at integers)."""
+        middle = (side - 1) / 2
+        turn = np.deg2rad(self.rotation_deg)
+        matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * self.scale
+        if self.flip:
+            matrix = matrix @ np.diag([-1.0, 1.0])
+        move = middle + np.array(self.shift) * side - matrix @ np.array([middle, middle])
+        return np.concatenate([matrix, move[:, None]], axis=1).astype(np.float32)
+
+    def moves(self) -> bool:
+        """Does `affine` differ from the identity?"""
+        return self.flip or self.scale != 1 or self.rotation_deg != 0 or self.shift != (0, 0)
+
+
+def draw_look(rng: np.random.Generator, limits: LookRange) -> Look:
+    """A look within `limits`; always takes the same number of draws, so that other draws of `rng` stay in place."""
+    both = rng.uniform(-1, 1, 9)
+    chance = rng.random(4)
+    gains = (1 + limits.gain * both[0]) * (1 + limits.gain / 2 * both[1:4])
+    return Look(
+        gains=(float(gains[0]), float(gains[1]), float(gains[2])),
+        gamma=float((1 + limits.gamma) ** both[4]),
+        blur_px=float(limits.blur_px * chance[0] * 3) if chance[0] < 1 / 3 else 0.0,
+        jpeg_quality=int(25 + 65 * chance[1] / limits.jpeg) if chance[1] < limits.jpeg else None,
+        scale=float(1 + limits.scale * both[5]),
+        rotation_deg=float(limits.rotation_deg * both[6]),
+        shift=(float(limits.shift * both[7]), float(limits.shift * both[8])),
+        flip=bool(chance[2] < limits.flip),
+    )
+
+
+def apply_look(frames: np.ndarray, look: Look, lower_half: bool = False) -> np.ndarray:
+    """Square frames (F, R, R, 3) uint8 → (F, R, R, 3) uint8, or with `lower_half` rows R/2 … R − 1 of that."""
+    side = frames.shape[1]
+    top = side // 2 if lower_half else 0
+    matrix = look.affine(side).astype(np.float64)
+    matrix[1, 2] -= top
+    table = _table(look)
+    out = np.empty((len(frames), side - top, side, 3), np.uint8)
+    for index, frame in enumerate(frames):
+        if look.moves():
+            size = (side, side - top)
+            picture = cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        else:
+            picture = np.ascontiguousarray(frame[top:])
+        out[index] = _paint(picture, look, table)
+    return out
+
+
+def _table(look: Look) -> np.ndarray | None:
+    """(1, 256, 3) uint8 of gains and gamma, None where they change nothing."""
+    if look.gains == (1.0, 1.0, 1.0) and look.gamma == 1.0:
+        return None
+    levels = (np.arange(256) / 255)[:, None] ** look.gamma * np.array(look.gains)
+    return np.rint(levels.clip(0, 1) * 255).astype(np.uint8)[None]
+
+
+def _paint(picture: np.ndarray, look: Look, table: np.ndarray | None) -> np.ndarray:
+    if table is not None:
+        picture = cv2.LUT(picture, table)
+    if look.blur_px > 0.1:
+        picture = cv2.GaussianBlur(picture, (0, 0), look.blur_px)
+    if look.jpeg_quality is not None:
+        _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, look.jpeg_quality])
+        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return picture
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoundRange:
+    """How far the sound may be changed.
+
+    Attributes:
+        gain_db: ± this.
+        noise: share of clips with noise of a drawn colour, `least_snr_db` to 40 dB below the speech.
+        least_snr_db: loudest noise.
+        tilt_db: the spectrum rises or falls by up to this much for each factor of two in frequency, about 1 kHz.
+    """
+
+    gain_db: float = 9.0
+    noise: float = 0.6
+    least_snr_db: float = 8.0
+    tilt_db: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("gain_db", 0, 40), ("noise", 0, 1), ("least_snr_db", -10, 40), ("tilt_db", 0, 12)):
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(f"task.sound.{name}", getattr(self, name), f"choose {least} to {most}")
+
+
+NO_SOUND_CHANGE = SoundRange(gain_db=0, noise=0, tilt_db=0)
+
+
+def change_sound(wave: np.ndarray, rng: np.random.Generator, limits: SoundRange) -> np.ndarray:
+    """(S,) float32 in [−1, 1] → the same length; every change has no delay."""
+    if limits == NO_SOUND_CHANGE:
+        return np.asarray(wave, np.float32)
+    gain_db, tilt_db, colour = rng.uniform(-1, 1, 3) * (limits.gain_db, limits.tilt_db, 6.0)
+    snr_db, noisy = rng.uniform(limits.least_snr_db, 40), rng.random() < limits.noise
+    changed = _tilted(wave, tilt_db) if abs(tilt_db) > 0.05 else np.asarray(wave, np.float64)
+    if noisy:
+        noise = _tilted(rng.standard_normal(len(wave)), colour)
+        level = np.sqrt(np.mean(np.square(changed))) * 10 ** (-snr_db / 20)
+        changed = changed + noise * (level / max(float(np.sqrt(np.mean(np.square(noise)))), 1e-9))
+    return np.clip(changed * 10 ** (gain_db / 20), -1, 1).astype(np.float32)
+
+
+def _tilted(wave: np.ndarray, tilt_db: float) -> np.ndarray:
+    """Gain of `tilt_db` an octave about 1 kHz, held below 125 Hz; zero phase."""
+    spectrum = np.fft.rfft(wave)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(wave), 1 / RATE_HZ), 125.0) / 1000)
+    return np.fft.irfft(spectrum * 10 ** (tilt_db * octaves / 20), len(wave))

@@ -1,0 +1,90 @@
+"""Arrays computed once per clip, kept under the hash of what they were made from: never under a name."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentsync.core.files import atomic_path
+from latentsync.training.datasets.clips import AnyClip
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger(__name__)
+ARRAYS = ("crops.npy", "mesh.npy", "wave.npy")
+_KNOWN: dict[tuple[str, int, int], str] = {}
+
+
+def default_cache() -> Path:
+    """`$LATENTSYNC_CACHE/training`, else below the user's cache folder."""
+    base = os.environ.get("LATENTSYNC_CACHE")
+    if base is None:
+        base = str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "latentsync")
+    return Path(base) / "training"
+
+
+def content_of(clip: AnyClip) -> str:
+    """Hash of a clip's pictures and sound: what it says itself (shards, synthetic clips), else of its files' bytes."""
+    own = getattr(clip, "content", None)
+    if own:
+        return str(own)
+    digest = hashlib.sha256()
+    for name in ARRAYS:
+        path = clip.path / name
+        if path.is_file():
+            digest.update(f"{name} {file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, computed again only when its size or time of change differs."""
+    facts = path.stat()
+    key = (str(path.absolute()), facts.st_size, facts.st_mtime_ns)
+    if key not in _KNOWN:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+        _KNOWN[key] = digest.hexdigest()
+    return _KNOWN[key]
+
+
+def module_hash(module: nn.Module) -> str:
+    """Hash of a network's class and of all its values."""
+    digest = hashlib.sha256(type(module).__name__.encode())
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class ArrayCache:
+    """A folder of arrays. Safe to share between processes: files appear whole."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_cache()
+
+    def place(self, kind: str, *made_from: str) -> Path:
+        """Where the array `kind` made from these hashes and settings lies."""
+        key = hashlib.sha256("\n".join((kind, *made_from)).encode()).hexdigest()[:32]
+        return self.folder / kind / key[:2] / f"{key}.npy"
+
+    def get(self, kind: str, made_from: tuple[str, ...], make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array, mapped and read-only; made and stored where it isn't there or can't be read."""
+        path = self.place(kind, *made_from)
+        if path.is_file():
+            try:
+                return np.load(path, mmap_mode="r", allow_pickle=False)
+            except (ValueError, EOFError, OSError) as error:
+                log.warning("%s: made again, it cannot be read (%s)", path, error)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as part:
+            np.save(part, make())
+        return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,0 +1,72 @@
+"""What tasks compute once per clip and keep: mel, small pictures, latents, what is heard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from latentsync.training.datasets.cache import ArrayCache, content_of, module_hash
+from latentsync.training.datasets.clips import AnyClip
+
+if TYPE_CHECKING:
+    from latentsync.models.listener import Listener
+
+
+def small_crops(clip: AnyClip, side: int, cache: ArrayCache) -> np.ndarray:
+    """(F, side, side, 3) uint8; the clip's own where it has this side."""
+    if clip.crops.shape[1] == side:
+        return clip.crops
+    return cache.get("crops-small", (content_of(clip), str(side)), lambda: resized(clip.crops, side))
+
+
+def resized(frames: np.ndarray, side: int) -> np.ndarray:
+    """(F, R, R, 3) uint8 → (F, side, side, 3) uint8, by area."""
+    return np.stack([cv2.resize(np.asarray(f), (side, side), interpolation=cv2.INTER_AREA) for f in frames])
+
+
+def syncnet_mel_of(clip: AnyClip, cache: ArrayCache) -> np.ndarray:
+    """(80, T) float32: `syncnet_mel` of the whole sound."""
+    from latentsync.audio.mel import syncnet_mel
+
+    return cache.get("mel-syncnet", (content_of(clip),), lambda: syncnet_mel(np.array(clip.wave)).numpy())
+
+
+def latents_of(clip: AnyClip, autoencoder: Any, cache: ArrayCache, resolution: int = 256) -> np.ndarray:
+    """(F, c, h, w) float16: scaled latents of the whole crops (the mean of the posterior, no noise).
+
+    Args:
+        autoencoder: has `encode((n, 3, R, R) in [−1, 1]) → (n, c, h, w)`, and is a Module.
+    """
+    import torch
+
+    def make() -> np.ndarray:
+        frames, parts = small_crops(clip, resolution, cache), []
+        with torch.inference_mode():
+            for start in range(0, len(frames), 8):
+                x = torch.from_numpy(np.array(frames[start : start + 8])).permute(0, 3, 1, 2).float() / 127.5 - 1
+                parts.append(autoencoder.encode(x).half().cpu().numpy())
+        return np.concatenate(parts)
+
+    return cache.get("latents", (content_of(clip), _hash_of(autoencoder), str(resolution)), make)
+
+
+def heard_of(clip: AnyClip, listener: Listener, cache: ArrayCache) -> np.ndarray:
+    """(F, K, D) float16: the window of states that each frame hears, as in the pipeline."""
+    from latentsync.training.features import hear
+
+    def make() -> np.ndarray:
+        return hear(listener, np.array(clip.wave), len(clip.crops)).half().cpu().numpy()
+
+    return cache.get("heard", (content_of(clip), _hash_of(listener)), make)
+
+
+_HASHES: dict[int, tuple[Any, str]] = {}
+
+
+def _hash_of(module: Any) -> str:
+    """Hash of a frozen network, computed once in each process."""
+    if id(module) not in _HASHES:
+        _HASHES[id(module)] = (module, module_hash(getattr(module, "network", module)))
+    return _HASHES[id(module)][1]

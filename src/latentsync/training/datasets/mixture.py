@@ -1,0 +1,175 @@
+"""Several sources as one: drawn by ratio, then by person, then by clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.training.datasets.cache import ArrayCache
+from latentsync.training.datasets.clips import FPS, AnyClip, num_frames
+from latentsync.training.datasets.folder import folder_clips
+from latentsync.training.datasets.shards import is_shards, shard_clips
+from latentsync.training.datasets.synthetic import synth_config, synthetic_clips
+
+
+@dataclass(frozen=True)
+class Source:
+    """Clips that belong together. `ratio`: how often it is drawn, beside the other sources' ratios."""
+
+    name: str
+    clips: tuple[AnyClip, ...]
+    ratio: float = 1.0
+
+    @cached_property
+    def by_person(self) -> dict[str, tuple[AnyClip, ...]]:
+        """Who speaks → clips, in the order of the clips."""
+        people: dict[str, list[AnyClip]] = {}
+        for clip in self.clips:
+            people.setdefault(clip.person, []).append(clip)
+        return {person: tuple(clips) for person, clips in people.items()}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Sources of one split."""
+
+    sources: tuple[Source, ...]
+
+    def draw(self, rng: np.random.Generator) -> AnyClip:
+        """A source by its ratio, then each of its people alike, then each of that person's clips alike."""
+        ratios = np.cumsum([source.ratio for source in self.sources])
+        chance = rng.random(3)
+        source = self.sources[min(int(np.searchsorted(ratios, chance[0] * ratios[-1], "right")), len(ratios) - 1)]
+        people = tuple(source.by_person.values())
+        clips = people[int(chance[1] * len(people))]
+        return clips[int(chance[2] * len(clips))]
+
+    def __iter__(self) -> Iterator[AnyClip]:
+        for source in self.sources:
+            yield from source.clips
+
+    def __len__(self) -> int:
+        return sum(len(source.clips) for source in self.sources)
+
+    @property
+    def people(self) -> set[str]:
+        """Everybody who speaks in it."""
+        return {clip.person for clip in self}
+
+    def only(self, keep: Any) -> Mixture:
+        """The clips for which `keep(clip)` is true; sources without any are gone."""
+        left = [Source(s.name, tuple(c for c in s.clips if keep(c)), s.ratio) for s in self.sources]
+        return Mixture(tuple(source for source in left if source.clips))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a task is given.
+
+    Attributes:
+        train, val: no person is in both.
+        cache: for what is computed once per clip.
+    """
+
+    train: Mixture
+    val: Mixture
+    cache: ArrayCache
+
+
+def open_data(
+    sources: Sequence[str | Path | Mapping[str, Any]], cache: Path | None = None, val: str = "val"
+) -> TrainingData:
+    """Open training data before any work.
+
+    Args:
+        sources: each a folder of prepared clips, a build of `latentsync data build --training`, a folder or URL of
+            shards, or a mapping with `path` or `synth` (settings of `SynthConfig`, and `val_identities`), and
+            optionally `ratio` and `name`.
+        cache: folder for what is computed once per clip; None = the user's cache folder.
+        val: split of the held-out people.
+    Raises: LatentSyncError, ConfigError: a source is missing, empty, or of another rate; a person in both splits.
+    """
+    if not sources:
+        raise ConfigError("data", None, "name at least one folder of clips")
+    arrays = ArrayCache(cache)
+    parts: dict[str, list[Source]] = {"train": [], val: []}
+    for given in sources:
+        opened = {split: _open(given, split, arrays) for split in parts}
+        for split, source in opened.items():
+            if source is not None:
+                parts[split].append(source)
+        if all(source is None for source in opened.values()):
+            raise LatentSyncError(f"{_name_of(given)}: no clips for training or validation. Prepare some first")
+    for split, what in (("train", "to learn from"), (val, "of people to be judged on")):
+        if not parts[split]:
+            raise LatentSyncError(f"{', '.join(map(_name_of, sources))}: no clips {what} (split {split!r})")
+    data = TrainingData(Mixture(tuple(parts["train"])), Mixture(tuple(parts[val])), arrays)
+    both = sorted(data.train.people & data.val.people)
+    if both:
+        raise LatentSyncError(f"{both[0]}: is in split train and in {val}. Deal the people anew, by person not by clip")
+    return data
+
+
+def _name_of(given: str | Path | Mapping[str, Any]) -> str:
+    if not isinstance(given, Mapping):
+        return str(given)
+    return str(given.get("name") or given.get("path") or "synth")
+
+
+def _open(given: str | Path | Mapping[str, Any], split: str, cache: ArrayCache) -> Source | None:
+    """The source's clips of a split, None where it has none of this split."""
+    told: Mapping[str, Any] = given if isinstance(given, Mapping) else {"path": str(given)}
+    for key in told:
+        if key not in ("path", "synth", "ratio", "name"):
+            raise ConfigError(f"data.{key}", told[key], "unknown; choose from path, synth, ratio, name")
+    ratio = float(told.get("ratio", 1.0))
+    if not ratio > 0:
+        raise ConfigError("data.ratio", told["ratio"], "choose more than 0")
+    if ("path" in told) == ("synth" in told):
+        raise ConfigError("data", dict(told), "give each source either path or synth")
+    if "synth" in told:
+        values = dict(told["synth"])
+        held_out = int(values.pop("val_identities", max(1, int(values.get("identities", 1)) // 10)))
+        clips = synthetic_clips(synth_config(values), split, held_out, cache)
+    else:
+        clips = _at(str(told["path"]), split, cache)
+    name = str(told.get("name") or (Path(str(told["path"])).name if "path" in told else "synth"))
+    return Source(name, tuple(clips), ratio) if clips else None
+
+
+def _at(location: str, split: str, cache: ArrayCache) -> list[AnyClip]:
+    if is_shards(location):
+        return shard_clips(location, split, cache)
+    if not Path(location).is_dir():
+        raise LatentSyncError(f"{location}: no such folder. Give prepared clips, a build, or shards")
+    try:
+        return folder_clips(Path(location), split)
+    except LatentSyncError as error:
+        if "no prepared clips of split" in str(error):
+            return []
+        raise
+
+
+def long_enough(mixture: Mixture, frames: int, leave_out_short: bool = False) -> Mixture:
+    """The mixture, checked: every clip has `frames` frames with sound.
+
+    Raises: LatentSyncError: some are shorter (or all of them, where short ones are left out).
+    """
+    short = [clip for clip in mixture if num_frames(clip) < frames]
+    if not short:
+        return mixture
+    if not leave_out_short or len(short) == len(mixture):
+        least = min(short, key=num_frames)
+        advice = "Prepare longer ones" if len(short) == len(mixture) else "Prepare longer ones, or leave_out_short=true"
+        raise LatentSyncError(
+            f"{len(short)} of {len(mixture)} clips are too short: {frames} frames ({frames / FPS:.2f} s) with sound "
+            f"are needed, {least.path.name} has {num_frames(least)}. {advice}"
+        )
+    left_out = {id(clip) for clip in short}
+    return mixture.only(lambda clip: id(clip) not in left_out)

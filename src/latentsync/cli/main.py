@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Score a model on people, beside baselines, into a report.",
     "data": "Turn raw videos into training clips, with a reason for every clip left out.",
     "synth": "Make talking heads whose mouths are known exactly.",
+    "train": "Train a network, or go on with a run.",
 }
 """Name of each module in this folder that holds a command, and its line in `latentsync --help`."""
 
@@ -101,8 +102,10 @@ def say(text: str) -> None:
 
 
 def one_line(error: LatentSyncError) -> str:
-    """The message in one line; a setting is named as its option (`start_s=…` → `--start …`)."""
+    """The message in one line; a setting is named as its option (`start_s=…` → `--start …`, `a.b=…` → `--set a.b=…`)."""
     if isinstance(error, ConfigError):
+        if "." in error.key:
+            return f"--set {error.key}={error.value}: {error.fix}"
         option = error.key.removesuffix("_s").removesuffix("_frames").removesuffix("_interval").replace("_", "-")
         return f"--{option} {error.value}: {error.fix}"
     return " ".join(str(error).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import fields
@@ -17,9 +18,28 @@ from latentsync.config.options import SyncOptions
 from latentsync.core.errors import ConfigError
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes `1e-4` for text; here it is a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse_value(text: str) -> object:
+    """The value of a `--set key=value`, read as YAML: `3`, `1e-4`, `true`, `null`, `[0.9, 0.99]`, else text."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        return text
+
+
 def preset_names(kind: str = "sync") -> tuple[str, ...]:
-    """Names of the shipped presets of one kind, sorted."""
+    """Names of the shipped presets of one kind (`sync`, `train/unet`), sorted; none where there is no such kind."""
     folder = resources.files("latentsync.config") / "presets" / kind
+    if not folder.is_dir():
+        return ()
     return tuple(sorted(item.name[: -len(".yaml")] for item in folder.iterdir() if item.name.endswith(".yaml")))
 
 
@@ -40,7 +60,7 @@ def load_preset(name_or_path: str, kind: str = "sync") -> dict[str, object]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError("preset", name_or_path, f"cannot be read as text ({error})") from error
     try:
-        loaded = yaml.safe_load(text)
+        loaded = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where is not None else ""
@@ -66,7 +86,7 @@ def sync_options(preset: str | None = None, changes: Mapping[str, object] | None
             close = get_close_matches(key, known, n=1)
             fix = f"did you mean {close[0]}?" if close else "see docs/usage.md"
             raise ConfigError(key, value, f"unknown setting; {fix}")
-        merged[key] = _as_kind(key, value, hints[key])
+        merged[key] = as_kind(key, value, hints[key])
     return SyncOptions(**merged)  # type: ignore[arg-type]
 
 
@@ -87,7 +107,7 @@ def parse_time(key: str, text: str) -> Fraction:
     return seconds
 
 
-def _as_kind(key: str, value: object, hint: Any) -> object:
+def as_kind(key: str, value: object, hint: Any) -> object:
     """`value` as the annotated kind, without guessing: an int may stand for a float, text never for a number."""
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if value is None and type(None) in kinds:

@@ -1,0 +1,111 @@
+"""From words to a task: task modules by name, presets by name or file, single changes. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from latentsync.config.loader import load_preset, parse_value, preset_names
+from latentsync.core.errors import ConfigError
+from latentsync.training import tasks
+from latentsync.training.config import SmokeConfig, TrainConfig, checked, meant
+
+SECTIONS = ("loop", "task", "smoke")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A preset with the changes applied: `loop`, the settings of the task, and the smoke run if the preset has one."""
+
+    loop: TrainConfig
+    task: Mapping[str, Any]
+    smoke: SmokeConfig | None
+
+
+TASKS = ("autoencoder", "listener", "syncnet", "unet")
+
+
+def task_names() -> tuple[str, ...]:
+    """Tasks that come with the package."""
+    there = {module.name for module in iter_modules(tasks.__path__)}
+    return tuple(name for name in TASKS if name in there)
+
+
+def task_module(name: str) -> str:
+    """Module of a task: one of ours by name, or the dotted name of anyone's module with a `build`.
+
+    Raises: ConfigError: there is no such task.
+    """
+    known = task_names()
+    if name in known:
+        return f"latentsync.training.tasks.{name}"
+    try:
+        if "." in name and find_spec(name) is not None:
+            return name
+    except ModuleNotFoundError:
+        pass
+    raise ConfigError("task", name, f"no such task; {meant(name, known)}")
+
+
+def build_task(name: str, settings: Mapping[str, Any], data: Sequence[Path], start: Path | None, seed: int) -> Any:
+    """The task `build` of its module makes. Raises: ConfigError: no such task, or what `build` refuses."""
+    return import_module(task_module(name)).build(settings, data, start=start, seed=seed)
+
+
+def recipe(task: str, preset: str | None = None, changes: Sequence[str] = (), minutes: float | None = None) -> Recipe:
+    """Defaults < preset < `--set section.key=value` < `--minutes`.
+
+    Args: preset: name or path of a YAML file; None = `default`, where the task has one, else the loop's defaults.
+    Raises: ConfigError: unknown preset, section or key (with what may have been meant), or a value out of range.
+    """
+    kind = f"train/{task}"
+    known = preset_names(kind)
+    if preset is None:
+        found = load_preset("default", kind) if "default" in known else {}
+    elif preset in known or Path(preset).is_file():
+        found = load_preset(preset, kind)
+    else:
+        raise ConfigError(
+            "preset", preset, f"no such preset of {task}; {meant(preset, known) if known else 'give a YAML file'}"
+        )
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    for name, values in found.items():
+        if name not in SECTIONS:
+            raise ConfigError(f"preset.{name}", values, f"unknown section; {meant(name, SECTIONS)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"preset.{name}", values, "write one 'key: value' a line below it")
+        sections[name].update(values)
+    for change in changes:
+        _apply(sections, change)
+    if minutes is not None:
+        sections["loop"] |= {"minutes": minutes, "steps": None}
+    smoke = checked(SmokeConfig, "smoke", sections["smoke"]) if sections["smoke"] else None
+    if smoke is not None and not {"steps", "minutes"} & set(sections["loop"]):
+        sections["loop"]["steps"] = smoke.steps
+    return Recipe(loop=checked(TrainConfig, "loop", sections["loop"]), task=sections["task"], smoke=smoke)
+
+
+def _apply(sections: dict[str, dict[str, Any]], change: str) -> None:
+    """`loop.steps=100` into its section; a dotted rest reaches into nested settings of the task."""
+    name, equals, text = change.partition("=")
+    section, *path = name.split(".")
+    if not equals or not path or not all(path):
+        raise ConfigError("set", change, "write SECTION.KEY=VALUE, as in loop.steps=100")
+    if section not in SECTIONS:
+        raise ConfigError("set", change, f"unknown section; {meant(section, SECTIONS)}")
+    at = sections[section]
+    for key in path[:-1]:
+        inner = at.get(key)
+        at[key] = dict(inner) if isinstance(inner, Mapping) else {}
+        at = at[key]
+    at[path[-1]] = parse_value(text)
+
+
+def described(made: Recipe) -> dict[str, Any]:
+    """A recipe as plain values."""
+    return {"loop": asdict(made.loop), "task": dict(made.task), "smoke": made.smoke and asdict(made.smoke)}

@@ -1,0 +1,267 @@
+"""The task `unet`: stage 1, stage 2 and their variants are presets of it, and so is a speaker's adapter."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latentsync.audio.windows import frame_windows, position_code
+from latentsync.core.errors import ConfigError
+from latentsync.core.files import atomic_path
+from latentsync.models.autoencoder import Autoencoder
+from latentsync.models.hearing import StreamingListener, sound_of
+from latentsync.models.listener import Listener
+from latentsync.pipeline.settings import ModelSettings
+from latentsync.training.datasets import AnyClip, TrainingData, content_of, long_enough, module_hash, num_frames
+from latentsync.training.datasets.features import small_crops, syncnet_mel_of
+from latentsync.training.losses.perceptual import EncoderFeatures, PerceptualLoss, load_lpips
+from latentsync.training.losses.sync import SyncLoss, mel_columns
+from latentsync.training.losses.trepa import TrepaLoss
+from latentsync.training.losses.videomae import load_videomae
+from latentsync.training.task import Findings, Objective, rng_of
+from latentsync.training.tasks.components import Start, build_part, build_sync_loss, build_unet, open_start
+from latentsync.training.tasks.unet_objective import UNetObjective
+from latentsync.training.tasks.unet_settings import UNetSettings
+
+log = logging.getLogger(__name__)
+FPS, RATE_HZ = 25, 16_000
+
+
+def build(
+    settings: Mapping[str, Any], data: TrainingData, *, start: str | Path | None = None, seed: int = 0
+) -> UNetTask:
+    """The task of a preset.
+
+    Args:
+        settings: the `task:` section, see `UNetSettings`.
+        data: clips; those shorter than three windows are left out (reference §5.2: 48 frames).
+        start: a model ("tiny", "1.5", a model folder), a component folder, or a U-Net file: released, of stage 1, or
+            Stable Diffusion 1.5. Its autoencoder and listener are used where `settings` name none.
+        seed: of everything drawn.
+    Raises: ConfigError, WeightsError, LatentSyncError: settings, weights or clips that cannot be used.
+    """
+    wanted = UNetSettings.from_mapping(settings)
+    begin = open_start(start)
+    model = _model_settings(wanted, begin)
+    unet = build_unet(wanted.unet, begin, seed)
+    autoencoder = cast(Any, build_part("autoencoder", wanted.components.get("autoencoder"), begin, seed))
+    listener = build_part("listener", wanted.components.get("listener"), begin, seed)
+    for part, found in (("autoencoder", autoencoder), ("listener", listener)):
+        if found is None:
+            raise ConfigError(f"task.components.{part}", None, 'give a file, a folder, or a model such as "tiny"')
+    _check_parts(unet, autoencoder, cast(Listener, listener))
+    network: nn.Module = unet
+    if wanted.adapter is not None:
+        from latentsync.training.tasks.adapters import add_adapter
+
+        network = add_adapter(unet, wanted.adapter, seed)
+    sync = build_sync_loss(wanted.components.get("syncnet"), seed)
+    objective = UNetObjective(
+        cast(Any, network),
+        autoencoder,
+        resolution=model.resolution,
+        mask=model.mask,
+        prediction=model.sampler.prediction,
+        weights=wanted.weights,
+        trainable=("lora_",) if wanted.adapter is not None else wanted.trainable,
+        mixed_noise_alpha=wanted.mixed_noise_alpha,
+        audio_drop=wanted.audio_drop,
+        gradient_checkpointing=wanted.gradient_checkpointing,
+        sync=sync,
+        perceptual=_perceptual(wanted, autoencoder) if wanted.weights.perceptual > 0 else None,
+        trepa=_trepa(wanted, sync) if wanted.weights.trepa > 0 else None,
+    )
+    return UNetTask(objective, cast(Listener, listener), model, wanted, data, seed, begin)
+
+
+def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:
+    values = dict(start.settings)
+    if wanted.resolution is not None:
+        values["resolution"] = wanted.resolution
+    if "resolution" not in values:
+        raise ConfigError("task.resolution", None, "give the side of the crop: 256 or 512")
+    for key in ("num_frames", "mask", "token_positions", "trailing_silence_s"):
+        if getattr(wanted, key) is not None:
+            values[key] = getattr(wanted, key)
+    if wanted.prediction is not None:
+        values |= {"prediction": wanted.prediction, "scheduler": "ddim" if wanted.prediction == "epsilon" else "flow"}
+    return ModelSettings.from_index(values, start.name)
+
+
+def _check_parts(unet: Any, autoencoder: Autoencoder, listener: Listener) -> None:
+    channels = 3 * autoencoder.latent_channels + 1
+    if (unet.config.in_channels, unet.config.out_channels) != (channels, autoencoder.latent_channels):
+        raise ConfigError(
+            "task.unet",
+            f"{unet.config.in_channels} → {unet.config.out_channels} channels",
+            f"this autoencoder needs {channels} → {autoencoder.latent_channels}",
+        )
+    if unet.config.cross_attention_dim != listener.width:
+        raise ConfigError(
+            "task.unet.cross_attention_dim", unet.config.cross_attention_dim, f"the listener gives {listener.width}"
+        )
+
+
+def _perceptual(wanted: UNetSettings, autoencoder: Any) -> PerceptualLoss:
+    vgg, heads = (wanted.components.get(key) for key in ("vgg", "lpips"))
+    if (vgg is None) != (heads is None):
+        raise ConfigError("task.components.lpips", heads, "LPIPS needs both files: vgg and lpips")
+    if vgg is not None:
+        return load_lpips(Path(str(vgg)).expanduser(), Path(str(heads)).expanduser())
+    log.info("no LPIPS files: the decoded lower half is compared in the autoencoder's own features")
+    return PerceptualLoss("features of the autoencoder's encoder", EncoderFeatures(autoencoder))
+
+
+def _trepa(wanted: UNetSettings, sync: SyncLoss | None) -> TrepaLoss | None:
+    path = wanted.components.get("videomae")
+    if path is not None:
+        return TrepaLoss(load_videomae(Path(str(path)).expanduser()))
+    if sync is not None:
+        log.info("no VideoMAE file: clips are compared in our SyncNet's visual features")
+    return None if sync is None or sync.facts.input != "pixel" else TrepaLoss(sync)
+
+
+class UNetTask:
+    """See `Task`. `objectives[0].network` is the U-Net, or the U-Net with an adapter in it."""
+
+    name = "unet"
+    score = ("val/error_own", False)
+
+    def __init__(
+        self,
+        objective: UNetObjective,
+        listener: Listener,
+        model: ModelSettings,
+        settings: UNetSettings,
+        data: TrainingData,
+        seed: int,
+        start: Start,
+    ) -> None:
+        self.objectives: list[Objective] = [objective]
+        self.listener, self.model, self.settings = listener.eval().requires_grad_(False), model, settings
+        self.seed, self.start, self.cache = seed, start, data.cache
+        in_sync = data.train.only(lambda clip: clip.in_sync)
+        self.train = long_enough(in_sync, 3 * model.num_frames, leave_out_short=True)
+        self.val = long_enough(data.val, model.num_frames, leave_out_short=True)
+        if dropped := len(data.train) - len(self.train):
+            log.info("%d of %d clips are left out: out of sync, or under %d frames",
+                     dropped, len(data.train), 3 * model.num_frames)  # fmt: skip
+        self._hash = module_hash(self.listener)
+
+    @property
+    def objective(self) -> UNetObjective:
+        """The one objective."""
+        return cast(UNetObjective, self.objectives[0])
+
+    def example(self, number: int) -> dict[str, Tensor]:
+        """See `Task`. The target window is uniform over the clip, the reference window anywhere without overlap.
+
+        Source: reference §5.2."""
+        rng = rng_of(self.seed, number)
+        clip = self.train.draw(rng)
+        size, last = self.model.num_frames, self._last_start(clip)
+        start = int(rng.integers(0, last + 1))
+        others = reference_starts(start, size, num_frames(clip))
+        other = int(others[int(rng.integers(len(others)))])
+        return self.window(clip, start, other) | {"seed": torch.tensor(int(rng.integers(2**40)))}
+
+    def window(self, clip: AnyClip, start: int, other: int) -> dict[str, Tensor]:
+        """`target`, `reference` (F, 3, R, R) uint8, `heard` (F, K, D) float32, and `mel` (1, 80, W) if it is needed."""
+        size = self.model.num_frames
+        crops = self.crops(clip)
+        out = {
+            "target": _channels_first(crops[start : start + size]),
+            "reference": _channels_first(crops[other : other + size]),
+            "heard": self.heard(clip, start, size),
+        }
+        if self.settings.weights.sync > 0:
+            first, end = mel_columns(start, size)
+            out["mel"] = torch.from_numpy(np.array(syncnet_mel_of(clip, self.cache)[None, :, first:end])).float()
+        return out
+
+    def crops(self, clip: AnyClip) -> np.ndarray:
+        """(F, R, R, 3) uint8 at the model's resolution. Raises: ConfigError: the clip was prepared smaller."""
+        side = clip.crops.shape[1]
+        if side < self.model.resolution:
+            raise ConfigError(
+                "task.resolution", self.model.resolution, f"{clip.path.name} has {side} px. Prepare larger crops"
+            )
+        return small_crops(clip, self.model.resolution, self.cache)
+
+    def heard(self, clip: AnyClip, start: int, count: int) -> Tensor:
+        """(count, K, D) float32: what frames start … start + count − 1 hear, as in the pipeline."""
+        silence = self.model.trailing_silence_s
+
+        def make() -> np.ndarray:
+            sound = np.concatenate([np.array(clip.wave), np.zeros(int(silence * RATE_HZ), np.float32)])
+            return StreamingListener(self.listener).states(sound_of(sound)).half().numpy()
+
+        states = self.cache.get("states", (content_of(clip), self._hash, f"{silence:g}"), make)
+        times = [Fraction(i, FPS) for i in range(start, start + count)]
+        windows = frame_windows(torch.from_numpy(np.array(states)), times).float()
+        return windows + position_code(*windows.shape[1:]) if self.model.token_positions else windows
+
+    def _last_start(self, clip: AnyClip) -> int:
+        last = num_frames(clip) - self.model.num_frames
+        if self.settings.weights.sync > 0:
+            columns = syncnet_mel_of(clip, self.cache).shape[1]
+            while last > 0 and mel_columns(last, self.model.num_frames)[1] > columns:
+                last -= 1
+        return last
+
+    def validate(self, network: nn.Module) -> Findings:
+        """See `Task` and `unet_check`."""
+        from latentsync.training.tasks.unet_check import check
+
+        return check(self, cast(Any, network))
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        """`config.json`, `model.safetensors` and `settings.json` (what the pipeline must know of it), or of a speaker's
+        adapter `adapter.safetensors` alone."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.settings.adapter is not None:
+            from latentsync.training.tasks.adapters import save_adapter
+
+            save_adapter(cast(Any, network), folder / "adapter.safetensors", self.settings.adapter, self.start.name)
+            return
+        config = cast(Any, network).config.to_mapping()
+        for name, content in (("config.json", config), ("settings.json", self.pipeline_settings())):
+            with atomic_path(folder / name) as part:
+                part.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        with atomic_path(folder / "model.safetensors") as part:
+            save_file(tensors, part, metadata={"format": "pt"})
+
+    def pipeline_settings(self) -> dict[str, Any]:
+        """Settings of a model folder with this U-Net in it."""
+        own = {key: getattr(self.model, key) for key in ("resolution", "num_frames", "mask", "token_positions")}
+        sampler = self.model.sampler
+        return {
+            **self.start.settings,
+            **own,
+            "trailing_silence_s": self.model.trailing_silence_s,
+            "scheduler": sampler.kind,
+            "prediction": sampler.prediction,
+            "steps": sampler.steps,
+            "guidance": sampler.guidance,
+        }
+
+
+def reference_starts(start: int, size: int, total: int) -> np.ndarray:
+    """Every r in 0 … total − size with |r − start| ≥ size. At least one exists where total ≥ 3·size."""
+    starts = np.arange(total - size + 1)
+    return starts[np.abs(starts - start) >= size]
+
+
+def _channels_first(frames: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).contiguous()

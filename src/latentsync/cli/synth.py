@@ -30,6 +30,14 @@ def synth(
     face_model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Packed face model. Default: the simple built-in head.")
     ] = None,
+    face_share: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="LOW HIGH", help="Least and most share of the picture's height that a face takes."),
+    ] = (0.35, 0.85),
+    turn: Annotated[float, typer.Option(metavar="DEG", help="Largest turn of a head to any side.")] = 45.0,
+    hands: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the clips in which a hand comes before the mouth.")
+    ] = 0.12,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -52,6 +60,9 @@ def synth(
         size=size,
         seed=seed,
         face_model=face_model,
+        face_share=face_share,
+        max_turn_deg=turn,
+        hand_share=hands,
     )
     console = stderr_console()
     with logging_to(console, quiet, verbose), progress_on(console, quiet) as progress, stop_on_signal() as stop:

@@ -14,12 +14,15 @@ from latentsync.core.values import Bytes, Float
 from latentsync.synth import motion as motions
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.atlas import Atlas, build_atlas, cached_atlas
+from latentsync.synth.face.hand import GESTURES, Held, hand_moves, hold
 from latentsync.synth.face.head import Head
 from latentsync.synth.face.identity import sample_identity
 from latentsync.synth.face.model import HeadMesh, load_face_model
-from latentsync.synth.face.posing import Pose, Tongue
+from latentsync.synth.face.posing import Pose, Tongue, carry, moves_of
+from latentsync.synth.render import materials as mat
 from latentsync.synth.render.camera import look_at, perspective, to_pixels
 from latentsync.synth.render.canvas import Canvas, Light
+from latentsync.synth.render.geometry import depth_map
 from latentsync.synth.speech.speaker import Speech, speak
 from latentsync.synth.stage import Faults, Framing, Sensor, sample_background, sample_light
 from latentsync.synth.truth import Truth
@@ -27,6 +30,9 @@ from latentsync.synth.visemes import SpeakingStyle, articulate, mouth_shapes
 
 FPS = 25
 UPPER_INNER_LIP, LOWER_INNER_LIP = 62, 66
+OUTER_LIPS = slice(48, 60)
+COVER_PX = 64
+"""Side of the window that the hidden part of the mouth is counted in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +125,8 @@ class Take:
     drift_cm: np.ndarray
     light: Light
     background: Float
+    held: Held | None
+    carried: Float
 
     @staticmethod
     def sample(
@@ -129,6 +137,11 @@ class Take:
         weights, tongue = mouth_shapes(articulate(speech.phones, np.arange(num) / FPS, style), style)
         motion = motions.sample_motion(face_rng, num, speech.audio, config.max_turn_deg)
         weights.update(motions.upper_face(motion, face_rng, weights))
+        hand_rng = face_rng.spawn(1)[0]
+        held = None
+        if hand_rng.random() < config.hand_share:
+            gesture = GESTURES[int(hand_rng.integers(len(GESTURES)))]
+            held = hold(head.mesh, head.neutral, head.who, gesture, hand_rng)
         drift = np.stack([0.25 * motions.wander(stage_rng, num, 1.5), 0.2 * motions.wander(stage_rng, num, 1.5)], 1)
         drift *= stage_rng.random() * (stage_rng.random() < 0.5)
         return Take(
@@ -144,6 +157,8 @@ class Take:
             drift_cm=drift,
             light=sample_light(stage_rng),
             background=sample_background(stage_rng, config.size),
+            held=held,
+            carried=np.full((num, 3, 4), np.nan, np.float32) if held is None else hand_moves(held, num, hand_rng),
         )
 
     def _weights(self, i: int) -> dict[str, float]:
@@ -164,22 +179,52 @@ class Take:
 
     def frames(self, canvas: Canvas) -> Iterator[Bytes]:
         """Pictures of the clip, one by one; each is a new array."""
-        sensor = Sensor(self.faults, self.size, self.rng)
+        sensor, before = Sensor(self.faults, self.size, self.rng), None
+        self.head.hold(self.held.parts if self.held else ())
         for i in range(len(self.motion.yaw)):
-            self.head.pose(self._weights(i), self._tongue(i), self._head_pose(i))
+            self.head.pose(self._weights(i), self._tongue(i), self._head_pose(i), self.carried[i : i + 1])
             view, eye = self._camera(i)
             jaw, close = float(self.weights["jawOpen"][i]), float(self.weights["mouthClose"][i])
             mouth = jaw * (1 - close / max(jaw, 1e-3))
-            yield sensor.expose(self.head.draw(canvas, view, eye, self.light, mouth, self.background))
+            picture = self.head.draw(
+                canvas, view, eye, self.light, mouth, self.background, self.faults.exposure, before
+            )
+            before = self.head.screen()
+            yield sensor.expose(picture)
+
+    def _covered(self, i: int, view: Float, lips: Float) -> float:
+        """Share of the mouth, the (12, 2) outline of the lips in pixels, that the hand hides in frame i."""
+        import cv2
+
+        if self.held is None or np.isnan(self.carried[i]).any():
+            return 0.0
+        low, high = lips.min(0) - 1, lips.max(0) + 1
+        scale = COVER_PX / (high - low)
+        inside, z = np.zeros((COVER_PX, COVER_PX), np.uint8), np.zeros((COVER_PX, COVER_PX), np.float32)
+        cv2.fillPoly(inside, [np.round((lips - low) * scale).astype(np.int32)], 1)
+        move = carry(moves_of(self._head_pose(i))[1], self.carried[i])
+        hidden = np.zeros(inside.shape, bool)
+        for part in self.held.parts:
+            q = to_pixels(part.points @ move[:, :3].T + move[:, 3], view, self.size)
+            s = np.zeros((len(q), 3), np.float32)
+            s[:, :2] = (q - low) * scale
+            chosen = np.arange(len(part.tri), dtype=np.int32)
+            depth_map(s, part.tri, part.material, np.zeros(mat.NUM_MATERIALS, bool), chosen, z)
+            hidden |= z < 1
+        return float((hidden & (inside > 0)).sum() / max(int(inside.sum()), 1))
 
     def truth(self, identity: int, clip: int) -> Truth:
-        """Project the landmarks of every frame."""
+        """Project the landmarks of every frame, as its rows are exposed."""
         num = len(self.motion.yaw)
-        pixels, gap = np.zeros((num, 68, 2), np.float32), np.zeros(num, np.float32)
+        pixels, gap, covered = np.zeros((num, 68, 2), np.float32), np.zeros(num, np.float32), np.zeros(num, np.float32)
         for i in range(num):
             points = self.head.landmarks(self._weights(i), self._head_pose(i))
-            pixels[i] = to_pixels(points, self._camera(i)[0], self.size)
+            view = self._camera(i)[0]
+            pixels[i] = to_pixels(points, view, self.size)
+            covered[i] = self._covered(i, view, pixels[i, OUTER_LIPS])
             gap[i] = np.linalg.norm(points[UPPER_INNER_LIP] - points[LOWER_INNER_LIP])
+        speed = np.diff(pixels, axis=0, prepend=pixels[:1])  # as the renderer blurs: since the frame before
+        pixels += speed * self.faults.exposure.row_delay(pixels[..., 1:], self.size)
         gap_px = np.linalg.norm(pixels[:, UPPER_INNER_LIP] - pixels[:, LOWER_INNER_LIP], axis=-1)
         person = {k: v for k, v in asdict(self.head.who).items() if k != "shape"}
         return Truth(
@@ -192,6 +237,8 @@ class Take:
             lip_gap_px=gap_px,
             pose=np.stack([self.motion.yaw, self.motion.pitch, self.motion.roll], 1).astype(np.float32),
             shape_names=tuple(self.weights),
+            mouth_covered=covered,
+            occluder=self.held.gesture if self.held else "",
             shapes=np.stack(list(self.weights.values()), 1).astype(np.float32),
             voice=self.speech.voice,
             text=self.speech.text,

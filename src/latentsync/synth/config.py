@@ -22,6 +22,7 @@ class SynthConfig:
         face_model: packed face model, or None for the built-in head.
         face_share: least and most share of the picture's height that the face takes.
         max_turn_deg: largest turn of the head to any side.
+        hand_share: share of the clips in which a hand comes in front of the mouth.
         engines: speech engines to use, None = all installed ones.
     """
 
@@ -32,8 +33,9 @@ class SynthConfig:
     size: int = 384
     seed: int = 0
     face_model: Path | None = None
-    face_share: tuple[float, float] = (0.45, 0.82)
+    face_share: tuple[float, float] = (0.35, 0.85)
     max_turn_deg: float = 45.0
+    hand_share: float = 0.12
     engines: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -45,6 +47,7 @@ class SynthConfig:
             ("size", 64, 2048),
             ("seed", 0, 2**31 - 1),
             ("max_turn_deg", 0, 60),
+            ("hand_share", 0, 1),
         ):
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"synth.{key}", getattr(self, key), f"choose {low} to {high}")

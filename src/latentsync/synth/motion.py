@@ -51,14 +51,18 @@ def loudness(audio: Float, num: int, rate_hz: int = 16000) -> Track:
 
 
 def sample_motion(rng: np.random.Generator, num: int, audio: Float, max_turn_deg: float) -> Motion:
-    """Draw the motion of one clip; the head nods with the voice. One clip in seven looks far to a side and back."""
+    """Draw the motion of one clip; the head nods with the voice.
+
+    One clip in five looks far to a side and back, one in eight is seen from the side throughout.
+    """
     t = np.arange(num) / FPS
     energy = np.convolve(np.pad(loudness(audio, num), 4, "edge"), np.ones(9) / 9, "valid")
     k = rng.uniform(0.5, 1.4)
-    yaw = rng.normal(0, 9) + k * (4.5 * wander(rng, num, 0.9) + 2 * wander(rng, num, 0.4))
-    if rng.random() < 1 / 7:
+    side = rng.choice([-1, 1]) * rng.uniform(20, 42) if rng.random() < 1 / 8 else 0.0
+    yaw = side + rng.normal(0, 9) + k * (4.5 * wander(rng, num, 0.9) + 2 * wander(rng, num, 0.4))
+    if rng.random() < 1 / 5:
         middle, width = rng.uniform(0, num / FPS), rng.uniform(0.5, 1.2)
-        yaw = yaw + rng.choice([-1, 1]) * rng.uniform(15, 40) * np.exp(-(((t - middle) / width) ** 2))
+        yaw = yaw + rng.choice([-1, 1]) * rng.uniform(15, 45) * np.exp(-(((t - middle) / width) ** 2))
     pitch = rng.normal(2, 3.5) + k * (2.2 * wander(rng, num, 0.7) + 3.0 * (energy - energy.mean()))
     roll = k * 2.2 * wander(rng, num, 1.1) + rng.normal(0, 3)
     sway = [

@@ -9,6 +9,7 @@ import numpy as np
 from latentsync.core.values import Bytes
 from latentsync.synth.arrays import Real
 from latentsync.synth.render.canvas import Light
+from latentsync.synth.render.exposure import Exposure
 
 FACE_HEIGHT_CM = 22.5
 """Forehead to chin with a margin, of the mean head."""
@@ -121,20 +122,33 @@ class Framing:
 
 @dataclass(frozen=True)
 class Faults:
-    """Blur of the lens (px), noise of the sensor (8-bit steps; grain size in px), quality of the encoder (crf)."""
+    """What a camera does to a picture.
+
+    Attributes:
+        blur_px: of the lens. noise: of the sensor, 8-bit steps; grain_px: its grain size.
+        crf: quality of the encoder.
+        exposure: motion blur, and rows exposed one after the other.
+    """
 
     blur_px: float
     noise: float
     grain_px: float
     crf: int
+    exposure: Exposure
 
     @staticmethod
     def sample(rng: np.random.Generator, size: int) -> Faults:
+        """Shutters from 1/1000 s (bright) to a whole frame (dim); half of the sensors read their rows in turn."""
+        shutter = rng.choice(
+            [rng.uniform(0.02, 0.15), rng.uniform(0.3, 0.55), rng.uniform(0.6, 1.0)], p=[0.4, 0.4, 0.2]
+        )
+        crf = rng.integers(24, 34) if rng.random() < 0.15 else rng.integers(15, 24)
         return Faults(
             blur_px=float(rng.uniform(0, 0.8) * size / 384),
             noise=float(rng.uniform(0, 3.2)),
             grain_px=float(rng.choice([0.0, 0.0, 0.6, 0.9])),
-            crf=int(rng.integers(15, 24)),
+            crf=int(crf),
+            exposure=Exposure(float(shutter), float(rng.uniform(0.2, 0.7)) if rng.random() < 0.5 else 0.0),
         )
 
 

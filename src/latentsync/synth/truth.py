@@ -21,10 +21,13 @@ class Truth:
     Attributes:
         identity, clip, seed: which clip it is.
         phones: what is heard, with exact times.
-        landmarks: (F, 68, 2) float32 Multi-PIE landmarks, frame pixels, pixel centres at integers.
+        landmarks: (F, 68, 2) float32 Multi-PIE landmarks, frame pixels, pixel centres at integers; where the sensor
+            reads its rows in turn, each is where its row recorded it.
         lip_gap_cm: (F,) distance of the inner lips at their middle on the mesh.
         lip_gap_px: (F,) the same in the picture.
         pose: (F, 3) yaw, pitch, roll of the head in radians (see `render.camera.rotation`).
+        mouth_covered: (F,) share of the mouth, within the outline of the lips, that a hand hides, 0 … 1.
+        occluder: gesture of that hand, "" = there is none in the clip.
         shape_names, shapes: names of the face shapes and their weights (F, N).
         voice, text: engine and voice; words.
         person: the identity's choices, for the record.
@@ -38,13 +41,15 @@ class Truth:
     lip_gap_cm: Float
     lip_gap_px: Float
     pose: Float
+    mouth_covered: Float
+    occluder: str
     shape_names: tuple[str, ...]
     shapes: Float
     voice: str
     text: str
     person: dict[str, Any]
 
-    ARRAYS = ("landmarks", "lip_gap_cm", "lip_gap_px", "pose", "shapes")
+    ARRAYS = ("landmarks", "lip_gap_cm", "lip_gap_px", "pose", "mouth_covered", "shapes")
 
     def save(self, stem: Path) -> tuple[Path, Path]:
         """Write `stem`.npz (arrays) and `stem`.json (the rest)."""
@@ -59,6 +64,7 @@ class Truth:
             "frame_time": "i/25 s",
             "voice": self.voice,
             "text": self.text,
+            "occluder": self.occluder,
             "person": self.person,
             "shape_names": list(self.shape_names),
             "phones": [[p.name, round(p.start_s, 5), round(p.end_s, 5)] for p in self.phones],
@@ -79,6 +85,7 @@ class Truth:
             seed=record["seed"],
             voice=record["voice"],
             text=record["text"],
+            occluder=record["occluder"],
             phones=tuple(Phone(n, a, b) for n, a, b in record["phones"]),
             shape_names=tuple(record["shape_names"]),
             person=record["person"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,15 +15,17 @@ from latentsync.synth.face.clothes import clothes, throat_wall
 from latentsync.synth.face.fields import smoothstep
 from latentsync.synth.face.glasses import glasses
 from latentsync.synth.face.hair import hair_parts, lips_of
+from latentsync.synth.face.hats import hat_parts, press_hair
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
 from latentsync.synth.face.parts import Part
-from latentsync.synth.face.posing import FLAT, STRAIGHT, Pose, Tongue, moves_of
+from latentsync.synth.face.posing import FLAT, STRAIGHT, Pose, Tongue, carry, moves_of
 from latentsync.synth.face.skin import iris_texture, paint_skin
 from latentsync.synth.face.strands import strand_texture
 from latentsync.synth.render import materials as mat
 from latentsync.synth.render.camera import light_view
 from latentsync.synth.render.canvas import Canvas, Light
+from latentsync.synth.render.exposure import Exposure, expose
 from latentsync.synth.render.geometry import depth_map, move_rigid, project, vertex_normals
 from latentsync.synth.render.lighting import light_vertices
 from latentsync.synth.render.raster import raster
@@ -36,6 +38,8 @@ OPEN_MOUTH = {
     "mouthLowerDown_L": 0.3,
     "mouthLowerDown_R": 0.3,
 }
+INSTANT = Exposure()
+NOWHERE = np.full((3, 4), np.nan, np.float32)
 
 
 class Head:
@@ -76,14 +80,17 @@ class Head:
         lip_verts = lips_of(mesh, atlas.lips, uv, self.vertex)
         self.parts = [
             skin,
-            *hair_parts(mesh, self.neutral, who, lip_verts, rng),
+            *press_hair(hair_parts(mesh, self.neutral, who, lip_verts, rng), mesh, self.neutral, who),
+            *hat_parts(mesh, self.neutral, who),
             clothes(mesh, self.neutral, self.neck_weight, who),
             throat_wall(),
         ]
         if who.glasses:
             self.parts.append(glasses(mesh, self.neutral, who))
+        self._own = tuple(self.parts)
         self._landmark_shapes = mesh.shapes_at(mesh.landmarks)
-        self._assemble(tri, material, uv)
+        self._skin_shine, self._skin_tangents = self._vertex_shine(tri, material, uv), self._tangents(tri, uv)
+        self._assemble()
         self._bake_visibility()
 
     # ---- building -----------------------------------------------------------------------------------------------
@@ -102,9 +109,9 @@ class Head:
 
     def _under_clothes(self, corners: Float) -> Bools:
         """(T,) triangles (T, 3, 3) of the neck that the collar hides; they would poke through the shoulders."""
-        y, z = corners[..., 1], corners[..., 2]
+        x, y, z = np.moveaxis(corners, -1, 0)
         edge = self.who.neckline_cm - 1.2 - 2.4 * np.maximum(z, 0) / 7.5
-        return np.asarray((y < edge).all(axis=1), bool)
+        return np.asarray(((y < edge) | (np.abs(x) > 10.2) & (y < -9)).all(axis=1), bool)
 
     def _skin_attributes(self, uv: Float) -> Float:
         """Lashes fade to their tips, the shade of the lids is darkest at the rim."""
@@ -147,7 +154,7 @@ class Head:
             np.add.at(out, tri[:, k], t)
         return (out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
-    def _assemble(self, tri: Ints, skin_material: Ints, uv: Float) -> None:
+    def _assemble(self) -> None:
         """Put all parts into one set of arrays, opaque first, then hair, then films."""
         starts = np.cumsum([0] + [len(p.points) for p in self.parts])
         self._slices = [slice(int(a), int(b)) for a, b in pairwise(starts)]
@@ -175,13 +182,13 @@ class Head:
         self.uv, self.rest = (np.concatenate([getattr(p, k) for p in self.parts]).astype(f4) for k in ("uv", "rest"))
         self.att = np.concatenate([p.att for p in self.parts]).astype(f4)
         self._aux = np.zeros((num, 2), f4)
-        self._aux[self._slices[0]] = self._vertex_shine(tri, skin_material, uv)
+        self._aux[self._slices[0]] = self._skin_shine
         self._tangent0 = np.zeros((num, 3), f4)
-        self._tangent0[self._slices[0]] = self._tangents(tri, uv)
-        self.points, self.normals, self._tangent, self.diffuse, self.specular, self._screen, self._in_light = (
-            np.zeros((num, 3), f4) for _ in range(7)
+        self._tangent0[self._slices[0]] = self._skin_tangents
+        self.points, self.normals, self._tangent, self._screen, self._in_light = (
+            np.zeros((num, 3), f4) for _ in range(5)
         )
-        self._bump, self._away = np.zeros((num, 2), f4), np.zeros(num, bool)
+        self._lit, self._away = np.zeros((num, 8), f4), np.zeros(num, bool)
         self._mesh_normals = np.zeros_like(self.neutral)
         self._colours()
 
@@ -229,10 +236,27 @@ class Head:
         both[:, eyes] = np.clip(both[:, eyes] * 0.62 + 0.22, 0, 1)
         self._visibility = both.astype(np.float32)
 
+    def hold(self, parts: Sequence[Part]) -> None:
+        """Let the person hold some parts (with a `carrier`) instead of those held before; needs a new `pose`."""
+        if tuple(parts) != tuple(self.parts[len(self._own) :]):
+            self.parts = [*self._own, *parts]
+            self._assemble()
+
     # ---- per frame ----------------------------------------------------------------------------------------------
 
-    def pose(self, weights: Mapping[str, float], tongue: Tongue = FLAT, pose: Pose = STRAIGHT) -> Float:
-        """Move everything. Returns the (V, 3) posed mesh vertices in world cm."""
+    def pose(
+        self,
+        weights: Mapping[str, float],
+        tongue: Tongue = FLAT,
+        pose: Pose = STRAIGHT,
+        carried: Float | None = None,
+    ) -> Float:
+        """Move everything.
+
+        Args:
+            carried: (P, 3, 4) moves of held things in the head's axes, by their `carrier`; NaN = not there.
+        Returns: the (V, 3) posed mesh vertices in world cm.
+        """
         v = self.mesh.express(self.neutral, weights)
         if tongue.up or tongue.forward or tongue.back:
             v[:, 1] += self._tip * np.float32(tongue.up) + self._body * np.float32(tongue.back)
@@ -247,7 +271,11 @@ class Head:
         moved = v - self.neutral
         for part, where in zip(self.parts[1:], self._slices[1:], strict=True):
             p = part.points if part.skin_verts is None else part.points + moved[part.skin_verts]
-            move_rigid(p, part.normals, moves, part.weight, self.points[where], self.normals[where])
+            how = moves
+            if part.carrier is not None:
+                place = carry(moves[1], NOWHERE if carried is None else carried[part.carrier])
+                how = np.stack([place, place])
+            move_rigid(p, part.normals, how, part.weight, self.points[where], self.normals[where])
         return out
 
     def landmarks(self, weights: Mapping[str, float], pose: Pose) -> Float:
@@ -261,14 +289,27 @@ class Head:
         w = self.neck_weight[verts][:, None]
         return torso + w * (head - torso)
 
+    def screen(self) -> Float:
+        """(R, 3) where the last picture has its vertices, two samples a pixel; a copy."""
+        return self._screen.copy()
+
     def draw(
-        self, canvas: Canvas, view_projection: Float, eye: Float, light: Light, mouth_open: float, background: Float
+        self,
+        canvas: Canvas,
+        view_projection: Float,
+        eye: Float,
+        light: Light,
+        mouth_open: float,
+        background: Float,
+        exposure: Exposure = INSTANT,
+        before: Float | None = None,
     ) -> Bytes:
         """Picture of the posed head.
 
         Args:
             mouth_open: jaw drop that shows between the lips, blends the baked visibility (0 closed, 0.5 open).
             background: (H, W, 3) float32 in 0 … 255.
+            exposure: how long the shutter is open; needs `before`, the `screen` of the frame before.
         Returns: (H, W, 3) uint8 RGB; a view of the canvas, overwritten by the next call.
         """
         k = float(np.clip(mouth_open / 0.5, 0, 1))
@@ -295,9 +336,7 @@ class Head:
             light.gloss,
             self._in_light,
             canvas.shadow,
-            self.diffuse,
-            self.specular,
-            self._bump,
+            self._lit,
             self._away,
         )
         project(self.points, view_projection, 2 * canvas.size, 2 * canvas.size, self._screen)
@@ -323,9 +362,7 @@ class Head:
             self.uv,
             self.rest,
             self.att,
-            self.diffuse,
-            self.specular,
-            self._bump,
+            self._lit,
             self._face,
             self._scalp,
             self._iris,
@@ -343,12 +380,14 @@ class Head:
             self.material,
             self._films,
             self.att,
-            self.diffuse,
-            self.specular,
+            self._lit,
             self._colour_a,
             mat.FILM_ALPHA,
             canvas.z,
             canvas.colour,
         )
+        if before is not None and (exposure.shutter or exposure.readout):
+            buffers = canvas.index, canvas.colour, canvas.cover, canvas.summed
+            expose(exposure, self._screen, before, self.tri, *buffers)
         develop(canvas.colour, canvas.cover, background, light.exposure, light.tint, canvas.out)
         return canvas.out

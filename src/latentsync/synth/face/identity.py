@@ -10,6 +10,7 @@ import numpy as np
 from latentsync.synth.arrays import Real
 
 Style = Literal["short", "crop", "side", "bald", "afro", "back", "long", "bob"]
+Hat = Literal["none", "beanie", "cap", "brim", "scarf"]
 RGB = tuple[float, float, float]
 
 HAIR_COLOURS: tuple[RGB, ...] = (
@@ -72,6 +73,7 @@ class Identity:
         shape: identity-mode weights, unit variance.
         masculine: drives hair, brows, stubble and the voice (the face model itself has no such axis).
         tone: skin from light (0) to dark (1).
+        hat: what covers the head, in its colours hat_rgb and hat2_rgb.
         glasses: 0 = none, else the frame's thickness in cm.
     """
 
@@ -105,6 +107,9 @@ class Identity:
     glasses: float
     glasses_rgb: RGB
     glasses_round: float
+    hat: Hat
+    hat_rgb: RGB
+    hat2_rgb: RGB
 
 
 def _rgb(values: Real) -> RGB:
@@ -118,6 +123,18 @@ def _style(rng: np.random.Generator, masculine: bool, dark: bool) -> Style:
     else:
         options = ["long", "bob", "long", "back", "afro" if dark else "long", "side", "bob"]
     return options[int(rng.integers(len(options)))]
+
+
+def _hat(rng: np.random.Generator, masculine: bool) -> Hat:
+    """One person in six wears something on the head."""
+    options: list[Hat] = ["beanie", "cap", "brim"] if masculine else ["beanie", "cap", "brim", "scarf", "scarf"]
+    wears, which = rng.random() < 1 / 6, int(rng.integers(len(options)))
+    return options[which] if wears else "none"
+
+
+def _cloth_rgb(rng: np.random.Generator) -> RGB:
+    """Grey, or a colour of some saturation."""
+    return _rgb(rng.uniform(0.05, 0.8) * (1 + rng.uniform(0, 0.75) * rng.uniform(-1, 0.4, 3)))
 
 
 def _hair_rgb(rng: np.random.Generator, tone: float, age: float) -> RGB:
@@ -179,9 +196,12 @@ def sample_identity(seed: int, num_modes: int = 100) -> Identity:
         cloth_rgb=_rgb(rng.uniform(0.03, 0.75, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0.03, 0.9))),
         cloth2_rgb=_rgb(rng.uniform(0.05, 0.8, 3)),
         stripes_per_cm=float(rng.choice([0, 0, 0, 0.35, 0.8])),
-        neckline_cm=float(rng.uniform(-15.5, -12.5)),
+        neckline_cm=float(rng.uniform(-14.2, -12.5)),
         shoulder_cm=float(rng.uniform(18, 21) + 2.5 * masculine),
         glasses=float(rng.uniform(0.10, 0.28)) if rng.random() < 0.2 else 0.0,
         glasses_rgb=_rgb(rng.uniform(0.02, 0.35) * rng.uniform(0.5, 1, 3)),
         glasses_round=float(rng.uniform(2.2, 6.0)),
+        hat=_hat(rng, masculine),
+        hat_rgb=_cloth_rgb(rng),
+        hat2_rgb=_cloth_rgb(rng),
     )

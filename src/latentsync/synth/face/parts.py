@@ -21,6 +21,7 @@ class Part:
         att: (V, 4): ambient visibility; opacity or density; level or ribbon number; tuft cells per cm.
         weight: (V,) 1 = follows the head, 0 = the torso.
         skin_verts: (V,) mesh vertices whose displacement moves this part too (hair shells), or None.
+        carrier: number of the rigid move, given with the pose, that moves this part instead; or None.
     """
 
     points: Real
@@ -33,6 +34,7 @@ class Part:
     casts: Bools
     weight: Real
     skin_verts: Ints | None = None
+    carrier: int | None = None
 
     @staticmethod
     def build(
@@ -47,6 +49,7 @@ class Part:
         casts: Bools | bool = False,
         weight: Real | float = 1.0,
         skin_verts: Ints | None = None,
+        carrier: int | None = None,
     ) -> Part:
         """A part of one material, with plain defaults."""
         num, f4 = len(points), np.float32
@@ -61,6 +64,7 @@ class Part:
             casts=np.broadcast_to(casts, len(tri)).copy(),
             weight=np.broadcast_to(np.asarray(weight, f4), num).copy(),
             skin_verts=skin_verts,
+            carrier=carrier,
         )
 
 

@@ -45,3 +45,12 @@ def moves_of(pose: Pose) -> Float:
         moves[k, :, :3] = r
         moves[k, :, 3] = NECK - r @ NECK + np.array(pose.shift, np.float32) * shift
     return moves
+
+
+def carry(head: Float, held: Float) -> Float:
+    """(3, 4) move of something held at (3, 4) `held` in the head's axes; a NaN move takes it far out of sight."""
+    if np.isnan(held).any():
+        return np.array([[1, 0, 0, 0], [0, 1, 0, -500], [0, 0, 1, 0]], np.float32)
+    return np.concatenate(
+        [head[:, :3] @ held[:, :3], (head[:, :3] @ held[:, 3] + head[:, 3])[:, None]], 1, dtype=np.float32
+    )

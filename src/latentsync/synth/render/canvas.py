@@ -35,5 +35,6 @@ class Canvas:
         self.index = np.zeros((2 * size_px, 2 * size_px), np.int32)
         self.colour = np.zeros((size_px, size_px, 3), np.float32)
         self.cover = np.zeros((size_px, size_px), np.float32)
+        self.summed = np.zeros((size_px, size_px, 4), np.float32)
         self.out = np.zeros((size_px, size_px, 3), np.uint8)
         self.shadow = np.zeros((shadow_px, shadow_px), np.float32)

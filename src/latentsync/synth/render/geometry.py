@@ -13,6 +13,8 @@ from latentsync.synth.arrays import Bools, Ints
 
 OPTIONS: dict[str, Any] = {"fastmath": True, "cache": True, "error_model": "numpy", "boundscheck": False}
 """Compiled once and kept on disk; `fastmath` is repeatable on one machine, not between processor types."""
+INLINE: dict[str, Any] = {**OPTIONS, "inline": "always"}
+"""For helpers of inner loops: a call that hands over ten arrays costs more than most of them do."""
 
 
 @njit(**OPTIONS)
@@ -118,7 +120,7 @@ def depth_map(s: Float, tri: Ints, material: Ints, cull: Bools, chosen: Ints, z_
                         z_map[y, x] = z
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def shadow_at(z_map: Float, x: float, y: float, z: float, taps: int) -> float:
     """Share of the light that arrives at depth `z` over position x, y of the light's depth map, filtered, in [0, 1]."""
     height, width = z_map.shape

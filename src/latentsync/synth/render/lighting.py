@@ -7,11 +7,11 @@ import math
 from numba import njit
 
 from latentsync.core.values import Float
-from latentsync.synth.render.geometry import OPTIONS, Bools, Ints, shadow_at
+from latentsync.synth.render.geometry import INLINE, OPTIONS, Bools, Ints, shadow_at
 from latentsync.synth.render.materials import RIBBON, SHELL, SKIN
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def strand_highlight(nx: float, nz: float, hx: float, hy: float, hz: float, shininess: float) -> float:
     """Kajiya-Kay highlight of a hair that runs downwards over the surface; the half vector is h."""
     tx, tz = nx * 0.2, nz * 0.2
@@ -20,7 +20,7 @@ def strand_highlight(nx: float, nz: float, hx: float, hy: float, hz: float, shin
     return 0.12 * math.exp(shininess * math.log(max(1 - along, 1e-4)))
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def surface_highlight(nh: float, vh: float, shininess: float) -> float:
     """Blinn highlight with Schlick's Fresnel term, normalised; nh and vh are the cosines to the half vector."""
     f = 1 - max(vh, 0.0)
@@ -47,9 +47,7 @@ def light_vertices(
     gloss: float,
     in_light: Float,
     z_map: Float,
-    diffuse: Float,
-    specular: Float,
-    bump: Float,
+    lit: Float,
     away: Bools,
 ) -> None:
     """Diffuse and specular light at every vertex.
@@ -60,7 +58,8 @@ def light_vertices(
         directions, colours: (3, 3) key, fill and rim light; only the key light throws shadows.
         sky, ground: (3,) ambient light from above and below.
         in_light: (V, 3) the vertices projected into the key light's depth map `z_map`.
-        diffuse, specular: out, (V, 3). bump: out, (V, 2) change of the light per slope along u and v, relative.
+        lit: out, (V, 8): diffuse r, g, b; specular r, g, b; change of the light per slope along u and v, relative.
+            One array, since the renderer looks all of it up at once.
         away: out, (V,) vertices that cannot be seen.
     """
     for i in range(p.shape[0]):
@@ -73,10 +72,10 @@ def light_vertices(
         away[i] = nv < (-0.15 if m == RIBBON else -0.5) and (m == RIBBON or constants[m, 7] == 0)
         if away[i]:
             for c in range(3):
-                diffuse[i, c] = 0
-                specular[i, c] = 0
-            bump[i, 0] = 0
-            bump[i, 1] = 0
+                lit[i, c] = 0
+                lit[i, 3 + c] = 0
+            lit[i, 6] = 0
+            lit[i, 7] = 0
             continue
         if constants[m, 7] > 0 and nv < 0:
             nx, ny, nz, nv = -nx, -ny, -nz, -nv
@@ -89,7 +88,7 @@ def light_vertices(
             weight, shininess = aux[i, 0] * gloss, 12 + 48 * aux[i, 1]
         if m == RIBBON:
             open_ *= 0.35 + 0.65 * att[i, 1]
-        lit0 = shadow_at(z_map, in_light[i, 0], in_light[i, 1], in_light[i, 2] - 0.0030, int(constants[m, 6]))
+        sunlit = shadow_at(z_map, in_light[i, 0], in_light[i, 1], in_light[i, 2] - 0.0030, int(constants[m, 6]))
         # tangent frame for the bumps of the skin
         tn = tangent[i, 0] * nx + tangent[i, 1] * ny + tangent[i, 2] * nz
         tx, ty, tz = tangent[i, 0] - tn * nx, tangent[i, 1] - tn * ny, tangent[i, 2] - tn * nz
@@ -101,13 +100,13 @@ def light_vertices(
         for k in range(3):
             lx, ly, lz = directions[k, 0], directions[k, 1], directions[k, 2]
             nl = nx * lx + ny * ly + nz * lz
-            lit = lit0 if k == 0 else 1.0
+            reached = sunlit if k == 0 else 1.0
             reach = open_ * 0.45 + 0.55 if k == 0 else open_
             for c in range(3):
                 w = constants[m, c]
                 d = min(max((nl + w) / (1 + w), 0.0), 1.0)
                 d *= 1 - w + w * d
-                d *= (lit + (1 - lit) * w * 0.35) * colours[k, c] * reach
+                d *= (reached + (1 - reached) * w * 0.35) * colours[k, c] * reach
                 if c == 0:
                     d0 += d
                 elif c == 1:
@@ -115,7 +114,7 @@ def light_vertices(
                 else:
                     d2 += d
             if nl > -0.1:
-                g = colours[k, 1] * lit * reach
+                g = colours[k, 1] * reached * reach
                 bump_u += g * (tx * lx + ty * ly + tz * lz)
                 bump_v += g * (bx * lx + by * ly + bz * lz)
             if nl > 0 and weight > 0:
@@ -126,7 +125,7 @@ def light_vertices(
                     e = weight * strand_highlight(nx, nz, hx, hy, hz, shininess)
                 else:
                     e = weight * surface_highlight(nx * hx + ny * hy + nz * hz, hx * vx + hy * vy + hz * vz, shininess)
-                e *= nl * lit * reach
+                e *= nl * reached * reach
                 q0 += e * colours[k, 0]
                 q1 += e * colours[k, 1]
                 q2 += e * colours[k, 2]
@@ -136,12 +135,12 @@ def light_vertices(
         mirror = min(max((2 * nv * ny - vy + 0.3) / 0.9, 0.0), 1.0)
         mirror = mirror * mirror * (3 - 2 * mirror)
         e = weight * (0.045 + 0.3 * fresnel * fresnel) * open_ * constants[m, 5]
-        diffuse[i, 0] = d0 + (ground[0] + (sky[0] - ground[0]) * up) * open_
-        diffuse[i, 1] = d1 + (ground[1] + (sky[1] - ground[1]) * up) * open_
-        diffuse[i, 2] = d2 + (ground[2] + (sky[2] - ground[2]) * up) * open_
-        specular[i, 0] = q0 + e * (ground[0] + (sky[0] - ground[0]) * mirror)
-        specular[i, 1] = q1 + e * (ground[1] + (sky[1] - ground[1]) * mirror)
-        specular[i, 2] = q2 + e * (ground[2] + (sky[2] - ground[2]) * mirror)
-        s = 1 / (diffuse[i, 1] + 1e-3)
-        bump[i, 0] = bump_u * s
-        bump[i, 1] = (bump_v + 0.5 * (sky[1] - ground[1]) * by * open_) * s
+        lit[i, 0] = d0 + (ground[0] + (sky[0] - ground[0]) * up) * open_
+        lit[i, 1] = d1 + (ground[1] + (sky[1] - ground[1]) * up) * open_
+        lit[i, 2] = d2 + (ground[2] + (sky[2] - ground[2]) * up) * open_
+        lit[i, 3] = q0 + e * (ground[0] + (sky[0] - ground[0]) * mirror)
+        lit[i, 4] = q1 + e * (ground[1] + (sky[1] - ground[1]) * mirror)
+        lit[i, 5] = q2 + e * (ground[2] + (sky[2] - ground[2]) * mirror)
+        s = 1 / (lit[i, 1] + 1e-3)
+        lit[i, 6] = bump_u * s
+        lit[i, 7] = (bump_v + 0.5 * (sky[1] - ground[1]) * by * open_) * s

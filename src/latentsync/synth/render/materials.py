@@ -6,8 +6,11 @@ import numpy as np
 
 from latentsync.core.values import Float
 
-SKIN, GUM, TEETH, IRIS, CORNEA, OCCLUSION, SHELL, RIBBON, CLOTH, LASH, SCALP, TONGUE, SOCKET, RIGID = range(14)
-NUM_MATERIALS = 14
+SKIN, GUM, TEETH, IRIS, CORNEA, OCCLUSION, SHELL, RIBBON, CLOTH, LASH, SCALP, TONGUE, SOCKET, RIGID, HAND, FABRIC = (
+    range(16)
+)
+NUM_MATERIALS = 16
+"""HAND and FABRIC carry their linear colour at each vertex, in att[:, 1:4]."""
 
 FILMS = (CORNEA, OCCLUSION, LASH)
 """Materials that are blended over the finished picture instead of hiding what is behind them."""
@@ -24,6 +27,8 @@ LIGHT[OCCLUSION] = LIGHT[LASH] = [0.2, 0.2, 0.2, 0, 1, 0, 1, 1]
 LIGHT[SHELL] = [0.4, 0.4, 0.4, 0.25, 20, 0.1, 1, 0]
 LIGHT[RIBBON] = [0.35, 0.35, 0.35, 0.5, 24, 0.1, 1, 1]
 LIGHT[CLOTH] = [0.15, 0.15, 0.15, 0.06, 8, 0.55, 5, 1]
+LIGHT[HAND] = [0.34, 0.14, 0.08, 0.32, 22, 0.55, 5, 0]
+LIGHT[FABRIC] = [0.15, 0.15, 0.15, 0.06, 8, 0.55, 5, 1]
 LIGHT[RIGID] = [0.1, 0.1, 0.1, 0.5, 50, 0.6, 1, 1]
 
 DEPTH_SHADE = np.zeros((NUM_MATERIALS, 3), np.float32)

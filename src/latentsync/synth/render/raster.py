@@ -7,11 +7,11 @@ import math
 from numba import njit
 
 from latentsync.core.values import Float
-from latentsync.synth.render.geometry import OPTIONS, Bools, Ints
+from latentsync.synth.render.geometry import INLINE, OPTIONS, Bools, Ints
 from latentsync.synth.render.materials import RIBBON, SHELL
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def hash_cell(x: float, y: float, z: float) -> float:
     """A number in [0, 1] that is fixed for the integer cell x, y, z."""
     h = (int(x) * 73856093) ^ (int(y) * 19349663) ^ (int(z) * 83492791)
@@ -20,7 +20,7 @@ def hash_cell(x: float, y: float, z: float) -> float:
     return (h & 0xFFFF) / 65535.0
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def shell_alpha(x: float, y: float, z: float, cells: float, level: float, density: float, stretch: float) -> float:
     """Opacity of one hair shell: a cell of space holds one tuft, thinner towards level 1, its tip."""
     x, y, z = x * cells, y * cells * stretch, z * cells
@@ -34,20 +34,20 @@ def shell_alpha(x: float, y: float, z: float, cells: float, level: float, densit
     return body * min(max((density - h * 0.35 + 0.1) * 2.5, 0.0), 1.0)
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def strand(texture: Float, u: float, which: float, v: float) -> float:
     """Brightness of the hairs across (u) and along (v) ribbon number `which`; the width is a power of 2."""
     h, k = texture.shape
     return texture[int(v * (h - 1)), int((u * 0.25 + which) * k) & (k - 1)]
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def dither(x: int, y: int) -> float:
     """Threshold of sample x, y. Hair uses two samples of a pixel; with the neighbour pixel they make four levels."""
     return ((x & 1) * 2 + ((x >> 1) + (y >> 1) & 1) + 0.5) * 0.25
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def hair_shows(
     m: int,
     a: int,

@@ -8,10 +8,12 @@ import numpy as np
 from numba import njit
 
 from latentsync.core.values import Bytes, Float
-from latentsync.synth.render.geometry import OPTIONS, Ints
+from latentsync.synth.render.geometry import INLINE, OPTIONS, Ints
 from latentsync.synth.render.materials import (
     CLOTH,
     CORNEA,
+    FABRIC,
+    HAND,
     IRIS,
     LASH,
     RIBBON,
@@ -23,7 +25,7 @@ from latentsync.synth.render.materials import (
 from latentsync.synth.render.raster import hash_cell, strand
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def fetch(texture: Float, u: float, v: float, out: Float) -> None:
     """Bilinear look-up of an (n, n, 5) texture at u, v in [0, 1]: linear r, g, b and slopes along u, v."""
     n = texture.shape[0]
@@ -38,7 +40,7 @@ def fetch(texture: Float, u: float, v: float, out: Float) -> None:
         out[k] = top + e2 * texture[j + 1, i, k] + e3 * texture[j + 1, i + 1, k]
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def shade(
     s: Float,
     tri: Ints,
@@ -49,9 +51,7 @@ def shade(
     uv: Float,
     rest: Float,
     att: Float,
-    diffuse: Float,
-    specular: Float,
-    bump: Float,
+    lit: Float,
     face: Float,
     scalp: Float,
     iris: Float,
@@ -62,15 +62,15 @@ def shade(
     texel: Float,
     out: Float,
 ) -> None:
-    """Linear colour of triangle t at sample x, y, to out[0:3]. `texel` is a scratch array of 5."""
+    """Linear colour of triangle t at sample x, y, to out[0:3]. `lit`: see `light_vertices`; `texel`: scratch, 5."""
     a, b, c = tri[t, 0], tri[t, 1], tri[t, 2]
     m = material[t]
     x0, y0 = s[a, 0], s[a, 1]
     x1, y1, x2, y2 = s[b, 0] - x0, s[b, 1] - y0, s[c, 0] - x0, s[c, 1] - y0
     ia = 1 / (x1 * y2 - x2 * y1)
     px, py = x + 0.5 - x0, y + 0.5 - y0
-    w1, w2 = (px * y2 - x2 * py) * ia, (x1 * py - px * y1) * ia
-    w0 = 1 - w1 - w2
+    w1, w2 = np.float32((px * y2 - x2 * py) * ia), np.float32((x1 * py - px * y1) * ia)
+    w0 = np.float32(1) - w1 - w2
     red, green, blue = colour_a[m, 0], colour_a[m, 1], colour_a[m, 2]
     relief = 1.0
     if m == SKIN or m == SCALP or m == IRIS:
@@ -78,8 +78,8 @@ def shade(
         v = w0 * uv[a, 1] + w1 * uv[b, 1] + w2 * uv[c, 1]
         fetch(face if m == SKIN else (scalp if m == SCALP else iris), u, v, texel)
         red, green, blue = texel[0], texel[1], texel[2]
-        bu = w0 * bump[a, 0] + w1 * bump[b, 0] + w2 * bump[c, 0]
-        bv = w0 * bump[a, 1] + w1 * bump[b, 1] + w2 * bump[c, 1]
+        bu = w0 * lit[a, 6] + w1 * lit[b, 6] + w2 * lit[c, 6]
+        bv = w0 * lit[a, 7] + w1 * lit[b, 7] + w2 * lit[c, 7]
         relief = min(max(1 - texel[3] * bu - texel[4] * bv, 0.35), 1.7)
     elif m == RIBBON:
         u = w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0]
@@ -108,13 +108,28 @@ def shade(
         if stripe > 0 and (ry * stripe) % 1.0 > 0.5:
             red, green, blue = colour_b[m, 0], colour_b[m, 1], colour_b[m, 2]
         red, green, blue = red * e, green * e, blue * e
+    elif m == HAND or m == FABRIC:
+        red = w0 * att[a, 1] + w1 * att[b, 1] + w2 * att[c, 1]
+        green = w0 * att[a, 2] + w1 * att[b, 2] + w2 * att[c, 2]
+        blue = w0 * att[a, 3] + w1 * att[b, 3] + w2 * att[c, 3]
+        cells = 26.0 if m == HAND else 11.0
+        rx = w0 * rest[a, 0] + w1 * rest[b, 0] + w2 * rest[c, 0]
+        ry = w0 * rest[a, 1] + w1 * rest[b, 1] + w2 * rest[c, 1]
+        rz = w0 * rest[a, 2] + w1 * rest[b, 2] + w2 * rest[c, 2]
+        k = hash_cell(math.floor(rx * cells), math.floor(ry * cells), math.floor(rz * cells))
+        e = 0.96 + 0.08 * k if m == HAND else 0.88 + 0.24 * k
+        rib = w0 * uv[a, 0] + w1 * uv[b, 0] + w2 * uv[c, 0]
+        if m == FABRIC and rib != 0:  # knitted
+            rib = abs(rib - math.floor(rib) - 0.5) * 2
+            e *= 1.08 - 0.5 * rib * rib
+        red, green, blue = red * e, green * e, blue * e
     shine = relief * relief
-    out[0] = red * relief * (w0 * diffuse[a, 0] + w1 * diffuse[b, 0] + w2 * diffuse[c, 0])
-    out[1] = green * relief * (w0 * diffuse[a, 1] + w1 * diffuse[b, 1] + w2 * diffuse[c, 1])
-    out[2] = blue * relief * (w0 * diffuse[a, 2] + w1 * diffuse[b, 2] + w2 * diffuse[c, 2])
-    out[0] += shine * (w0 * specular[a, 0] + w1 * specular[b, 0] + w2 * specular[c, 0])
-    out[1] += shine * (w0 * specular[a, 1] + w1 * specular[b, 1] + w2 * specular[c, 1])
-    out[2] += shine * (w0 * specular[a, 2] + w1 * specular[b, 2] + w2 * specular[c, 2])
+    out[0] = red * relief * (w0 * lit[a, 0] + w1 * lit[b, 0] + w2 * lit[c, 0])
+    out[1] = green * relief * (w0 * lit[a, 1] + w1 * lit[b, 1] + w2 * lit[c, 1])
+    out[2] = blue * relief * (w0 * lit[a, 2] + w1 * lit[b, 2] + w2 * lit[c, 2])
+    out[0] += shine * (w0 * lit[a, 3] + w1 * lit[b, 3] + w2 * lit[c, 3])
+    out[1] += shine * (w0 * lit[a, 4] + w1 * lit[b, 4] + w2 * lit[c, 4])
+    out[2] += shine * (w0 * lit[a, 5] + w1 * lit[b, 5] + w2 * lit[c, 5])
 
 
 @njit(**OPTIONS)
@@ -125,9 +140,7 @@ def resolve(
     uv: Float,
     rest: Float,
     att: Float,
-    diffuse: Float,
-    specular: Float,
-    bump: Float,
+    lit: Float,
     face: Float,
     scalp: Float,
     iris: Float,
@@ -179,9 +192,7 @@ def resolve(
                         uv,
                         rest,
                         att,
-                        diffuse,
-                        specular,
-                        bump,
+                        lit,
                         face,
                         scalp,
                         iris,
@@ -205,8 +216,7 @@ def blend_films(
     material: Ints,
     films: Ints,
     att: Float,
-    diffuse: Float,
-    specular: Float,
+    lit: Float,
     colour_a: Float,
     film_alpha: Float,
     z_map: Float,
@@ -236,7 +246,7 @@ def blend_films(
                 if m == CORNEA:
                     for k in range(3):
                         colour[y >> 1, x >> 1, k] += 0.25 * (
-                            w0 * specular[a, k] + w1 * specular[b, k] + w2 * specular[c, k]
+                            w0 * lit[a, 3 + k] + w1 * lit[b, 3 + k] + w2 * lit[c, 3 + k]
                         )
                     continue
                 alpha = w0 * att[a, 1] + w1 * att[b, 1] + w2 * att[c, 1]
@@ -244,7 +254,7 @@ def blend_films(
                     alpha *= alpha
                 alpha *= film_alpha[m] * 0.25
                 for k in range(3):
-                    light = w0 * diffuse[a, k] + w1 * diffuse[b, k] + w2 * diffuse[c, k]
+                    light = w0 * lit[a, k] + w1 * lit[b, k] + w2 * lit[c, k]
                     colour[y >> 1, x >> 1, k] = colour[y >> 1, x >> 1, k] * (1 - alpha) + alpha * colour_a[m, k] * light
 
 

@@ -19,16 +19,18 @@ SLOPE = (2.0, -1.0, 0.5)
 
 
 class Fit(Objective):
-    """Squared error and, for its own sake, a term with noise drawn from the examples' seeds."""
+    """Squared error on inputs with noise from the examples' seeds, and a term with an infinite slope in a trap."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         noise = 0.01 * noise_like(batch["seed"], (3,)).to(batch["x"].device)
         made = self.network(batch["x"] + noise)
-        return {"fit": functional.mse_loss(made, batch["y"]), "size": 1e-4 * made.square().mean()}
+        is_free = 1 - batch["trap"].max()
+        return {"fit": functional.mse_loss(made, batch["y"]), "trap": (made.square().mean() * 0 + is_free).sqrt()}
 
 
 class Toy:
-    """Settings: `width` of the hidden layer; `nan_at`: number of an example that is not a number; `dropout`."""
+    """Settings: `width` of the hidden layer; `dropout`; `nan_at`, `trap_at`: number of an example that is not a number,
+    or whose gradient is not finite (−1: every one)."""
 
     name = "toy"
     score = ("val/error", False)
@@ -40,25 +42,23 @@ class Toy:
         drop = nn.Dropout(self.settings.get("dropout", 0.0))
         network = nn.Sequential(nn.Linear(3, width), nn.Tanh(), drop, nn.Linear(width, 1))
         self.objectives: Sequence[Objective] = [Fit(network)]
-        self.judged = 0
 
     def example(self, number: int) -> dict[str, Tensor]:
         x = torch.from_numpy(rng_of(self.seed, number).uniform(-1, 1, 3).astype(np.float32))
         y = (x * torch.tensor(SLOPE)).sum()[None]
-        if number == self.settings.get("nan_at"):
+        if self.settings.get("nan_at") in (number, -1):
             y = y * float("nan")
-        return {"x": x, "y": y, "seed": torch.tensor(number)}
+        trap = torch.tensor(float(self.settings.get("trap_at") in (number, -1)))
+        return {"x": x, "y": y, "trap": trap, "seed": torch.tensor(number)}
 
     def validate(self, network: nn.Module) -> Findings:
         assert not network.training
-        self.judged += 1
         x = torch.randn(256, 3, generator=torch.Generator().manual_seed(9))
         error = functional.l1_loss(network(x), (x * torch.tensor(SLOPE)).sum(1, keepdim=True))
-        grey = np.full((4, 32, 32, 3), 90, np.uint8)
+        grey = np.full((2, 32, 32, 3), 90, np.uint8) if self.settings.get("pictures") else None
         warnings = ["the error is large; train longer"] if error > 0.5 else []
-        return Findings(
-            figures={"val/error": float(error)}, warnings=warnings, pictures={"val/grey": grey[0]}, clips={"grey": grey}
-        )
+        pictures, clips = ({}, {}) if grey is None else ({"val/grey": grey[0]}, {"grey": grey})
+        return Findings(figures={"val/error": float(error)}, warnings=warnings, pictures=pictures, clips=clips)
 
     def export(self, network: nn.Module, folder: Path) -> None:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "model.safetensors")
@@ -66,5 +66,5 @@ class Toy:
 
 
 def build(settings: Mapping[str, Any], data: Sequence[Path], *, start: Path | None, seed: int) -> Toy:
-    """As the command line asks for it. Dotted names find it: `latentsync train toys.line`."""
+    """As the command line asks for it. Dotted names find it: `latentsync train training.toy_task`."""
     return Toy(settings, seed)

@@ -102,7 +102,7 @@ def say(text: str) -> None:
 
 
 def one_line(error: LatentSyncError) -> str:
-    """The message in one line; a setting is named as its option (`start_s=…` → `--start …`, `a.b=…` → `--set a.b=…`)."""
+    """The message in one line; a setting is named as its option (`start_s` → `--start`, `a.b` → `--set a.b=…`)."""
     if isinstance(error, ConfigError):
         if "." in error.key:
             return f"--set {error.key}={error.value}: {error.fix}"

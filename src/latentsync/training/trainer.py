@@ -187,6 +187,7 @@ class Trainer:
         if found is None:
             self._save()
         self._keep_in_memory()
+        self.at.spent_s, self._sat_down = self._base_s, time.monotonic()  # the budget is for steps
 
     def _facts(self) -> dict[str, Any]:
         scaler = self.accelerator.scaler
@@ -211,7 +212,7 @@ class Trainer:
     def _load(self, tensors: list[checkpoint.Groups], facts: Mapping[str, Any]) -> None:
         if len(tensors) != len(self.parts):
             raise LatentSyncError(
-                f"{self.out}: its state has {len(tensors)} objectives, the task {len(self.parts)}. Choose another --out."
+                f"{self.out}: its state has {len(tensors)} objectives, not {len(self.parts)}. Choose another --out."
             )
         for part, groups in zip(self.parts, tensors, strict=True):
             part.restore(groups)

@@ -24,10 +24,11 @@ from latentsync.core.values import AlignedFace, Float, Frame
 from latentsync.faces import FaceFollower, FaceTracker, MeshTracker, extract_crop
 from latentsync.media import AudioPlan, AudioReader, Prefetch, RgbPicture, VideoReader, VideoWriter, fit_length
 from latentsync.media.information import probe
+from latentsync.metrics.lips import lip_opening
 from latentsync.models.hearing import Sound, StreamingListener, measure, sound_of
 from latentsync.models.listener import Listener
 from latentsync.models.unet import UNet
-from latentsync.models.weights import Licence, find, load, save_model
+from latentsync.models.weights import Licence, find, load, merge_adapter, read_adapter, save_model
 from latentsync.pipeline.chunks import Chunk, Item, make_chunks, num_sets
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.pasting import Paster
@@ -81,6 +82,7 @@ class Lipsync:
         offline: bool = False,
         face_model: Path | None = None,
         resolution: int | None = None,
+        adapter: Path | None = None,
         tracker: FaceTracker | None = None,
         progress: ProgressCallback = silent,
     ) -> Lipsync:
@@ -93,15 +95,20 @@ class Lipsync:
             offline: never download.
             face_model: folder with the two face `.tflite` files; None = where they are found.
             resolution: of a U-Net file that does not say: 256 (1.5) or 512 (1.6).
+            adapter: a speaker's `adapter.safetensors`, merged into the U-Net.
             tracker: another face tracker than the built-in one.
-        Raises: WeightsError: missing, damaged, or parts that do not belong together. ConfigError: device or dtype.
+        Raises: WeightsError: missing, damaged, or parts that do not belong together, an adapter of
+            another model. ConfigError: device or dtype.
         """
         chosen = choose_device(device)
         number = choose_dtype(dtype, chosen)
         located = find(model, offline=offline, progress=progress)
         index_settings = dict(located.settings) | ({} if resolution is None else {"resolution": resolution})
         settings = ModelSettings.from_index(index_settings, located.name)
-        unet, autoencoder, listener = (load(located, part).to(chosen) for part in PARTS)
+        unet, autoencoder, listener = (load(located, part) for part in PARTS)
+        if adapter is not None:
+            merge_adapter(cast(UNet, unet), read_adapter(adapter), located.name)
+        unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
         networks = Networks(
             cast(UNet, unet.to(number)), cast(Any, autoencoder.to(number)), listener, chosen, number
         )  # the listener stays in float32: it is cheap
@@ -268,7 +275,10 @@ class Lipsync:
         still = None
         if self.settings.still_reference:
             track = chunk.items[0].track_id
-            stills = stills if track in stills else _only(stills, track, originals[0])
+            if track not in stills:  # forget the tracks before; the mouth most closed says least about an old word
+                closed = int(np.argmin(lip_opening(np.stack([face.landmarks for face in faces]))))
+                stills.clear()
+                stills[track] = originals[closed].copy()
             still = stills[track]
         for first in range(min(sets, len(indices))):
             part = slice(first, None, sets)
@@ -320,13 +330,6 @@ class _Heard:
 
     def _code(self, window: Tensor) -> Tensor:
         return window + position_code(*window.shape).to(window) if self._placed else window
-
-
-def _only(stills: dict[int | None, Float], track: int | None, crop: Float) -> dict[int | None, Float]:
-    """Remember this track's reference and forget those before it."""
-    stills.clear()
-    stills[track] = crop
-    return stills
 
 
 def _cross_faded(chunk: Chunk, crops: Float, held: dict[int, Float]) -> dict[int, Float]:

@@ -17,6 +17,8 @@ OWN = (
     "overlap_frames",
     "keep_latents",
     "still_reference",
+    "residual",
+    "decode_pasted",
     "trailing_silence_s",
     "token_positions",
     "feather",
@@ -36,8 +38,10 @@ class ModelSettings:
             smaller one keeps the frame's own cheeks and jaw, which a small model draws less sharply.
         sampler: what the U-Net predicts, default steps and guidance.
         overlap_frames: default overlap of chunks.
-        still_reference: the reference of every frame is the first crop of its track, not the frame itself: a fixed
-            mouth cannot leak the old movement, but the pose of the reference is another one.
+        still_reference: the reference of every frame is one crop of its track, not the frame itself: a fixed mouth
+            cannot leak the old movement, but the pose of the reference is another one.
+        residual: the network gives the difference from the reference's latents; wants a still reference.
+        decode_pasted: only the rows of latents around the pasted region are decoded, as in training.
         keep_latents: latent cells away from the mask are taken from the frame instead of the U-Net.
         trailing_silence_s: silence that the listener is given after the end of the speech. 0 = its window is filled up
             as Whisper's is; a listener that was trained on full windows wants one window of it.
@@ -53,10 +57,18 @@ class ModelSettings:
     sampler: SamplerConfig = SamplerConfig()  # noqa: RUF009 - frozen
     overlap_frames: int = 0
     still_reference: bool = False
+    residual: bool = False
+    decode_pasted: bool = False
     keep_latents: bool = False
     trailing_silence_s: float = 0.0
     token_positions: bool = False
     feather: float = 10 / 256
+
+    def __post_init__(self) -> None:
+        if self.residual and not self.still_reference:
+            raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
+        if self.decode_pasted and (self.paste_mask is None or not self.still_reference):
+            raise ValueError("decode_pasted needs paste_mask and still_reference")
 
     @classmethod
     def from_index(cls, settings: Mapping[str, Any], model: str) -> ModelSettings:

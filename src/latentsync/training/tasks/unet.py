@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from latentsync.audio.windows import frame_windows, position_code
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.files import atomic_path
 from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.hearing import StreamingListener, sound_of
 from latentsync.models.listener import Listener
 from latentsync.pipeline.settings import ModelSettings
-from latentsync.training.datasets import AnyClip, TrainingData, content_of, long_enough, module_hash, num_frames
+from latentsync.training.datasets import (
+    AnyClip,
+    ArrayCache,
+    Mixture,
+    Source,
+    TrainingData,
+    content_of,
+    long_enough,
+    module_hash,
+    num_frames,
+    open_data,
+)
 from latentsync.training.datasets.features import small_crops, syncnet_mel_of
+from latentsync.training.datasets.folder import folder_clips
 from latentsync.training.losses.perceptual import EncoderFeatures, PerceptualLoss, load_lpips
 from latentsync.training.losses.sync import SyncLoss, mel_columns
 from latentsync.training.losses.trepa import TrepaLoss
@@ -31,23 +43,34 @@ from latentsync.training.tasks.components import Start, build_part, build_sync_l
 from latentsync.training.tasks.unet_objective import UNetObjective
 from latentsync.training.tasks.unet_settings import UNetSettings
 
+if TYPE_CHECKING:
+    from latentsync.training.tasks.few_step import FewStepTask
+
 log = logging.getLogger(__name__)
 FPS, RATE_HZ = 25, 16_000
 
 
 def build(
-    settings: Mapping[str, Any], data: TrainingData, *, start: str | Path | None = None, seed: int = 0
-) -> UNetTask:
+    settings: Mapping[str, Any],
+    data: TrainingData | Sequence[Path],
+    *,
+    start: str | Path | None = None,
+    seed: int = 0,
+) -> UNetTask | FewStepTask:
     """The task of a preset.
 
     Args:
         settings: the `task:` section, see `UNetSettings`.
-        data: clips; those shorter than three windows are left out (reference §5.2: 48 frames).
+        data: clips, or where they lie; those shorter than three windows are left out (reference §5.2: 48 frames).
         start: a model ("tiny", "1.5", a model folder), a component folder, or a U-Net file: released, of stage 1, or
             Stable Diffusion 1.5. Its autoencoder and listener are used where `settings` name none.
         seed: of everything drawn.
     Raises: ConfigError, WeightsError, LatentSyncError: settings, weights or clips that cannot be used.
     """
+    if settings.get("objective") == "few_step":
+        from latentsync.training.tasks import few_step
+
+        return few_step.build(settings, data, start=start, seed=seed)
     wanted = UNetSettings.from_mapping(settings)
     begin = open_start(start)
     model = _model_settings(wanted, begin)
@@ -79,7 +102,21 @@ def build(
         perceptual=_perceptual(wanted, autoencoder) if wanted.weights.perceptual > 0 else None,
         trepa=_trepa(wanted, sync) if wanted.weights.trepa > 0 else None,
     )
-    return UNetTask(objective, cast(Listener, listener), model, wanted, data, seed, begin)
+    clips = data if isinstance(data, TrainingData) else _opened(data, alone=wanted.adapter is not None)
+    return UNetTask(objective, cast(Listener, listener), model, wanted, clips, seed, begin)
+
+
+def _opened(folders: Sequence[Path], alone: bool) -> TrainingData:
+    """The clips of some folders. `alone`: one speaker's, of whom every tenth clip (one at least) is held out."""
+    if not alone:
+        return open_data(folders)
+    clips = [clip for folder in folders for clip in folder_clips(Path(folder), "train")]
+    if len(clips) < 2:
+        raise LatentSyncError(f"{folders[0]}: {len(clips)} clip of the speaker; give two or more: one is held out")
+    held_out = set(range(len(clips) - 1, 0, -10))
+    train = tuple(clip for index, clip in enumerate(clips) if index not in held_out)
+    val = tuple(clips[index] for index in sorted(held_out))
+    return TrainingData(Mixture((Source("speaker", train),)), Mixture((Source("speaker", val),)), ArrayCache())
 
 
 def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:

@@ -1,0 +1,71 @@
+"""A small critic of mouths: does this picture look filmed? Its features double as a perceptual distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+SLOPE = 0.2
+"""Of the leaky rectifiers."""
+
+
+class PatchCritic(nn.Module):
+    """Strided convolutions with spectral norm; one opinion for each patch of the picture.
+
+    forward: (B, 3, H, W) in [−1, 1] → opinions (B, 1, H/16, W/16), and the features of every level.
+    """
+
+    def __init__(self, widths: Sequence[int] = (48, 96, 192, 256)) -> None:
+        super().__init__()
+        levels = []
+        before = 3
+        for width in widths:
+            levels.append(spectral_norm(nn.Conv2d(before, width, 4, stride=2, padding=1)))
+            before = width
+        self.levels = nn.ModuleList(levels)
+        self.mix = spectral_norm(nn.Conv2d(before, before, 3, padding=1))
+        self.opinion = spectral_norm(nn.Conv2d(before, 1, 3, padding=1))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        hidden, features = pixels.contiguous(memory_format=torch.channels_last), []
+        for level in [*self.levels, self.mix]:
+            hidden = functional.leaky_relu(level(hidden), SLOPE)
+            features.append(hidden)
+        return self.opinion(hidden), features
+
+
+class Critic(nn.Module):
+    """Two patch critics: one at full size for texture, one at half size for the shape of the mouth."""
+
+    def __init__(self, widths: Sequence[int] = (48, 96, 192, 256)) -> None:
+        super().__init__()
+        self.fine, self.coarse = PatchCritic(widths), PatchCritic(widths[:-1])
+
+    def forward(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """(B, 3, H, W) → opinions of both, features of both."""
+        fine, fine_features = self.fine(pixels)
+        coarse, coarse_features = self.coarse(functional.avg_pool2d(pixels, 2))
+        return [fine, coarse], fine_features + coarse_features
+
+
+def feature_distance(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of two lists of features, each level over its own mean size, so that all weigh alike."""
+    terms = []
+    for a, b in zip(made, wanted, strict=True):
+        scale = b.detach().float().abs().mean().clamp_min(1e-4)
+        terms.append((a.float() - b.float()).abs().mean() / scale)
+    return torch.stack(terms).mean()
+
+
+def critic_terms(critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    """Hinge terms of the critic: real pictures above 1, made ones below −1 (Lim & Ye 2017, "Geometric GAN")."""
+    opinions, _ = critic(torch.cat([real, fake]))
+    n = len(real)
+    return {
+        "real": torch.stack([functional.relu(1 - o[:n].float()).mean() for o in opinions]).mean(),
+        "fake": torch.stack([functional.relu(1 + o[n:].float()).mean() for o in opinions]).mean(),
+    }

@@ -1,0 +1,277 @@
+"""The objective of few-step models such as `tiny`: clean latents in one step, then pixels, then a critic.
+
+x_σ = (1 − σ)·x0 + σ·ε and the network gives x0, σ = 1 for most samples, so that one or two steps suffice at run time.
+The reference is one still picture from elsewhere in the clip: its mouth says nothing about the wanted one, so the
+only way to a moving mouth is to listen.
+
+Regression to the mean blurs what speech does not determine (teeth, tongue). Hence, after a first phase on latents
+alone, the decoded mouth is compared with the real one by a critic and by the critic's own features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latentsync.core.errors import ConfigError
+from latentsync.faces import inpaint_mask, latent_mask
+from latentsync.models import UNet
+from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.training.critic import Critic, critic_terms, feature_distance
+from latentsync.training.pyramid import laplacian_loss
+from latentsync.training.task import Batch, Objective, noise_like, uniform_like
+
+ROWS = slice(6, 16)
+"""Rows of latent cells that hold the lower face; only they are decoded for the pixel terms."""
+LIPS = (slice(128, 232), slice(64, 192))
+"""Rows and columns of the 256 px crop around the lips."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FewStepConfig:
+    """What is asked of a few-step generator.
+
+    Attributes:
+        residual: the network gives the difference from the reference's latents, not the latents: texture and identity
+            are there from the first step. Only safe with a still reference, whose mouth does not move.
+        pure_noise: share of samples at σ = 1; the others are drawn with σ = sqrt(u).
+        one_map: share of samples whose frames share one noise map, as at run time.
+        audio_drop: share of samples that hear nothing, so that the null condition exists.
+        heard_noise: noise on what is heard, as a share of its spread: hearing must not learn a clip by heart.
+        mask, paste_mask: names of the generated and of the pasted region.
+        elsewhere: weight of the generated region outside the pasted one.
+        mouth_weight: weight of the cells around the lips.
+        movement_weight: weight of the error about its mean over time: looks play no part in it, only movement.
+        pixel_weight, pixel_frames: weight of the decoded terms, and frames a clip that are decoded (0 = none).
+        critic_weight, feature_weight: the critic's opinion, and distance of its features (0 = no critic).
+        sync_weight: −log of the cosine of a SyncNet between the decoded lower face and the speech (0 = none).
+    """
+
+    residual: bool = True
+    pure_noise: float = 0.6
+    one_map: float = 0.75
+    audio_drop: float = 0.05
+    heard_noise: float = 0.15
+    mask: str = "mask"
+    paste_mask: str = "mask3"
+    elsewhere: float = 0.25
+    mouth_weight: float = 4.0
+    movement_weight: float = 4.0
+    pixel_weight: float = 0.0
+    pixel_frames: int = 0
+    critic_weight: float = 0.0
+    feature_weight: float = 0.0
+    sync_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.pixel_weight > 0 and self.pixel_frames < 1:
+            raise ConfigError("pixel_frames", self.pixel_frames, "pixel terms need at least 1 decoded frame a clip")
+        if self.critic_weight > 0 and self.pixel_weight <= 0:
+            raise ConfigError("critic_weight", self.critic_weight, "a critic looks at pixels: set pixel_weight too")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepConfig:
+        """From a preset. Raises ConfigError on an unknown key."""
+        known = cls.__dataclass_fields__
+        if unknown := set(mapping) - set(known):
+            raise ConfigError("few_step", sorted(unknown), f"use only {', '.join(known)}")
+        return cls(**mapping)
+
+
+def assemble(noisy: Tensor, keep: Tensor, masked: Tensor, reference: Tensor) -> Tensor:
+    """Input (B, 3c + 1, F, h, w) in the method's order: noisy latents, keep mask, masked latents, reference latents.
+
+    Args: noisy (B, c, F, h, w); keep (h, w), 1 = keep; masked, reference (B, F, c, h, w).
+    """
+    b, _, f, h, w = noisy.shape
+    mask = keep.view(1, 1, 1, h, w).expand(b, 1, f, h, w).to(noisy.dtype)
+    return torch.cat([noisy, mask, masked.transpose(1, 2), reference.transpose(1, 2)], dim=1)
+
+
+def region_of(mask: Tensor, factor: int) -> Tensor:
+    """(h, w): 1 where a latent cell, or a neighbour of it, holds any generated pixel."""
+    touched = functional.max_pool2d(mask[None, None], factor)
+    return functional.max_pool2d(touched, 3, stride=1, padding=1)[0, 0]
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """(…, H, W, 3) uint8 → (n, 3, H, W) float32 in [−1, 1], all leading axes flattened."""
+    return pixels.flatten(0, -4).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+class Generated:
+    """What the generator made in the current step, for the critic that comes after it."""
+
+    def __init__(self) -> None:
+        self.fake: Tensor | None = None
+        self.real: Tensor | None = None
+
+
+class FewStepObjective(Objective):
+    """Train a U-Net to give the clean latents of the masked face.
+
+    A batch holds `target` (B, F, R, R, 3) uint8, `reference` (B, R, R, 3) uint8, `heard` (B, F, K, D), `seed` (B,).
+    """
+
+    keep: Tensor
+    weight: Tensor
+    region: Tensor
+    keep_pixels: Tensor
+
+    def __init__(
+        self,
+        network: UNet,
+        autoencoder: TinyAutoencoder,
+        config: FewStepConfig,
+        critic: Critic | None = None,
+        made: Generated | None = None,
+    ) -> None:
+        super().__init__(network)
+        self.config, self.critic, self.made = config, [critic], made
+        self.consult("autoencoder", autoencoder)
+        factor = autoencoder.factor
+        resolution = inpaint_mask(256, config.mask).shape[0]
+        mask = torch.from_numpy(inpaint_mask(resolution, config.mask))
+        pasted = torch.from_numpy(inpaint_mask(resolution, config.paste_mask))
+        region = region_of(mask, factor)
+        weight = region * torch.where(region_of(pasted, factor) > 0, 1.0, config.elsewhere)
+        rows, columns = (slice(part.start // factor, -(-part.stop // factor)) for part in LIPS)
+        weight[rows, columns] *= config.mouth_weight
+        self.register_buffer("keep", torch.from_numpy(latent_mask(1 - inpaint_mask(256, config.mask), factor)))
+        self.register_buffer("keep_pixels", 1 - mask)
+        self.register_buffer("region", region)
+        self.register_buffer("weight", weight / weight.mean())
+
+    @property
+    def autoencoder(self) -> TinyAutoencoder:
+        """The frozen autoencoder."""
+        return cast(TinyAutoencoder, self.consulted("autoencoder"))
+
+    @torch.no_grad()
+    def latents_of(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents (B, F, c, h, w) of the target, of the masked target and of the reference (expanded over F).
+
+        Taken from `target_latents`, `masked_latents` and `reference_latents` where the loader has made them already.
+        """
+        b, f = batch["target"].shape[:2]
+        if "target_latents" in batch:
+            still = batch["reference_latents"].float()[:, None].expand(-1, f, -1, -1, -1)
+            return batch["target_latents"].float(), batch["masked_latents"].float(), still
+        x = unit(batch["target"])
+        encode = self.autoencoder.encode
+        layout: dict[str, Any] = {
+            "memory_format": torch.channels_last,
+            "dtype": next(self.autoencoder.parameters()).dtype,
+        }
+        target = encode(x.to(**layout)).float().unflatten(0, (b, f))
+        masked = encode((x * self.keep_pixels).to(**layout)).float().unflatten(0, (b, f))
+        still = encode(unit(batch["reference"]).to(**layout)).float()
+        return target, masked, still[:, None].expand(-1, f, -1, -1, -1)
+
+    def noise(self, seed: Tensor, shape: Sequence[int]) -> Tensor:
+        """(B, c, F, h, w): one map for all frames of a clip, or half shared and half of each frame's own."""
+        c, f, h, w = shape
+        shared = noise_like(seed, (c, 1, h, w), 1).to(self.keep.device)
+        own = noise_like(seed, (c, f, h, w), 2).to(self.keep.device)
+        one = (uniform_like(seed, 3) < self.config.one_map).view(-1, 1, 1, 1, 1).to(self.keep.device)
+        return torch.where(one, shared.expand(-1, -1, f, -1, -1), (shared + own) * 0.5**0.5)
+
+    def sigma(self, seed: Tensor) -> Tensor:
+        """(B,) noise levels."""
+        level = uniform_like(seed, 4).sqrt()
+        return torch.where(uniform_like(seed, 5) < self.config.pure_noise, torch.ones_like(level), level)
+
+    def listened(self, batch: Batch) -> Tensor:
+        """What is heard (B, F, K, D), with noise, and nothing at all in a share of the samples."""
+        heard, seed = batch["heard"].float(), batch["seed"]
+        spread = heard.std() * self.config.heard_noise
+        amount = uniform_like(seed, 7).view(-1, 1, 1, 1).to(heard.device)
+        heard = heard + 2 * amount * spread * noise_like(seed, heard.shape[1:], 6).to(heard.device)
+        silent = (uniform_like(seed, 8) < self.config.audio_drop).view(-1, 1, 1, 1).to(heard.device)
+        return heard.masked_fill(silent, 0.0)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms `mse`, `l1`, `motion`, `movement` of the latents; `pixels`, `lips`, `critic`, `features` of pixels."""
+        target, masked, reference = self.latents_of(batch)
+        clean = target.transpose(1, 2)
+        seed = batch["seed"]
+        sigma = self.sigma(seed).to(clean.device)
+        level = sigma.view(-1, 1, 1, 1, 1)
+        noisy = torch.lerp(clean, self.noise(seed, clean.shape[1:]), level)
+        heard = self.listened(batch)
+        made = self.network(assemble(noisy, self.keep, masked, reference), 1000 * sigma, heard).float()
+        if self.config.residual:
+            made = made + reference.transpose(1, 2)
+        error = made - clean
+        terms = {
+            "mse": (error.square() * self.weight).mean(),
+            "l1": 0.5 * (error.abs() * self.weight).mean(),
+            "motion": (error.diff(dim=2).square() * self.weight).mean(),
+            "movement": self.config.movement_weight
+            * ((error - error.mean(2, keepdim=True)).square() * self.weight).mean(),
+        }
+        if self.config.pixel_weight > 0:
+            terms |= self.pixel_terms(batch, target, made)
+        return terms
+
+    def decode_lower(self, latents: Tensor) -> Tensor:
+        """Latents (n, c, h, w) → pixels (n, 3, 128, 256) of the lower half, without the rows that lack a neighbour."""
+        decoded = self.autoencoder.decode(latents[:, :, ROWS].contiguous(memory_format=torch.channels_last))
+        return decoded.float()[:, :, 32:]
+
+    def pixel_terms(self, batch: Batch, target: Tensor, made: Tensor) -> dict[str, Tensor]:
+        """Terms of some decoded frames of each clip, neighbours in time."""
+        c = self.config
+        f = target.shape[1]
+        count = min(c.pixel_frames, f)
+        starts = (uniform_like(batch["seed"], 9) * (f - count + 1)).long().tolist()
+        rows = [(k, s + i) for k, s in enumerate(starts) for i in range(count)]
+        clips, frames = (torch.tensor(part, device=made.device) for part in zip(*rows, strict=True))
+        kept = torch.lerp(target[clips, frames], made.transpose(1, 2)[clips, frames], self.region)
+        picture = self.decode_lower(kept)
+        real = unit(batch["target"][clips.cpu(), frames.cpu()]).to(picture.device)[:, :, 128:]
+        lips = (slice(None), slice(None), slice(LIPS[0].start - 128, LIPS[0].stop - 128), LIPS[1])
+        terms = {
+            "pixels": c.pixel_weight * ((picture - real).abs().mean() + laplacian_loss(picture, real)),
+            "lips": 2 * c.pixel_weight
+            * ((picture[lips] - real[lips]).abs().mean() + laplacian_loss(picture[lips], real[lips])),
+        }  # fmt: skip
+        critic = self.critic[0]
+        if critic is None or c.critic_weight <= 0:
+            return terms
+        fake_lips, real_lips = picture[lips], real[lips]
+        if self.made is not None:
+            self.made.fake, self.made.real = fake_lips.detach(), real_lips.detach()
+        critic.requires_grad_(False)
+        opinions, features = critic(fake_lips)
+        with torch.no_grad():
+            _, wanted = critic(real_lips)
+        critic.requires_grad_(True)
+        terms["critic"] = -c.critic_weight * torch.stack([o.float().mean() for o in opinions]).mean()
+        terms["features"] = c.feature_weight * feature_distance(features, wanted)
+        return terms
+
+
+class CriticObjective(Objective):
+    """Train the critic on what the generator made in the same step."""
+
+    def __init__(self, network: Critic, made: Generated) -> None:
+        super().__init__(network)
+        self.made = made
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: `real`, `fake` (hinge), `flat` (gradient penalty on real pictures, now and then)."""
+        if self.made.fake is None or self.made.real is None:
+            zero = cast(Tensor, sum(p.sum() * 0 for p in self.network.parameters()))
+            return {"fake": zero}
+        return critic_terms(cast(Critic, self.network), self.made.real, self.made.fake)
+
+
+def initial_unet(config: Mapping[str, Any]) -> nn.Module:
+    """A U-Net for the objective, channels-last."""
+    return UNet.from_config(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,143 @@
+"""Is a few-step model in time? Drive held-out people with other people's speech and compare the lips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latentsync.core.values import Frame
+from latentsync.faces import FaceTracker, inpaint_mask
+from latentsync.media.pixels import RgbPicture
+from latentsync.metrics.lips import lagged_correlation, lip_opening
+from latentsync.training.datasets import AnyClip
+from latentsync.training.few_step import FewStepObjective, assemble
+from latentsync.training.few_step_data import Hearing
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A clip's person and the clip whose speech drives it."""
+
+    person: AnyClip
+    speech: AnyClip
+
+
+def drives_of(clips: Sequence[AnyClip], count: int) -> list[Drive]:
+    """Pairs of different people, spread evenly over the clips."""
+    out = []
+    for k in range(count):
+        person = clips[(k * len(clips)) // count]
+        others = [clip for clip in clips if clip.person != person.person]
+        out.append(Drive(person, others[(5 * k + 3) % len(others)]))
+    return out
+
+
+@torch.no_grad()
+def render(
+    objective: FewStepObjective,
+    network: nn.Module,
+    crops: np.ndarray,
+    reference: np.ndarray,
+    heard: Tensor,
+    window: int,
+) -> np.ndarray:
+    """Crops (F, R, R, 3) uint8 with new mouths, from pure noise in one step, pasted as the pipeline pastes.
+
+    Args: reference: (R, R, 3). heard: (F, K, D).
+    """
+    paste = inpaint_mask(256, objective.config.paste_mask)
+    paste = cv2.GaussianBlur(cv2.erode(paste, np.ones((9, 9), np.uint8)), (0, 0), 4)[None, :, :, None]
+    noise = torch.randn(1, objective.autoencoder.latent_channels, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    out: list[np.ndarray] = []
+    for start in range(0, len(crops), window):
+        first = max(0, min(start, len(crops) - window))
+        span = slice(first, first + window)
+        part = crops[span]
+        batch = {"target": torch.from_numpy(part)[None], "reference": torch.from_numpy(reference)[None]}
+        with torch.autocast("cpu", torch.bfloat16):
+            target, masked, still = objective.latents_of(batch)
+            x = noise.expand(-1, -1, len(part), -1, -1)
+            made = network(
+                assemble(x, objective.keep, masked, still), torch.full((1,), 1000.0), heard[span][None].float()
+            )[0].transpose(0, 1)
+            if objective.config.residual:
+                made = made + still[0]
+            latents = torch.lerp(target[0], made.float(), objective.region)
+            pixels = objective.autoencoder.decode(latents.contiguous(memory_format=torch.channels_last))
+        made_crops = ((pixels.float().clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+        pasted = part * (1 - paste) + made_crops * paste
+        out.append(np.rint(pasted).astype(np.uint8)[start - first :])
+    return np.concatenate(out)
+
+
+def opening_of(crops: np.ndarray, tracker: FaceTracker) -> np.ndarray:
+    """(F,) lip opening of crops, NaN where no face is seen."""
+    meshes = np.full((len(crops), 468, 2), np.nan, np.float32)
+    with tracker.open() as session:
+        for i, crop in enumerate(crops):
+            wide = cv2.copyMakeBorder(crop, 96, 64, 80, 80, cv2.BORDER_REPLICATE)
+            found = session.track(Frame(i, Fraction(i, 25), RgbPicture(np.ascontiguousarray(wide))))
+            if found:
+                meshes[i] = found[0].landmarks[:468]
+    return lip_opening(meshes)
+
+
+def detail(crops: np.ndarray) -> float:
+    """Mean gradient magnitude around the lips."""
+    part = crops[:, 140:226, 74:182].astype(np.float32).mean(-1)
+    return float(np.hypot(np.diff(part, axis=1)[:, :, 1:], np.diff(part, axis=2)[:, 1:]).mean())
+
+
+def cross_drive(
+    objective: FewStepObjective,
+    network: nn.Module,
+    drives: Sequence[Drive],
+    hearing: Hearing,
+    tracker: FaceTracker,
+    window: int,
+    own: dict[object, np.ndarray],
+) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    """Figures, a strip (source over result, four people) and the first result (F, R, R, 3).
+
+    Figures: `r` (best of lags −2…2), `lag`, `own` (r with the own old mouth), `detail` (over the source's),
+    `moves` (spread of the lip opening over that of the speaker's).
+    """
+    r, lags, leak, sharp, moves, rows = [], [], [], [], [], []
+    first: np.ndarray | None = None
+    for k, drive in enumerate(drives):
+        length = min(len(drive.person.crops), len(drive.speech.crops))
+        crops = np.ascontiguousarray(drive.person.crops[:length])
+        for clip in (drive.person, drive.speech):
+            if clip.path not in own:
+                own[clip.path] = opening_of(np.ascontiguousarray(clip.crops), tracker)
+        start = own[drive.person.path][:window]
+        still = crops[int(np.nanargmin(start))] if np.isfinite(start).any() else crops[0]
+        made = render(objective, network, crops, still, hearing(drive.speech)[:length], window)
+        curve = opening_of(made, tracker)
+        found = lagged_correlation(curve, own[drive.speech.path][:length])
+        r.append(found.best_r)
+        lags.append(found.best_lag)
+        leak.append(lagged_correlation(curve, own[drive.person.path][:length]).best_r)
+        sharp.append(detail(made) / detail(crops))
+        moves.append(float(np.nanstd(curve) / max(np.nanstd(own[drive.speech.path][:length]), 1e-6)))
+        if k < 4:
+            picks = np.linspace(0.25 * length, 0.75 * length, 10).astype(int)
+            rows += [np.concatenate(list(crops[picks][:, 96:240, 40:216]), axis=1)]
+            rows += [np.concatenate(list(made[picks][:, 96:240, 40:216]), axis=1)]
+        if first is None:
+            first = made
+    figures: dict[str, list[float]] = {
+        "r": r,
+        "own": leak,
+        "detail": sharp,
+        "moves": moves,
+        "lag": [float(abs(v)) for v in lags],
+    }
+    assert first is not None
+    return {name: float(np.nanmean(v)) for name, v in figures.items()}, np.concatenate(rows), first

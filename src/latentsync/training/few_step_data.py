@@ -1,0 +1,97 @@
+"""Training examples of few-step models: windows of clips with one look each, a still reference, what is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentsync.core.errors import ConfigError
+from latentsync.models.listener import Listener
+from latentsync.training.datasets import (
+    AnyClip,
+    ArrayCache,
+    LookRange,
+    Mixture,
+    SoundRange,
+    apply_look,
+    change_sound,
+    content_of,
+    draw_look,
+    long_enough,
+    module_hash,
+)
+from latentsync.training.features import hear
+from latentsync.training.task import rng_of
+
+
+class Hearing:
+    """What a listener hears in clips, computed once per clip and change of sound."""
+
+    def __init__(self, listener: Listener, cache: ArrayCache, limits: SoundRange) -> None:
+        self.listener, self.cache, self.limits = listener, cache, limits
+        self.model = module_hash(listener)
+        self.known: dict[tuple[str, int], Tensor] = {}
+
+    def __call__(self, clip: AnyClip, change: int = 0) -> Tensor:
+        """(F, K, D) float16 of a clip's sound; 0 = as it is, other numbers = changed within the limits."""
+        content = content_of(clip)
+        if (content, change) not in self.known:
+            made_from = (content, self.model, repr(self.limits) if change else "", str(change))
+
+            def make() -> np.ndarray:
+                wave = np.array(clip.wave)
+                if change:
+                    wave = change_sound(wave, np.random.default_rng([int(content[:15], 16), change]), self.limits)
+                return hear(self.listener, wave, len(clip.crops)).half().numpy()
+
+            self.known[content, change] = torch.from_numpy(np.array(self.cache.get("heard", made_from, make)))
+        return self.known[content, change]
+
+
+class Windows:
+    """Examples by number.
+
+    Example: `target` (F, R, R, 3) uint8, `reference` (R, R, 3) uint8, `heard` (F, K, D) float16, `seed` int64.
+    """
+
+    def __init__(
+        self, clips: Mixture, hearing: Hearing, *, frames: int, seed: int, look: LookRange, sounds: int
+    ) -> None:
+        """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
+
+        Args: sounds: versions of each sound, the first unchanged.
+        Raises: LatentSyncError: no clip is long enough.
+        """
+        self.clips = long_enough(clips, frames + 1, leave_out_short=True)
+        self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
+
+    def example(self, number: int) -> dict[str, Tensor]:
+        """See `Task.example`."""
+        rng = rng_of(self.seed, number)
+        clip = self.clips.draw(rng)
+        heard = self.hearing(clip, int(rng.integers(self.sounds)))
+        total = min(len(clip.crops), len(heard))
+        start = int(rng.integers(0, total - self.frames + 1))
+        # one frame of the others: before the window, or after it
+        still = int(rng.integers(0, total - self.frames))
+        still += self.frames if still >= start else 0
+        look = draw_look(rng, self.look)
+        pictures = np.concatenate([clip.crops[start : start + self.frames], clip.crops[still : still + 1]])
+        pictures = apply_look(pictures, look)
+        return {
+            "target": torch.from_numpy(pictures[:-1]),
+            "reference": torch.from_numpy(pictures[-1]),
+            "heard": heard[start : start + self.frames],
+            "seed": torch.tensor(int(rng.integers(2**40)), dtype=torch.int64),
+        }
+
+
+def look_of(mapping: Mapping[str, Any]) -> LookRange:
+    """From a preset. Raises ConfigError on an unknown key."""
+    if unknown := set(mapping) - set(LookRange.__dataclass_fields__):
+        raise ConfigError("task.look", sorted(unknown), f"use only {', '.join(LookRange.__dataclass_fields__)}")
+    return LookRange(**mapping)

@@ -1,0 +1,157 @@
+"""The few-step U-Net: `latentsync train unet --preset tiny` and `tiny_critic`. The objective is `training.few_step`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from latentsync.core.errors import ConfigError
+from latentsync.core.files import atomic_path
+from latentsync.faces import MeshTracker
+from latentsync.models import UNet
+from latentsync.models.listener import Listener
+from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.training.critic import Critic
+from latentsync.training.datasets import SoundRange, TrainingData, long_enough
+from latentsync.training.few_step import CriticObjective, FewStepConfig, FewStepObjective, Generated
+from latentsync.training.few_step_check import cross_drive, drives_of
+from latentsync.training.few_step_data import Hearing, Windows, look_of
+from latentsync.training.task import Findings, Objective
+from latentsync.training.tasks.components import build_part, build_unet, open_start
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FewStepSettings:
+    """The `task:` section of the presets `tiny` and `tiny_critic`.
+
+    Attributes:
+        objective: "few_step"; what tells these settings from those of the released training.
+        unet: architecture: a preset's name or the mapping itself; None = that of the start.
+        num_frames: frames of a window.
+        components: `autoencoder` (a small one) and `listener`: folders or model names; None = the start's.
+        few_step: see `FewStepConfig`.
+        look: see `LookRange`.
+        sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
+        critic_learning_rate: times the generator's.
+        drives: pairs of a held-out person and another one's speech in a validation.
+    """
+
+    objective: str = "few_step"
+    unet: str | dict[str, Any] | None = "tiny"
+    num_frames: int = 16
+    components: dict[str, Any] = field(default_factory=dict)
+    few_step: dict[str, Any] = field(default_factory=dict)
+    look: dict[str, Any] = field(default_factory=dict)
+    sounds: int = 3
+    critic_learning_rate: float = 0.5
+    drives: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "sounds", "drives"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"task.{name}", getattr(self, name), "choose 1 or more")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepSettings:
+        """From a preset. Raises ConfigError on an unknown key."""
+        if unknown := set(mapping) - set(cls.__dataclass_fields__):
+            raise ConfigError("task", sorted(unknown), f"use only {', '.join(cls.__dataclass_fields__)}")
+        return cls(**mapping)
+
+
+def build(
+    settings: Mapping[str, Any], data: TrainingData, *, start: str | Path | None = None, seed: int = 0
+) -> FewStepTask:
+    """The task of a preset. `start`: a model such as "tiny", or a U-Net component to go on from.
+
+    Raises: ConfigError, WeightsError, LatentSyncError: settings, weights or clips that cannot be used.
+    """
+    wanted = FewStepSettings.from_mapping(settings)
+    begin = open_start(start)
+    parts = {part: build_part(part, wanted.components.get(part), begin, seed) for part in ("autoencoder", "listener")}
+    for part, kind in (("autoencoder", TinyAutoencoder), ("listener", Listener)):
+        if not isinstance(parts[part], kind):
+            raise ConfigError(f"task.components.{part}", None, 'give the folder of one, or a model such as "tiny"')
+    unet = build_unet(wanted.unet, begin, seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return FewStepTask(
+        unet, cast(TinyAutoencoder, parts["autoencoder"]), cast(Listener, parts["listener"]), wanted, data, seed
+    )
+
+
+class FewStepTask:
+    """See `Task`. The second objective, where critics are asked for, is the critic."""
+
+    name = "unet"
+    score = ("val/cross_drive_r", True)
+
+    def __init__(
+        self,
+        unet: UNet,
+        autoencoder: TinyAutoencoder,
+        listener: Listener,
+        settings: FewStepSettings,
+        data: TrainingData,
+        seed: int,
+    ) -> None:
+        self.settings = settings
+        config = FewStepConfig.from_mapping(settings.few_step)
+        made = Generated()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + 1)
+            critic = Critic() if config.critic_weight > 0 else None
+        self.objectives: list[Objective] = [FewStepObjective(unet, autoencoder, config, critic, made)]
+        if critic is not None:
+            judge = CriticObjective(critic, made)
+            judge.learning_rate_scale = settings.critic_learning_rate
+            self.objectives.append(judge)
+        self.hearing = Hearing(listener.eval().requires_grad_(False), data.cache, SoundRange())
+        in_sync = data.train.only(lambda clip: clip.in_sync)
+        self.windows = Windows(
+            in_sync, self.hearing, frames=settings.num_frames, seed=seed, look=look_of(settings.look),
+            sounds=settings.sounds,
+        )  # fmt: skip
+        held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
+        self.drives = drives_of(list(held_out), settings.drives)
+        self._openings: dict[object, np.ndarray] = {}
+
+    def example(self, number: int) -> dict[str, Tensor]:
+        """See `Task`."""
+        return self.windows.example(number)
+
+    def validate(self, network: nn.Module) -> Findings:
+        """Cross-drive: r and lag of the lip openings, r with the video's own old mouth, detail over the real one's."""
+        objective = cast(FewStepObjective, self.objectives[0])
+        figures, strip, clip = cross_drive(
+            objective, network, self.drives, self.hearing, MeshTracker(), self.settings.num_frames, self._openings
+        )
+        warnings = []
+        if figures["moves"] < 0.25:
+            warnings.append(
+                f"the mouths hardly move ({figures['moves']:.2f} of the real ones): speech is not heard yet. "
+                "If it stays so: more steps, a larger movement_weight, or clips that are not in sync"
+            )
+        if figures["own"] > 0.5:
+            warnings.append("the video's own old mouth shows through: the reference or the edge of the mask tells it")
+        return Findings(
+            figures={f"val/{'cross_drive_r' if name == 'r' else name}": value for name, value in figures.items()},
+            warnings=warnings,
+            pictures={"mouths": strip},
+            clips={"driven": clip},
+        )
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        """`config.json` and `model.safetensors`, to be put together by recipes/tiny/assemble.py."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder / "config.json") as part:
+            part.write_text(json.dumps(cast(Any, network).config.to_mapping(), indent=2) + "\n", "utf-8")
+        tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        with atomic_path(folder / "model.safetensors") as part:
+            save_file(tensors, part, metadata={"format": "pt"})

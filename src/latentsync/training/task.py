@@ -19,7 +19,7 @@ Batch = Mapping[str, Tensor]
 
 
 class Objective(nn.Module):
-    """A network and what is minimised to train it. `forward(batch)` returns named terms, scalars; their sum is the loss.
+    """A network and what is minimised to train it: `forward(batch)` returns named scalars, whose sum is the loss.
 
     Wrapped as a whole for several processes, hence one forward. Networks that are only consulted are kept out of
     `parameters()` by `consult`. All randomness comes from `batch["seed"]` (`noise_like`), so that a step is the same
@@ -78,7 +78,7 @@ class Task(Protocol):
         name: `autoencoder`, `listener`, `syncnet` or `unet`.
         objectives: trained in this order on every batch. The first one's network is what `export` writes; further ones
             (a critic) help to train it. Objectives of one task may share state through the task.
-        score: the figure of `validate` by which `--smoke` and the best checkpoint are judged, and whether more is better.
+        score: the figure of `validate` by which `--smoke` and the best checkpoint are judged; is more better?
     """
 
     name: str
@@ -88,8 +88,8 @@ class Task(Protocol):
     def example(self, number: int) -> dict[str, Tensor]:
         """Training example `number`, a pure function of (the task's data and settings, number): endless, in any order.
 
-        Example n of a run is `example(n)`; step k of a run with B examples a step sees k·B … k·B + B − 1, split among the
-        processes. Includes `seed`, an int64 scalar. Called from loader workers.
+        Example n of a run is `example(n)`; step k of a run with B examples a step sees k·B … k·B + B − 1, split among
+        the processes. Includes `seed`, an int64 scalar. Called from loader workers.
         """
         ...
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 class Attention(nn.Module):
@@ -24,8 +26,25 @@ class Attention(nn.Module):
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in (self.to_q(tokens), self.to_k(context), self.to_v(context))
         )
-        heard = F.scaled_dot_product_attention(query, key, value)
+        heard = attend(query, key, value)
         return self.to_out[0](heard.transpose(1, 2).flatten(2))
+
+
+PLAIN_LIMIT = 2**16
+"""Queries times keys up to which the plain formula is used for training on a CPU; larger matrices take memory."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(q·kᵀ / √d)·v, (N, heads, L, d).
+
+    On a CPU the backward pass of the fused kernel takes several times as long as that of the plain formula where
+    there are many short sequences (`benchmarks/attention.py`), as over time; without gradients they are alike.
+    """
+    plain = query.device.type == "cpu" and torch.is_grad_enabled() and query.shape[-2] * key.shape[-2] <= PLAIN_LIMIT
+    if not plain:
+        return F.scaled_dot_product_attention(query, key, value)
+    with sdpa_kernel(SDPBackend.MATH):
+        return F.scaled_dot_product_attention(query, key, value)
 
 
 class GatedLinear(nn.Module):

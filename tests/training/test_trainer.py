@@ -21,9 +21,10 @@ from latentsync.training.average import AveragedWeights
 from latentsync.training.config import TrainConfig
 from latentsync.training.events import Event, Judged, RolledBack
 from latentsync.training.examples import Share
+from latentsync.training.outcome import Outcome
 from latentsync.training.schedule import rate_share
 from latentsync.training.task import Batch, Objective
-from latentsync.training.trainer import Outcome, Trainer
+from latentsync.training.trainer import Trainer
 from training.toy_task import Toy
 
 

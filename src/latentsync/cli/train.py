@@ -16,8 +16,8 @@ from latentsync.cli.arguments import Json, Quiet, Verbose, new_app
 from latentsync.core.errors import ConfigError, LatentSyncError, Stopped
 
 if TYPE_CHECKING:
+    from latentsync.training.outcome import Outcome
     from latentsync.training.registry import Recipe
-    from latentsync.training.trainer import Outcome
 
 app = new_app()
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from latentsync.training.sharding import own
+
 
 class AveragedWeights:
     """Exponential moving average of a network's trainable parameters.
@@ -26,7 +28,7 @@ class AveragedWeights:
         so that the first steps, whose weights are far off, are soon forgotten."""
         decay = min(self.decay, step / (9 + step))
         for name, value in self.live.items():
-            self.shadow[name].lerp_(value, 1 - decay)
+            own(self.shadow[name]).lerp_(own(value), 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -40,6 +42,7 @@ class AveragedWeights:
     @torch.no_grad()
     def _swap(self) -> None:
         for name, value in self.live.items():
-            kept = value.detach().clone()
-            value.copy_(self.shadow[name])
-            self.shadow[name].copy_(kept)
+            live, shadow = own(value), own(self.shadow[name])
+            kept = live.clone()
+            live.copy_(shadow)
+            shadow.copy_(kept)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, gather_object
+from torch import Tensor
 
 from latentsync.core.errors import ConfigError
 from latentsync.training.config import TrainConfig
@@ -32,7 +33,7 @@ def start(config: TrainConfig) -> Accelerator:
     cpu = not has_accelerator()
     if cpu and config.precision == "fp16":
         raise ConfigError("loop.precision", "fp16", "needs a GPU; choose bf16 or float32")
-    return Accelerator(
+    made = Accelerator(
         mixed_precision=PRECISIONS[config.precision],
         cpu=cpu,
         kwargs_handlers=[
@@ -40,17 +41,38 @@ def start(config: TrainConfig) -> Accelerator:
             DistributedDataParallelKwargs(find_unused_parameters=config.unused_parameters),
         ],
     )
+    plugin = getattr(made.state, "fsdp_plugin", None)
+    if made.distributed_type == DistributedType.FSDP and getattr(plugin, "fsdp_version", 1) != 2:
+        raise ConfigError("fsdp_version", 1, "write fsdp_version: 2 in the configuration of accelerate")
+    return made
 
 
 def syncing(accelerator: Accelerator, part: Part, is_last: bool) -> AbstractContextManager[None]:
-    """Gradients are shared among the processes in the last part of a step alone."""
-    return nullcontext() if is_last else accelerator.no_sync(part.model)
+    """Gradients are shared among the processes in the last part of a step alone; sharded ones always."""
+    return nullcontext() if is_last or part.is_sharded else accelerator.no_sync(part.model)
 
 
-def agree(accelerator: Accelerator, figures: Mapping[str, torch.Tensor | float]) -> dict[str, float]:
-    """Means over the processes, the same on all; not finite on all where one is not. One exchange."""
-    device = accelerator.device
-    dtype = torch.float32 if device.type == "mps" else torch.float64
-    row = torch.stack([torch.as_tensor(value, dtype=dtype, device=device) for value in figures.values()])
-    row = accelerator.reduce(row, reduction="mean")
-    return dict(zip(figures, row.tolist(), strict=True))
+class Agreement:
+    """Figures that all processes share: means over them, so not finite on all where one is not.
+
+    One exchange a step. Names that some process has not told before (a term that is there now and then) cost one more.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.names: list[str] = []
+
+    def means(self, figures: Mapping[str, Tensor | float]) -> dict[str, float]:
+        """The same dictionary in all processes. A figure counts as 0 where a process has none of this name."""
+        unknown = [name for name in figures if name not in self.names]
+        *values, news = self._exchange([*(figures.get(name, 0.0) for name in self.names), float(len(unknown))])
+        if news > 0:
+            self.names += dict.fromkeys(gather_object(unknown))  # the first process's come first
+            *values, _ = self._exchange([*(figures.get(name, 0.0) for name in self.names), 0.0])
+        return dict(zip(self.names, values, strict=True))
+
+    def _exchange(self, values: Sequence[Tensor | float]) -> list[float]:
+        device = self.accelerator.device
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        row = torch.stack([torch.as_tensor(value, dtype=dtype, device=device) for value in values])
+        return self.accelerator.reduce(row, reduction="mean").tolist()

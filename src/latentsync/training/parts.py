@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.training.average import AveragedWeights
 from latentsync.training.config import TrainConfig
+from latentsync.training.sharding import own, put, whole
 from latentsync.training.task import Objective
 
 Tensors = dict[str, Tensor]
@@ -30,11 +32,14 @@ class Part:
         self.clip_norm = config.clip_norm
         if config.gradient_checkpointing:
             save_activations(self.network)
-        self.trainable = [p for p in objective.parameters() if p.requires_grad]
-        if not self.trainable:
+        trainable = [p for p in objective.parameters() if p.requires_grad]
+        if not trainable:
             raise ValueError(f"{type(objective).__name__}: nothing to train, all its parameters are frozen")
+        objective.to(accelerator.device)
+        is_sharded = accelerator.distributed_type == DistributedType.FSDP
+        self.spare = deepcopy(self.network).to("cpu") if is_sharded and accelerator.is_main_process else None
         optimiser = torch.optim.AdamW(
-            self.trainable,
+            trainable,
             lr=config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
@@ -43,6 +48,8 @@ class Part:
         objective.train()
         self.model, wrapped = accelerator.prepare(objective, optimiser)
         self.optimiser: torch.optim.Optimizer = wrapped.optimizer
+        self.is_sharded = is_sharded
+        self.trainable = [p for p in objective.parameters() if p.requires_grad]  # sharding puts others in their place
         self.names = {id(p): name for name, p in objective.named_parameters()}
         self.average = None if config.ema is None else AveragedWeights(self.network, config.ema)
 
@@ -64,12 +71,12 @@ class Part:
         if scaler is not None:
             scaler.unscale_(self.optimiser)
         limit = float("inf") if self.clip_norm is None else self.clip_norm
-        return torch.nn.utils.clip_grad_norm_(self.trainable, limit)
+        return whole(torch.nn.utils.clip_grad_norm_(self.trainable, limit))
 
     @torch.no_grad()
     def weights_norm(self) -> Tensor:
-        """Norm of the trainable weights, a scalar: not finite where one of them is not."""
-        return torch.stack(torch._foreach_norm([p.detach() for p in self.trainable])).norm()
+        """Norm of the trainable weights this process holds, a scalar: not finite where one of them is not."""
+        return torch.stack(torch._foreach_norm([own(p) for p in self.trainable])).norm()
 
     def step(self, rate: float, number: int) -> None:
         """One step of the optimiser; `number` counts from 1."""
@@ -88,18 +95,46 @@ class Part:
 
     @contextmanager
     def judged(self) -> Iterator[nn.Module]:
-        """The network with its averaged weights, in evaluation mode; undone afterwards."""
-        modes = {module: module.training for module in self.network.modules()}
-        self.network.eval()
-        try:
-            if self.average is None:
-                yield self.network
-            else:
-                with self.average.applied():
-                    yield self.network
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+        """The network with its averaged weights, in evaluation mode; undone afterwards.
+
+        Entered by all processes; where weights are sharded, the first one gets a whole copy, the others must not use
+        theirs.
+        """
+        with ExitStack() as stack:
+            if self.average is not None:
+                stack.enter_context(self.average.applied())
+            network = self._whole_copy() if self.is_sharded else self.network
+            modes = {module: module.training for module in network.modules()}
+            network.eval()
+            try:
+                yield network
+            finally:
+                for module, mode in modes.items():
+                    module.training = mode
+                if self.spare is not None:
+                    self.spare.to("cpu")
+
+    @torch.no_grad()
+    def _whole_copy(self) -> nn.Module:
+        """The network with whole weights, in the first process; the sharded one elsewhere."""
+        values = {n: whole(t) for n, t in [*self.network.named_parameters(), *self.network.named_buffers()]}
+        if self.spare is None:
+            return self.network
+        for name, tensor in [*self.spare.named_parameters(), *self.spare.named_buffers()]:
+            tensor.copy_(values[name])
+        return self.spare.to(self.accelerator.device)
+
+    def gathered(self) -> dict[str, Tensors]:
+        """`tensors`, whole, for the disk: asked for by all processes, given to the first one alone."""
+        keeps = self.accelerator.is_main_process
+        gathered: dict[str, Tensors] = {}
+        for group, tensors in self.tensors().items():
+            gathered[group] = {}
+            for name, tensor in tensors.items():
+                value = whole(tensor)
+                if keeps:
+                    gathered[group][name] = value.to("cpu") if self.is_sharded else value
+        return gathered
 
     def num_bytes(self) -> int:
         """Size of its state on disk: weights and buffers, averages, and two moments of every trainable weight."""
@@ -134,7 +169,8 @@ class Part:
             fused = self.optimiser.param_groups[0]["fused"]
             device = p.device if fused else value.device
             kept = torch.empty_like(p) if value.shape == p.shape else torch.empty_like(value, device=device)
-            self.optimiser.state[p][key] = kept.copy_(value)
+            put(kept, value)
+            self.optimiser.state[p][key] = kept
 
 
 def fill(target: Mapping[str, Tensor], values: Mapping[str, Tensor], what: str) -> None:
@@ -145,7 +181,7 @@ def fill(target: Mapping[str, Tensor], values: Mapping[str, Tensor], what: str) 
         names = ", ".join(differing[:4]) + (" …" if len(differing) > 4 else "")
         raise WeightsError(f"state: {len(differing)} {what} do not fit this network ({names}). Start a new run.")
     for name, tensor in target.items():
-        tensor.copy_(values[name])
+        put(tensor, values[name])
 
 
 def save_activations(network: nn.Module) -> None:

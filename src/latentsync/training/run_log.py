@@ -59,7 +59,11 @@ class RunLog:
                 self._line("measured", at, figures)
                 self._plot(figures, at.step)
             case Judged(at=at, findings=findings):
-                told = {**findings.figures, "best": event.is_best, "time/validation_s": round(event.seconds, 3)}
+                told: dict[str, Any] = {
+                    **findings.figures,
+                    "best": event.is_best,
+                    "time/validation_s": round(event.seconds, 3),
+                }
                 if findings.warnings:
                     told["warnings"] = list(findings.warnings)
                 self._line("judged", at, told)

@@ -8,9 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +24,8 @@ from latentsync.training.events import Began, Judged, Measured, Moment, RolledBa
 from latentsync.training.examples import Share, batches
 from latentsync.training.export import export_component, forget_run, replace_files
 from latentsync.training.health import only_gradients, what_is_wrong
+from latentsync.training.identity import Identity
+from latentsync.training.outcome import Outcome
 from latentsync.training.parts import Part
 from latentsync.training.position import Position
 from latentsync.training.preflight import check_space
@@ -34,44 +35,6 @@ from latentsync.training.schedule import done_share, rate_share
 from latentsync.training.task import Task
 
 log = logging.getLogger(__name__)
-
-FREE = frozenset(
-    f"loop.{name}"
-    for name in (
-        "steps", "minutes", "accumulation", "gradient_checkpointing", "unused_parameters", "save_every_s",
-        "keep_states", "snapshot_every", "max_rollbacks", "validate_every", "validate_every_s", "log_every",
-        "tensorboard", "workers",
-    )
-) | {"settings.start"}  # fmt: skip
-"""Settings that a run may change when it goes on: they do not touch what is computed, or only how far."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        reason: `finished`, or `stopped` by the flag; the state is on disk either way.
-        score: of the last validation, the task's `score_name`; None in processes other than the first.
-        component: what the pipeline loads, with the last averaged weights; `best`: with those of the best score.
-    """
-
-    reason: Literal["finished", "stopped"]
-    step: int
-    minutes: float
-    score: float | None
-    score_name: str
-    more_is_better: bool
-    best_score: float | None
-    best_step: int | None
-    component: Path
-    best: Path
-
-    def reaches(self, wanted: float) -> bool:
-        """The score is as good as `wanted`; a missing one, or one that is not a number, is not."""
-        if self.score is None:
-            return False
-        return self.score >= wanted if self.more_is_better else self.score <= wanted
 
 
 class Trainer:
@@ -111,7 +74,7 @@ class Trainer:
         self.watchers = list(watchers)
         self.at = Position()
         self.last_score: float | None = None
-        self._identity = {"task": task.name, "settings": dict(settings or {}), "data": dict(data or {})}
+        self.identity = Identity(task=task.name, loop=config, settings=settings or {}, data=data or {})
         self._snapshot: tuple[list[checkpoint.Groups], dict[str, Any]] | None = None
 
     def run(self) -> Outcome:
@@ -157,6 +120,7 @@ class Trainer:
             processes=self.accelerator.num_processes,
             rank=self.accelerator.process_index,
         )
+        self._agreement, self._meeting = (parallel.Agreement(self.accelerator) for _ in range(2))
         self.parts = [Part(objective, self.config, self.accelerator) for objective in self.task.objectives]
         self._asked_to_stop = False
         self._saved_step: int | None = None
@@ -168,7 +132,7 @@ class Trainer:
         if found is None:
             check_space(self.out, [part.num_bytes() for part in self.parts], self.config.keep_states)
         else:
-            self._refuse_another_run(found[1])
+            self.identity.compare(found[1]["identity"], self.out, self.accept_changes)
             self._load(checkpoint.read_tensors(*found), found[1])
             self._saved_step = self.at.step
         self._base_s, self._sat_down = self.at.spent_s, time.monotonic()
@@ -181,9 +145,9 @@ class Trainer:
             self.task, share, self.config, self.at.data_step, self.accelerator.device.type == "cuda"
         )
         if self.is_first:
-            described = {"latentsync": __version__, "loop": asdict(self.config), **self._identity}
+            described = {"latentsync": __version__, **self.identity.described()}
             with atomic_path(self.out / "run.json") as part:
-                part.write_text(json.dumps(described, indent=2, default=str) + "\n", "utf-8")
+                part.write_text(json.dumps(described, indent=2) + "\n", "utf-8")
         if found is None:
             self._save()
         self._keep_in_memory()
@@ -193,21 +157,11 @@ class Trainer:
         scaler = self.accelerator.scaler
         return {
             "position": self.at.facts(),
-            "identity": {"loop": asdict(self.config), **self._identity},
+            "identity": self.identity.described(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "score": self.last_score,
             "latentsync": __version__,
         }
-
-    def _refuse_another_run(self, facts: Mapping[str, Any]) -> None:
-        now = json.loads(json.dumps({"loop": asdict(self.config), **self._identity}, default=str))
-        found = checkpoint.differences(now, facts["identity"], FREE)
-        if not found:
-            return
-        said = f"{self.out}: holds the state of another run: {'; '.join(found)}"
-        if not self.accept_changes:
-            raise LatentSyncError(f"{said}. Choose another --out, or pass --accept-changes to go on all the same.")
-        log.warning("%s; going on all the same", said)
 
     def _load(self, tensors: list[checkpoint.Groups], facts: Mapping[str, Any]) -> None:
         if len(tensors) != len(self.parts):
@@ -271,7 +225,7 @@ class Trainer:
             figures[f"{before}weights_norm"] = part.weights_norm()
         figures["stop"] = float(self.stop())
         figures["spent_s"] = self._clock()
-        agreed = parallel.agree(self.accelerator, figures)
+        agreed = self._agreement.means(figures)
         self._asked_to_stop = agreed.pop("stop") > 0
         self.at.spent_s = agreed.pop("spent_s")
         return agreed
@@ -344,11 +298,12 @@ class Trainer:
         if self._saved_step == self.at.step and self._saved_s == self.at.spent_s:
             return
         began = time.monotonic()
-        tensors = [part.tensors() for part in self.parts]
+        tensors = [part.gathered() for part in self.parts]
         if self.is_first:
             path = checkpoint.write_state(
                 self.out / "states", self.at.step, tensors, self._facts(), self.config.keep_states
             )
+        del tensors
         self._read_clock()
         took = time.monotonic() - began
         self._window_began += took
@@ -358,7 +313,7 @@ class Trainer:
 
     def _keep_in_memory(self) -> None:
         if self.config.snapshot_every is not None:
-            facts = json.loads(json.dumps(self._facts(), default=str))
+            facts = json.loads(json.dumps(self._facts()))
             self._snapshot = [checkpoint.copies(part.tensors()) for part in self.parts], facts
 
     def _roll_back(self, reason: str) -> None:
@@ -388,7 +343,7 @@ class Trainer:
 
     def _read_clock(self) -> None:
         """All processes meet, and from here on take the same time for now: what is due by the clock is due for all."""
-        self.at.spent_s = parallel.agree(self.accelerator, {"spent_s": self._clock()})["spent_s"]
+        self.at.spent_s = self._meeting.means({"spent_s": self._clock()})["spent_s"]
 
     def _share(self) -> float:
         return done_share(self.config, self.at.step, self.at.spent_s)

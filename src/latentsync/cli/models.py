@@ -57,11 +57,14 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="tiny, 1.5 or 1.6.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="tiny, 1.5, 1.6, or face-model for `synth`.")],
     offline: Annotated[bool, typer.Option("--offline", help="Only check that every file is here.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Download a model's files, once; their commit and hashes are recorded and compared from then on."""
+    if name == "face-model":
+        fetch_face(offline, quiet)
+        return
     from latentsync.models.weights import fetch as fetch_model
 
     with showing(quiet) as progress:
@@ -144,6 +147,16 @@ def licences(
         write_json(rows)
     else:
         table(("model", "part", "name", "url", "note"), ([row[key] for key in row] for row in rows))
+
+
+def fetch_face(offline: bool, quiet: bool) -> None:
+    """Download and pack the face model of the synthetic heads."""
+    from latentsync.synth.face.fetch import fetch_face_model
+
+    with showing(quiet) as progress:
+        path = fetch_face_model(offline=offline, progress=progress)
+    if not quiet:
+        sys.stdout.write(f"{path}\n")
 
 
 @contextmanager

@@ -28,7 +28,8 @@ def synth(
     seed: Annotated[int, typer.Option(help="Seed of the set; the same seed gives the same files.")] = 0,
     workers: Annotated[int, typer.Option(metavar="N", help="Processes.")] = 1,
     face_model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Packed face model. Default: the simple built-in head.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Face model of `models fetch face-model`. Default: the built-in head."),
     ] = None,
     face_share: Annotated[
         tuple[float, float],
@@ -38,6 +39,10 @@ def synth(
     hands: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the clips in which a hand comes before the mouth.")
     ] = 0.12,
+    recordings: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Real English recordings with transcripts, as voices. Needs synth-align."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -63,6 +68,7 @@ def synth(
         face_share=face_share,
         max_turn_deg=turn,
         hand_share=hands,
+        recordings=recordings,
     )
     console = stderr_console()
     with logging_to(console, quiet, verbose), progress_on(console, quiet) as progress, stop_on_signal() as stop:

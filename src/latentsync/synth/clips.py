@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from latentsync.core.values import Bytes, Float
 from latentsync.synth import motion as motions
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.atlas import Atlas, build_atlas, cached_atlas
+from latentsync.synth.face.fetch import model_path
 from latentsync.synth.face.hand import GESTURES, Held, hand_moves, hold
 from latentsync.synth.face.head import Head
 from latentsync.synth.face.identity import sample_identity
@@ -51,15 +51,6 @@ class Clip:
     crf: int
 
 
-def cache_folder() -> Path:
-    """Where maps that are slow to compute are kept."""
-    base = (
-        os.environ.get("LATENTSYNC_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "latentsync"
-    )
-    return Path(base) / "synth"
-
-
 def load_mesh(face_model: Path | None) -> tuple[HeadMesh, Atlas]:
     """The face model at `face_model`, or the built-in head."""
     if face_model is None:
@@ -74,7 +65,7 @@ def load_mesh(face_model: Path | None) -> tuple[HeadMesh, Atlas]:
             if hasattr(hashlib, "file_digest")
             else hashlib.sha256(file.read()).hexdigest()
         )
-    return mesh, cached_atlas(mesh, cache_folder(), key)
+    return mesh, cached_atlas(mesh, model_path().parent, key)
 
 
 class Studio:
@@ -99,7 +90,7 @@ class Studio:
         head, config = self.head(identity), self.config
         rng = np.random.default_rng([config.seed, identity, clip, 0xC11B])
         voice_rng, face_rng, stage_rng = rng.spawn(3)
-        speech = speech or speak(voice_rng, config.seconds, head.who.masculine, config.engines)
+        speech = speech or speak(voice_rng, config.seconds, head.who.masculine, config.engines, config.recordings)
         take = Take.sample(config, head, speech, face_rng, stage_rng)
         return Clip(take.frames(self.canvas), speech.audio, take.truth(identity, clip), take.faults.crf)
 

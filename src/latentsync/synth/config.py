@@ -23,7 +23,8 @@ class SynthConfig:
         face_share: least and most share of the picture's height that the face takes.
         max_turn_deg: largest turn of the head to any side.
         hand_share: share of the clips in which a hand comes in front of the mouth.
-        engines: speech engines to use, None = all installed ones.
+        engines: speech engines to use (flite, espeak, piper, recordings), None = all that are there.
+        recordings: folder of real English recordings with transcripts, see `speech.recordings.speakers`, or None.
     """
 
     identities: int = 1
@@ -37,6 +38,7 @@ class SynthConfig:
     max_turn_deg: float = 45.0
     hand_share: float = 0.12
     engines: tuple[str, ...] | None = None
+    recordings: Path | None = None
 
     def __post_init__(self) -> None:
         for key, low, high in (
@@ -51,6 +53,11 @@ class SynthConfig:
         ):
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"synth.{key}", getattr(self, key), f"choose {low} to {high}")
+        unknown = set(self.engines or ()) - {"flite", "espeak", "piper", "recordings"}
+        if unknown:
+            raise ConfigError("synth.engines", sorted(unknown), "choose from flite, espeak, piper, recordings")
+        if "recordings" in (self.engines or ()) and self.recordings is None:
+            raise ConfigError("synth.recordings", None, "name a folder, or leave out the engine recordings")
         if abs(self.seconds * 25 - round(self.seconds * 25)) > 1e-6:
             raise ConfigError("synth.seconds", self.seconds, "choose a multiple of 0.04, one frame")
         if self.size % 2:

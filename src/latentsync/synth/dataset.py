@@ -169,6 +169,7 @@ def _claim(out: Path, config: SynthConfig) -> None:
     """Store the settings, or compare them with those of a former run."""
     settings = {**asdict(replace(config, identities=1)), "format": FORMAT_VERSION}
     settings["face_model"] = config.face_model.name if config.face_model else None
+    settings["recordings"] = config.recordings.name if config.recordings else None
     settings.pop("identities")
     path, now = out / "settings.json", json.loads(json.dumps(settings))
     if path.is_file():

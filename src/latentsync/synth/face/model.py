@@ -152,7 +152,8 @@ def load_face_model(path: Path) -> HeadMesh:
     """
     if not path.is_file():
         raise WeightsError(
-            f"{path}: no such face model. Pass --face-model PATH, or leave it out for the built-in head."
+            f"{path}: no such face model. `latentsync models fetch face-model` gets it and says where it is; or leave "
+            "out --face-model for the built-in head."
         )
     try:
         with np.load(path, allow_pickle=False) as file:

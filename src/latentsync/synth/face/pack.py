@@ -3,7 +3,8 @@
     git clone https://github.com/ICT-VGL/ICT-FaceKit
     python -m latentsync.synth.face.pack ICT-FaceKit/FaceXModel ict_facekit_light.npz
 
-Offsets are stored as int16 with one scale per shape, expressions sparsely: 160 files of 2.6 MB become about 17 MB.
+`latentsync models fetch face-model` does both steps. Offsets are stored as int16 with one scale per shape, expressions
+sparsely: 160 files of 2.6 MB become about 17 MB.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,13 +100,18 @@ def pack_face_model(folder: Path, out: Path) -> None:
         values.append(q)
         scales.append(scale)
         offsets.append(offsets[-1] + len(rows))
+    from latentsync.synth.face.fetch import visible_triangles
+
     marks = folder / "vertex_indices.json"
     if not marks.is_file():
         raise WeightsError(f"{marks}: missing. Give the folder FaceXModel of a complete ICT-FaceKit checkout.")
     landmarks = np.array(json.loads(marks.read_text(encoding="utf-8"))["idx_to_landmark_verts"])
+    seen = visible_triangles(shape.tri)
+    more: dict[str, Any] = {} if seen is None else {"tri_visible": seen}
     with atomic_path(out) as part:
         np.savez_compressed(
             part,
+            **more,
             base=base,
             uv=shape.uv,
             tri=shape.tri,

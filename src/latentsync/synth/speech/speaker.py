@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from latentsync.core.values import Float
 from latentsync.synth.speech import augment
 from latentsync.synth.speech.engines import RATE_HZ, Utterance, espeak, flite, flite_program, has_espeak
 from latentsync.synth.speech.phones import Phone
+from latentsync.synth.speech.piper import has_piper, piper, piper_voices
+from latentsync.synth.speech.recordings import speakers, speech_of
 from latentsync.synth.speech.sentences import FOREIGN, foreign_sentence, sentence
 
 FLITE_VOICES = {True: ("awb", "rms", "kal16"), False: ("slt",)}
@@ -61,21 +64,54 @@ class Speech:
     text: str
 
 
-def available_engines() -> tuple[str, ...]:
-    """Engines found on this machine, in a fixed order."""
-    return tuple(n for n, there in (("flite", flite_program() is not None), ("espeak", has_espeak())) if there)
+WEIGHTS = {"flite": 2.0, "espeak": 1.5, "piper": 3.0, "recordings": 4.0}
+"""How often an engine is drawn."""
 
 
-def _voice(rng: np.random.Generator, masculine: bool, engines: tuple[str, ...]) -> Callable[[], Utterance]:
+def available_engines(recordings: Path | None = None) -> tuple[str, ...]:
+    """Engines found on this machine, in a fixed order; "recordings" if there is a folder of them."""
+    there = {
+        "flite": flite_program() is not None,
+        "espeak": has_espeak(),
+        "piper": has_piper(),
+        "recordings": recordings is not None,
+    }
+    return tuple(n for n, found in there.items() if found)
+
+
+def _recorded(rng: np.random.Generator, folder: Path) -> Callable[[], Utterance]:
+    """A function that gives one more recording of a speaker."""
+    groups = speakers(folder)
+    group = groups[int(rng.integers(len(groups)))]
+
+    def say() -> Utterance:
+        for k in rng.permutation(len(group)):
+            said = speech_of(group[int(k)])
+            if said is not None:
+                return said
+        raise MediaError(f"{group[0].path.parent}: no recording of this speaker fits its words. Check the transcripts.")
+
+    return say
+
+
+def _voice(
+    rng: np.random.Generator, masculine: bool, engines: tuple[str, ...], recordings: Path | None
+) -> Callable[[], Utterance]:
     """A function that says one more sentence, always with the same voice."""
-    weights = np.array([{"flite": 2.0, "espeak": 1.5}[e] for e in engines])
+    weights = np.array([WEIGHTS[e] for e in engines])
     engine = str(rng.choice(engines, p=weights / weights.sum()))
+    if engine == "recordings" and recordings is not None:
+        return _recorded(rng, recordings)
     low, high = (0.90, 1.08) if masculine else (0.92, 1.12)
     size = float(rng.uniform(low, high))
     if engine == "flite":
         name = str(rng.choice(FLITE_VOICES[masculine]))
         stretch = float(rng.uniform(0.85, 1.2)) * size
         return lambda: augment.change_size(flite(sentence(rng), name, stretch), size)
+    if engine == "piper":
+        voices, pace = piper_voices(), float(rng.uniform(0.85, 1.2))
+        chosen = voices[int(rng.integers(len(voices)))]
+        return lambda: augment.change_size(piper(sentence(rng), chosen, pace), size)
     variant = str(rng.choice(VARIANTS[masculine]))
     foreign = str(rng.choice(sorted(FOREIGN))) if rng.random() < 0.2 else None
     voice = f"{foreign or str(rng.choice(ENGLISH))}+{variant}"
@@ -88,16 +124,23 @@ def _voice(rng: np.random.Generator, masculine: bool, engines: tuple[str, ...]) 
     return say
 
 
-def speak(rng: np.random.Generator, seconds: float, masculine: bool, engines: tuple[str, ...] | None = None) -> Speech:
+def speak(
+    rng: np.random.Generator,
+    seconds: float,
+    masculine: bool,
+    engines: tuple[str, ...] | None = None,
+    recordings: Path | None = None,
+) -> Speech:
     """Speak for `seconds`: a lead-in, sentences with pauses and breaths, room and noise.
 
     Args:
         engines: which of `available_engines` to use; None = all that are installed.
+        recordings: folder of real recordings, see `recordings.speakers`.
     """
-    engines = available_engines() if engines is None else engines
+    engines = available_engines(recordings) if engines is None else engines
     if not engines:
         raise MediaError("no speech engine: run `pip install latentsync[synth]` for espeak-ng, or install flite.")
-    say = _voice(rng, masculine, engines)
+    say = _voice(rng, masculine, engines, recordings)
     pieces: list[Float] = []
     phones: list[Phone] = []
     texts: list[str] = []

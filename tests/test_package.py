@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,17 @@ def test_import_is_light() -> None:
     code = "import sys, latentsync; print([n for n in ('torch', 'numpy', 'cv2', 'av', 'yaml') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP says its settings on demand")
+def test_threads_of_a_first_torch_sleep_while_they_wait_and_the_environment_stays() -> None:
+    code = "import os\nfrom latentsync import Lipsync\nprint(os.environ.get('OMP_WAIT_POLICY'))"
+    for own, policy in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environ = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        environ |= {"OMP_DISPLAY_ENV": "TRUE"} | ({} if own is None else {"OMP_WAIT_POLICY": own})
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+        assert re.search(rf"OMP_WAIT_POLICY\s*=\s*'{policy}'", done.stderr)
+        assert done.stdout.strip() == str(own)
 
 
 def test_version_agrees_with_the_metadata() -> None:

@@ -220,3 +220,16 @@ def test_contract(picture: PlanarPicture | RgbPicture) -> None:
     half = picture.blend((3, 3, 9, 9), np.ones((6, 6, 3), np.float32), np.full((6, 6), 0.5, np.float32))
     expected = 0.5 + 0.5 * picture.region((4, 4, 8, 8))
     assert np.abs(half.region((4, 4, 8, 8)) - expected).max() < 0.02
+
+
+@pytest.mark.parametrize("box", [(8, 12, 108, 92), (9, 13, 108, 92)], ids=["whole cells", "cut cells"])
+@pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "yuv444p", "gbrp"])
+def test_a_shrunk_region_is_the_region_averaged(name: str, box: tuple[int, int, int, int]) -> None:
+    rgb = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (97, 133, 3), dtype=np.uint8), (0, 0), 2)
+    frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format=name)
+    for picture in (RgbPicture(rgb), PlanarPicture(frame)):
+        expected = cv2.resize(picture.region(box), (40, 33), interpolation=cv2.INTER_AREA)
+        shrunk = picture.shrunk(box, (40, 33))
+        assert (shrunk.shape, shrunk.dtype) == ((33, 40, 3), np.float32)
+        assert np.abs(shrunk - expected).max() < 3 / 255  # chroma between its samples
+        assert abs(float((shrunk - expected).mean())) < 0.1 / 255

@@ -44,6 +44,12 @@ def _box_of(
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
+def _whole_cells(box: Box, size: tuple[int, int]) -> Box:
+    """The box grown to multiples of 4 pixels, whole chroma cells of any format, as far as the picture goes."""
+    x0, y0, x1, y1 = box
+    return x0 // 4 * 4, y0 // 4 * 4, min(-(-x1 // 4) * 4, size[0]), min(-(-y1 // 4) * 4, size[1])
+
+
 def warp_region(
     picture: Picture, frame_to_crop: np.ndarray, size: tuple[int, int], outside: float, interpolation: int
 ) -> Float:
@@ -63,12 +69,10 @@ def warp_region(
     box = _box_of(frame_to_crop, extent, (picture.width, picture.height), margin)
     if box is None:
         return np.full((height, width, 3), outside, dtype=np.float32)
-    x0, y0, x1, y1 = box
-    region: np.ndarray = picture.region(box)
+    x0, y0, x1, y1 = box = _whole_cells(box, (picture.width, picture.height))
     small = (max(1, round((x1 - x0) / step_x)), max(1, round((y1 - y0) / step_y)))
     ratio_x, ratio_y = (x1 - x0) / small[0], (y1 - y0) / small[1]
-    if small != (x1 - x0, y1 - y0):
-        region = cv2.resize(region, small, interpolation=cv2.INTER_AREA)
+    region: np.ndarray = picture.region(box) if small == (x1 - x0, y1 - y0) else picture.shrunk(box, small)
     # small pixel (u, v) is centred on frame x0 - ½ + (u + ½)·ratio
     small_to_frame = np.array([[ratio_x, 0, x0 + (ratio_x - 1) / 2], [0, ratio_y, y0 + (ratio_y - 1) / 2]])
     crop: np.ndarray = cv2.warpAffine(

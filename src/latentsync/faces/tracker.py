@@ -18,6 +18,9 @@ from latentsync.faces.detector import Detection, FaceDetector, overlap
 from latentsync.faces.mesh import EYE_LEFT, EYE_RIGHT, FaceMesh, Mesh, Roi, roi_of_detection, roi_of_mesh
 from latentsync.faces.weights import DETECTOR, MESH, find_face_file
 
+_VIEW_PX = 256
+"""Side of what the detector (128 px) is given: twice its own, so that its averaging sees no aliasing."""
+
 
 class TrackingSession(AbstractContextManager["TrackingSession"], Protocol):
     """One video being followed. Frames come in order, each once."""
@@ -154,9 +157,11 @@ class _MeshSession(AbstractContextManager[TrackingSession]):
         )
         if x1 - x0 < 8 or y1 - y0 < 8:
             return
-        view = np.rint(picture.region((x0, y0, x1, y1)) * 255).astype(np.uint8)
+        scale = max(1.0, max(x1 - x0, y1 - y0) / _VIEW_PX)
+        small = (max(1, round((x1 - x0) / scale)), max(1, round((y1 - y0) / scale)))
+        view = np.rint(picture.shrunk((x0, y0, x1, y1), small) * 255).astype(np.uint8)
         for detection in self._detector(view):
-            mesh = self._mesh(picture, roi_of_detection(detection.mapped(1.0, (x0, y0))))
+            mesh = self._mesh(picture, roi_of_detection(detection.mapped(scale, (x0, y0))))
             near = np.linalg.norm(_centre(mesh) - _centre(track.mesh)) < 0.5 * track.roi.size
             similar = 0.6 < roi_of_mesh(mesh.points).size / track.roi.size < 1.6
             if mesh.score >= self._config.keep_score and near and similar and not self._known(mesh, track):
@@ -217,8 +222,12 @@ def search(
     long_side = max(picture.width, picture.height)
     if not thorough:
         return [_to_frame(f, picture, 256, (0, 0)) for f in detector(picture.thumbnail(256))]
-    # the smallest square is min_face·7 frame pixels and must still fill the detector's 128
-    thumb_px = min(long_side, max(256, math.ceil(long_side * 160 / (min_face_px * 7))))
+    if stop_early:  # squares as wide as the short side are looked at and no smaller ones
+        wanted = math.ceil(long_side * _VIEW_PX / min(picture.width, picture.height))
+        wanted = -(-long_side // 2 ** int(math.log2(long_side / wanted))) if wanted < long_side else wanted  # cheaper
+    else:  # the smallest square is min_face·7 frame pixels and must still fill the detector's 128
+        wanted = math.ceil(long_side * 160 / (min_face_px * 7))
+    thumb_px = min(long_side, max(_VIEW_PX, wanted))
     thumbnail = picture.thumbnail(thumb_px)
     found = [_to_frame(f, picture, thumb_px, (0, 0)) for f in detector(thumbnail)]
     side = min(thumbnail.shape[:2])

@@ -1,8 +1,8 @@
 """Which encoder, pixel format, clock and sound a written file gets, following its source.
 
 Source codec      → encoder (first one this PyAV has)       quality default
-h264              → libx264 veryfast                        crf 17
-hevc              → libx265 veryfast                        crf 18
+h264              → libx264 superfast + mbtree              crf 16
+hevc              → libx265 ultrafast                       crf 15
 vp8, vp9          → libvpx-vp9 realtime, 5                  crf 24
 av1               → libsvtav1 preset 8, libaom-av1          crf 22
 prores            → prores_ks                               profile of its own
@@ -10,8 +10,9 @@ ffv1              → ffv1                                    lossless
 others            → as h264, or vp9 in .webm
 
 A codec that the container cannot hold is replaced by the container's own (h264; vp9 in webm). Quality defaults are
-settings commonly called visually lossless. Odd sizes: an encoder that needs even sizes for 4:2:0 gets 4:4:4 instead, so
-the size of the picture never changes.
+settings commonly called visually lossless, presets are chosen for real time on two cores: both H.26x settings take half
+the processor time of veryfast at crf 17 and 18 (docs/speed.md). Odd sizes: an encoder that needs even sizes for 4:2:0
+gets 4:4:4 instead, so the size of the picture never changes.
 """
 
 from __future__ import annotations
@@ -41,8 +42,12 @@ class Encoder:
 
 
 _ENCODERS: dict[str, tuple[Encoder, ...]] = {
-    "h264": (Encoder("libx264", 17, (("preset", "veryfast"),), even_420=True),),
-    "hevc": (Encoder("libx265", 18, (("preset", "veryfast"), ("x265-params", "log-level=error")), even_420=True),),
+    "h264": (
+        Encoder(
+            "libx264", 16, (("preset", "superfast"), ("x264-params", "mbtree=1:rc-lookahead=10")), even_420=True
+        ),
+    ),
+    "hevc": (Encoder("libx265", 15, (("preset", "ultrafast"), ("x265-params", "log-level=error")), even_420=True),),
     "vp9": (
         Encoder("libvpx-vp9", 24, (("deadline", "realtime"), ("cpu-used", "5"), ("row-mt", "1"), ("b", "0"))),
     ),

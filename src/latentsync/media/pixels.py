@@ -67,6 +67,9 @@ class RgbPicture:
         x0, y0, x1, y1 = _inside(box_xyxy, self.width, self.height)
         return to_unit(self.array[y0:y1, x0:x1])
 
+    def shrunk(self, box_xyxy: Box, size: tuple[int, int]) -> Float:
+        return _averaged(self.region(box_xyxy), size)
+
     def thumbnail(self, long_side_px: int) -> Bytes:
         size = _shrunk(self.width, self.height, long_side_px)
         if size == (self.width, self.height):
@@ -129,6 +132,16 @@ class PlanarPicture:
             codes += [chroma_up(plane, (x0, top, x1, bottom), self.layout.cell) for plane in planes[1:]]
             out[top - y0 : bottom - y0] = _limited(cv2.transform(cv2.merge(codes), matrix))
         return out
+
+    def shrunk(self, box_xyxy: Box, size: tuple[int, int]) -> Float:
+        x0, y0, x1, y1 = _inside(box_xyxy, self.width, self.height)
+        across, down = self.layout.cell
+        if x0 % across or x1 % across or y0 % down or y1 % down:  # the box cuts chroma samples in two
+            return _averaged(self.region(box_xyxy), size)
+        cells = np.s_[y0 // down : y1 // down, x0 // across : x1 // across]
+        luma, *chroma = (plane_array(self.frame, index, self.layout) for index in range(3))
+        codes = [_averaged(part.astype(np.float32), size) for part in (luma[y0:y1, x0:x1], *(c[cells] for c in chroma))]
+        return _limited(cv2.transform(cv2.merge(codes), self.layout.to_rgb_matrix()))
 
     def thumbnail(self, long_side_px: int) -> Bytes:
         size = _shrunk(self.width, self.height, long_side_px)
@@ -249,6 +262,11 @@ def _reduced(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         )
     shrinks = plane.shape[1] >= size[0] and plane.shape[0] >= size[1]
     return cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _averaged(values: Float, size: tuple[int, int]) -> Float:
+    """Resampled to (width, height), each sample the mean of the area it covers."""
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
 
 
 def _limited(values: Float) -> Float:

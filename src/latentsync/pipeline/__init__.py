@@ -16,5 +16,8 @@ _WHERE = {"Lipsync": "lipsync", "Result": "result"}
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
-        return getattr(importlib.import_module(f"latentsync.pipeline.{_WHERE[name]}"), name)
+        from latentsync.pipeline.threads import sleeping_waits
+
+        with sleeping_waits():
+            return getattr(importlib.import_module(f"latentsync.pipeline.{_WHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

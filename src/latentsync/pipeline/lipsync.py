@@ -35,6 +35,7 @@ from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.precision import choose_device, choose_dtype
 from latentsync.pipeline.result import Result, peak_memory_gib
 from latentsync.pipeline.settings import ModelSettings
+from latentsync.pipeline.threads import one_opencv_thread
 from latentsync.pipeline.timing import StageClock
 
 log = logging.getLogger(__name__)
@@ -163,9 +164,12 @@ class Lipsync:
             total = max(1, round(total_s * reader.info.fps))
             clock, counts = StageClock(), _Counts()
             metadata = self._metadata() if options.provenance else {}
-            with VideoWriter(
-                out, reader.info, options.codec, options.crf, options.pixel_format, metadata, plan
-            ) as writer:
+            with (
+                one_opencv_thread(),
+                VideoWriter(
+                    out, reader.info, options.codec, options.crf, options.pixel_format, metadata, plan
+                ) as writer,
+            ):
                 made = self._stream(frames, speech, reader.info.fps, options, active, clock, counts)
                 for frame in made:
                     with clock.stage("write"):

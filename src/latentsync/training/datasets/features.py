@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from latentsync.training.datasets.augment import SoundRange, change_sound
 from latentsync.training.datasets.cache import ArrayCache, content_of, module_hash
 from latentsync.training.datasets.clips import AnyClip
 
@@ -31,6 +32,17 @@ def syncnet_mel_of(clip: AnyClip, cache: ArrayCache) -> np.ndarray:
     from latentsync.audio.mel import syncnet_mel
 
     return cache.get("mel-syncnet", (content_of(clip),), lambda: syncnet_mel(np.array(clip.wave)).numpy())
+
+
+def changed_mel_of(clip: AnyClip, limits: SoundRange, variant: int, cache: ArrayCache) -> np.ndarray:
+    """(80, T) float32: `syncnet_mel` of the sound in change number `variant`, drawn within `limits`."""
+    from latentsync.audio.mel import syncnet_mel
+
+    def make() -> np.ndarray:
+        rng = np.random.default_rng([int(content_of(clip)[:15], 16), variant])
+        return syncnet_mel(change_sound(np.array(clip.wave), rng, limits)).numpy()
+
+    return cache.get("mel-syncnet", (content_of(clip), repr(limits), str(variant)), make)
 
 
 def latents_of(clip: AnyClip, autoencoder: Any, cache: ArrayCache, resolution: int = 256) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from latentsync.config.loader import load_preset
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.training.datasets.cache import ArrayCache
 from latentsync.training.datasets.clips import FPS, AnyClip, num_frames
@@ -81,6 +83,16 @@ class TrainingData:
     val: Mixture
     cache: ArrayCache
 
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this data from others: sources, ratios, clips and their lengths; not where they lie."""
+        digest = hashlib.sha256()
+        for mixture in (self.train, self.val):
+            for source in mixture.sources:
+                lines = [f"{clip.path.name} {clip.person} {num_frames(clip)}" for clip in source.clips]
+                digest.update("\n".join([f"{source.ratio}", *lines, ""]).encode())
+        return {"clips": len(self.train), "held_out": len(self.val), "sha256": digest.hexdigest()[:16]}
+
 
 def open_data(
     sources: Sequence[str | Path | Mapping[str, Any]], cache: Path | None = None, val: str = "val"
@@ -89,14 +101,15 @@ def open_data(
 
     Args:
         sources: each a folder of prepared clips, a build of `latentsync data build --training`, a folder or URL of
-            shards, or a mapping with `path` or `synth` (settings of `SynthConfig`, and `val_identities`), and
-            optionally `ratio` and `name`.
+            shards; or a mapping with `path` or `synth` (settings of `SynthConfig`, and `val_identities`), and if wanted
+            `ratio` and `name`; or a YAML file with a list of all of these under `sources`.
         cache: folder for what is computed once per clip; None = the user's cache folder.
         val: split of the held-out people.
     Raises: LatentSyncError, ConfigError: a source is missing, empty, or of another rate; a person in both splits.
     """
     if not sources:
         raise ConfigError("data", None, "name at least one folder of clips")
+    sources = [inner for given in sources for inner in _listed(given)]
     arrays = ArrayCache(cache)
     parts: dict[str, list[Source]] = {"train": [], val: []}
     for given in sources:
@@ -114,6 +127,22 @@ def open_data(
     if both:
         raise LatentSyncError(f"{both[0]}: is in split train and in {val}. Deal the people anew, by person not by clip")
     return data
+
+
+def _listed(given: str | Path | Mapping[str, Any]) -> Sequence[str | Path | Mapping[str, Any]]:
+    """What a YAML file lists; anything else is itself. Paths in the file are taken from the file's folder."""
+    if isinstance(given, Mapping) or Path(given).suffix not in (".yaml", ".yml") or not Path(given).is_file():
+        return [given]
+    told: Any = load_preset(str(given)).get("sources")
+    if not isinstance(told, list) or not told:
+        raise ConfigError("data", str(given), "write a list of sources under `sources:`")
+    listed: list[Mapping[str, Any]] = []
+    for source in told:
+        entry = dict(source) if isinstance(source, Mapping) else {"path": str(source)}
+        if "path" in entry and "://" not in str(entry["path"]):
+            entry["path"] = str(Path(given).parent / str(entry["path"]))
+        listed.append(entry)
+    return listed
 
 
 def _name_of(given: str | Path | Mapping[str, Any]) -> str:

@@ -49,6 +49,7 @@ def synthetic_clips(config: SynthConfig, split: str, val_identities: int, cache:
 def _settings_key(config: SynthConfig) -> str:
     settings: dict[str, Any] = asdict(replace(config, identities=1, first_identity=0, clips_per_identity=1))
     settings["face_model"] = file_hash(config.face_model) if config.face_model else None
+    settings["recordings"] = str(config.recordings) if config.recordings else None
     text = json.dumps({**settings, "version": __version__}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -116,8 +117,9 @@ def synth_config(values: dict[str, Any]) -> SynthConfig:
         if key not in known:
             raise ConfigError(f"data.synth.{key}", values[key], f"unknown; choose from {', '.join(known)}")
     made = dict(values)
-    if made.get("face_model") is not None:
-        made["face_model"] = Path(made["face_model"])
+    for key in ("face_model", "recordings"):
+        if made.get(key) is not None:
+            made[key] = Path(made[key])
     if "face_share" in made:
         made["face_share"] = tuple(made["face_share"])
     return SynthConfig(**made)

@@ -51,6 +51,9 @@ def sync(
     resolution: Annotated[
         int | None, typer.Option(metavar="256|512", help="Crop side of a lone checkpoint file, which does not say it.")
     ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A speaker's adapter (`latentsync train unet`).")
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(metavar="draft|balanced|best|FILE", help="A set of options, or your own YAML file.")
     ] = None,
@@ -139,6 +142,7 @@ def sync(
         "offline": offline,
         "face_model": face_model,
         "resolution": resolution,
+        "adapter": adapter,
     }
     result = run(_Job(video, audio, out, strip, report, options, load, quiet, verbose))
     show(result, {"strip": strip, "report": report}, as_json, quiet)

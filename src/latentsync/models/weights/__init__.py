@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentsync.models.weights.adapter import Adapter, merge_adapter, read_adapter, write_adapter
     from latentsync.models.weights.architecture import infer_unet_config, load_strict
     from latentsync.models.weights.catalogue import FACE_LICENCES
     from latentsync.models.weights.checkpoints import Checkpoint, open_checkpoint
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from latentsync.models.weights.store import Located, find, load
 
 _HOME = {
+    "adapter": ("Adapter", "merge_adapter", "read_adapter", "write_adapter"),
     "architecture": ("infer_unet_config", "load_strict"),
     "catalogue": ("FACE_LICENCES",),
     "checkpoints": ("Checkpoint", "open_checkpoint"),
@@ -39,6 +41,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "FACE_LICENCES",
+    "Adapter",
     "Check",
     "Checkpoint",
     "Licence",
@@ -59,11 +62,14 @@ __all__ = [
     "load_syncnet",
     "load_syncnet_v2",
     "load_unet",
+    "merge_adapter",
     "open_checkpoint",
+    "read_adapter",
     "read_index",
     "save_model",
     "start_from_sd",
     "verify",
+    "write_adapter",
 ]
 
 

@@ -70,7 +70,8 @@ def build(
     if settings.get("objective") == "few_step":
         from latentsync.training.tasks import few_step
 
-        return few_step.build(settings, data, start=start, seed=seed)
+        opened = data if isinstance(data, TrainingData) else open_data(data)
+        return few_step.build(settings, opened, start=start, seed=seed)
     wanted = UNetSettings.from_mapping(settings)
     begin = open_start(start)
     model = _model_settings(wanted, begin)

@@ -102,7 +102,12 @@ class UNetObjective(Objective):
 
     def predict(self, noisy: Tensor, fixed: Tensor, levels: Tensor, heard: Tensor) -> Tensor:
         """The network's answer (B, c, F, h, w); `fixed` is what `encode` gives."""
-        return self.network(torch.cat([noisy, fixed], dim=1), self.method.timesteps(levels), heard)
+        joined = torch.cat([noisy, fixed], dim=1)
+        if torch.is_grad_enabled():
+            # With a frozen stem nothing before the first norm would need a gradient, and PyTorch (2.13, CPU) then crashes
+            # in the backward pass of a channels-last GroupNorm that is itself trained.
+            joined.requires_grad_()
+        return self.network(joined, self.method.timesteps(levels), heard)
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:

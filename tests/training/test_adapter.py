@@ -1,0 +1,155 @@
+"""A speaker's adapter: trained beside a frozen U-Net, small on disk, merged without PEFT, refused where it is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
+from latentsync.models import UNet
+from latentsync.models.weights import merge_adapter, read_adapter, save_model
+from latentsync.pipeline import Lipsync
+from latentsync.training.tasks.unet import UNetTask, build
+from micro_model import SETTINGS, UNET, networks
+from planted import PlantedTracker
+
+pytest.importorskip("peft", reason="the train extra is not installed")
+
+TASK: dict[str, Any] = {
+    "adapter": {"rank": 2, "alpha": 4.0, "targets": ["to_q", "to_v", "conv1"]},
+    "check": {"clips": 1, "steps": 1, "chunks": 1, "track_lips": False},
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The micro model as a folder."""
+    net = networks()
+    parts = {"unet": net.unet, "autoencoder": net.autoencoder, "listener": net.listener}
+    save_model(tmp_path / "model", parts, name="micro", settings=SETTINGS)  # type: ignore[arg-type]
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def speaker(tmp_path: Path) -> Path:
+    """Three clips of one person."""
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        folder = tmp_path / "speaker" / f"take{index}"
+        folder.mkdir(parents=True)
+        np.save(folder / "crops.npy", rng.integers(0, 256, (16, 64, 64, 3)).astype(np.uint8))
+        np.save(folder / "mesh.npy", np.zeros((16, 468, 2), np.float32))
+        np.save(folder / "wave.npy", rng.normal(0, 0.1, 640 * 16).astype(np.float32))
+        (folder / "meta.json").write_text(json.dumps({"person": "ann", "split": "train", "in_sync": True, "fps": 25}))
+    return tmp_path / "speaker"
+
+
+def trained(task: UNetTask, steps: int = 3) -> list[float]:
+    """A few steps on one batch. Returns: the losses."""
+    objective = task.objective
+    optimiser = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.02)
+    examples = [task.example(n) for n in range(2)]
+    batch = {key: torch.stack([e[key] for e in examples]) for key in examples[0]}
+    losses = []
+    for _ in range(steps):
+        loss = torch.stack(list(objective(batch).values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def answer(unet: Any) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    x, heard = torch.randn(1, 13, 4, 8, 8, generator=generator), torch.randn(1, 4, 10, 8, generator=generator)
+    with torch.no_grad():
+        return unet.eval()(x, 300, heard)
+
+
+def test_an_adapter_learns_is_small_and_gives_the_same_when_merged(model: Path, speaker: Path, tmp_path: Path) -> None:
+    task = build(TASK, [speaker], start=model)
+    assert [clip.path.name for clip in task.val] == ["take2"], "one take of the only speaker is held out"
+    unet = task.objective.network
+    base = UNet.from_config(UNET)
+    base.load_state_dict(networks().unet.state_dict())
+    assert torch.equal(answer(unet), answer(base)), "before training it changes nothing"
+    losses = trained(task)
+    assert losses[-1] < losses[0]
+    task.export(unet, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["adapter.safetensors"]
+    adapter = read_adapter(tmp_path / "out" / "adapter.safetensors")
+    layers = {layer.rpartition(".")[2] for layer in adapter.matrices}
+    assert layers == {"to_q", "to_v", "conv1"} and adapter.scale == 2.0
+    held = sum(a.numel() + b.numel() for a, b in adapter.matrices.values())
+    assert held == sum(p.numel() for p in task.objective.parameters() if p.requires_grad)
+    merge_adapter(base, adapter)
+    changed = answer(unet)
+    assert not torch.allclose(changed, answer(networks().unet), atol=1e-4)
+    assert torch.allclose(answer(base), changed, atol=1e-5)
+    assert np.isfinite(list(task.validate(unet).figures.values())).all()
+
+
+def test_only_the_adapter_is_trained(model: Path, speaker: Path) -> None:
+    task = build(TASK, [speaker], start=model)
+    trained(task, 1)
+    for name, parameter in task.objective.network.named_parameters():
+        assert (parameter.grad is not None) == ("lora_" in name), name
+
+
+@pytest.fixture
+def file(model: Path, speaker: Path, tmp_path: Path) -> Path:
+    task = build(TASK, [speaker], start=model)
+    trained(task)
+    task.export(task.objective.network, tmp_path / "adapter")
+    return tmp_path / "adapter" / "adapter.safetensors"
+
+
+def test_the_pipeline_loads_it_without_peft(model: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    plain = Lipsync.from_pretrained(model, device="cpu", dtype="float32", tracker=PlantedTracker())
+    spoken = Lipsync.from_pretrained(model, device="cpu", dtype="float32", tracker=PlantedTracker(), adapter=file)
+    assert not torch.allclose(answer(plain.networks.unet), answer(spoken.networks.unet), atol=1e-4)
+
+
+def test_it_is_refused_where_it_does_not_fit(file: Path, tmp_path: Path) -> None:
+    adapter = read_adapter(file)
+    with pytest.raises(WeightsError, match=r"made for micro, a U-Net of another shape\. Pass --model micro"):
+        merge_adapter(UNet.from_config(UNET | {"cross_attention_dim": 16}), adapter, "1.5")
+    torch.manual_seed(5)
+    stranger = UNet.from_config(UNET)
+    before = answer(stranger)
+    with pytest.raises(WeightsError, match="same shape but other weights"):
+        merge_adapter(stranger, adapter, "1.6")
+    assert torch.equal(answer(stranger), before)
+    half = UNet.from_config(UNET)
+    half.load_state_dict({key: value.half().float() for key, value in networks().unet.state_dict().items()})
+    merge_adapter(half, adapter)  # the same weights, stored in 16 bits
+
+
+def test_files_that_are_no_adapter_are_refused(tmp_path: Path, file: Path) -> None:
+    with pytest.raises(WeightsError, match="no such file"):
+        read_adapter(tmp_path / "none.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="not an adapter but other weights"):
+        read_adapter(tmp_path / "model.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:100])
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        read_adapter(tmp_path / "cut.safetensors")
+
+
+def test_settings_of_an_adapter_that_cannot_be(model: Path, speaker: Path) -> None:
+    with pytest.raises(ConfigError, match="choose from to_q"):
+        build(TASK | {"adapter": {"targets": ["nowhere"]}}, [speaker], start=model)
+    with pytest.raises(LatentSyncError, match="give two or more"):
+        for take in ("take1", "take2"):
+            for each in (speaker / take).iterdir():
+                each.unlink()
+        build(TASK, [speaker], start=model)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ARRAYS = ("crops.npy", "mesh.npy", "wave.npy")
-_KNOWN: dict[tuple[str, int, int], str] = {}
 
 
 def default_cache() -> Path:
@@ -44,16 +43,12 @@ def content_of(clip: AnyClip) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, computed again only when its size or time of change differs."""
-    facts = path.stat()
-    key = (str(path.absolute()), facts.st_size, facts.st_mtime_ns)
-    if key not in _KNOWN:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-        _KNOWN[key] = digest.hexdigest()
-    return _KNOWN[key]
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def module_hash(module: nn.Module) -> str:
@@ -70,6 +65,23 @@ class ArrayCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or default_cache()
+        self._contents: dict[str, str] = {}
+
+    def content_of(self, clip: AnyClip) -> str:
+        """`content_of` the clip; files are read again only when one's place, size or time of change differs."""
+        if getattr(clip, "content", None):
+            return content_of(clip)
+        facts = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns)
+                 for path in (clip.path / name for name in ARRAYS) if path.is_file()]  # fmt: skip
+        key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+        if key not in self._contents:
+            known = self.folder / "contents" / key[:2] / f"{key}.txt"
+            if not known.is_file():
+                known.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_path(known) as part:
+                    part.write_text(content_of(clip), encoding="utf-8")
+            self._contents[key] = known.read_text("utf-8")
+        return self._contents[key]
 
     def place(self, kind: str, *made_from: str) -> Path:
         """Where the array `kind` made from these hashes and settings lies."""

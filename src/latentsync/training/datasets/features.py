@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from latentsync.training.datasets.augment import SoundRange, change_sound
-from latentsync.training.datasets.cache import ArrayCache, content_of, module_hash
+from latentsync.training.datasets.cache import ArrayCache, module_hash
 from latentsync.training.datasets.clips import AnyClip
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def small_crops(clip: AnyClip, side: int, cache: ArrayCache) -> np.ndarray:
     """(F, side, side, 3) uint8; the clip's own where it has this side."""
     if clip.crops.shape[1] == side:
         return clip.crops
-    return cache.get("crops-small", (content_of(clip), str(side)), lambda: resized(clip.crops, side))
+    return cache.get("crops-small", (cache.content_of(clip), str(side)), lambda: resized(clip.crops, side))
 
 
 def resized(frames: np.ndarray, side: int) -> np.ndarray:
@@ -31,7 +31,7 @@ def syncnet_mel_of(clip: AnyClip, cache: ArrayCache) -> np.ndarray:
     """(80, T) float32: `syncnet_mel` of the whole sound."""
     from latentsync.audio.mel import syncnet_mel
 
-    return cache.get("mel-syncnet", (content_of(clip),), lambda: syncnet_mel(np.array(clip.wave)).numpy())
+    return cache.get("mel-syncnet", (cache.content_of(clip),), lambda: syncnet_mel(np.array(clip.wave)).numpy())
 
 
 def changed_mel_of(clip: AnyClip, limits: SoundRange, variant: int, cache: ArrayCache) -> np.ndarray:
@@ -39,10 +39,10 @@ def changed_mel_of(clip: AnyClip, limits: SoundRange, variant: int, cache: Array
     from latentsync.audio.mel import syncnet_mel
 
     def make() -> np.ndarray:
-        rng = np.random.default_rng([int(content_of(clip)[:15], 16), variant])
+        rng = np.random.default_rng([int(cache.content_of(clip)[:15], 16), variant])
         return syncnet_mel(change_sound(np.array(clip.wave), rng, limits)).numpy()
 
-    return cache.get("mel-syncnet", (content_of(clip), repr(limits), str(variant)), make)
+    return cache.get("mel-syncnet", (cache.content_of(clip), repr(limits), str(variant)), make)
 
 
 def latents_of(clip: AnyClip, autoencoder: Any, cache: ArrayCache, resolution: int = 256) -> np.ndarray:
@@ -61,7 +61,7 @@ def latents_of(clip: AnyClip, autoencoder: Any, cache: ArrayCache, resolution: i
                 parts.append(autoencoder.encode(x).half().cpu().numpy())
         return np.concatenate(parts)
 
-    return cache.get("latents", (content_of(clip), _hash_of(autoencoder), str(resolution)), make)
+    return cache.get("latents", (cache.content_of(clip), _hash_of(autoencoder), str(resolution)), make)
 
 
 def heard_of(clip: AnyClip, listener: Listener, cache: ArrayCache) -> np.ndarray:
@@ -71,7 +71,7 @@ def heard_of(clip: AnyClip, listener: Listener, cache: ArrayCache) -> np.ndarray
     def make() -> np.ndarray:
         return hear(listener, np.array(clip.wave), len(clip.crops)).half().cpu().numpy()
 
-    return cache.get("heard", (content_of(clip), _hash_of(listener)), make)
+    return cache.get("heard", (cache.content_of(clip), _hash_of(listener)), make)
 
 
 _HASHES: dict[int, tuple[Any, str]] = {}

@@ -78,15 +78,15 @@ class ContrastiveObjective(Objective):
         width = network.visual_config.block_out_channels[-1]
         self.reader = nn.Linear(width, num_frames) if lips else None
         self.pairs_seen = 0
-        """Picture windows of the last batch, in this process."""
+        """Pairs compared in the last batch, in this process."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         frames, mel, start = batch["frames"], batch["mel"], batch["start"]
         windows, sounds = frames.shape[1], mel.shape[1]
         with own_chance(self.network, batch["seed"]):
             visual, audio = self.network(as_input(frames.flatten(0, 1)), mel.flatten(0, 1))
-        self.pairs_seen = len(visual)
         cosine = visual.float() @ audio.float().T
+        self.pairs_seen = cosine.numel()
         clip_v, clip_a = batch["clip"].repeat_interleave(windows), batch["clip"].repeat_interleave(sounds)
         start_v, start_a = start[:, :windows].flatten(), start.flatten()
         own = (torch.arange(len(visual), device=cosine.device) // windows) * sounds

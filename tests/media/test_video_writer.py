@@ -187,8 +187,9 @@ def test_sound_is_copied_where_the_container_can_hold_it(
         assert media.audio.codec.removesuffix("float") == codec
         before, after = packets(source), packets(tmp_path / f"out{suffix}")
         if codec != "pcm_s16le":  # raw samples are packed anew
-            run_in = 0 if suffix in (".mp4", ".mov") or codec in ("opus", "flac") else 1
-            assert len(after) > 10 and after == before[run_in : len(after) + run_in]
+            says_so = suffix in (".mp4", ".mov") or codec in ("opus", "flac")
+            run_ins = (0,) if says_so else (0, 1)  # of Matroska it depends on FFmpeg; the time below tells
+            assert len(after) > 10 and any(after == before[n : len(after) + n] for n in run_ins)
         allowed_s = 0.06
     else:
         assert media.audio.codec.removesuffix("float") == OTHERWISE[suffix]

@@ -85,8 +85,9 @@ def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPla
 class CopiedTrack:
     """Packets as they are. The first one may begin up to half a packet before the start, the last ends after the end.
 
-    Codecs begin with a run-in before time 0. mp4 and Opus say so in the file and the run-in is copied; elsewhere its
-    packets are left out, because the container would move sound or picture to make room for them.
+    Codecs begin with a run-in before time 0. mp4 and Opus say so in the file and the run-in is copied; so does Matroska
+    from FFmpeg's libavformat 63 on (PyAV 19), which then takes as much off the first packet, whichever that is.
+    Elsewhere its packets are left out, because the container would move sound or picture to make room for them.
     """
 
     def __init__(self, output: av.container.OutputContainer, suffix: str, plan: AudioPlan) -> None:
@@ -96,7 +97,9 @@ class CopiedTrack:
         source = audio_stream(container)
         if source is None:
             raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
-        self._keeps_run_in = suffix in (".mp4", ".mov", ".m4v") or source.codec_context.name.startswith("opus")
+        says_so = suffix in (".mkv", ".webm") and getattr(source.codec_context, "initial_padding", 0) > 0
+        is_opus = source.codec_context.name.startswith("opus")
+        self._keeps_run_in = suffix in (".mp4", ".mov", ".m4v") or is_opus or says_so
         self._target = output.add_stream_from_template(source)
         self._packets = self._source_packets(container, source)
         self._waiting: tuple[Fraction, av.Packet] | None = None

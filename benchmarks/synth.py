@@ -5,7 +5,9 @@
     python benchmarks/synth.py truth FOLDER           # a set made by `latentsync synth FOLDER`
     python benchmarks/synth.py see-through MODEL
     python benchmarks/synth.py speed MODEL            # CPU time; the wall time means something on an idle machine only
+    python benchmarks/synth.py parts MODEL            # CPU time of a frame, by part
     python benchmarks/synth.py closures
+    python benchmarks/synth.py alignment              # forced alignment against flite's own phone times
 
 MODEL is the packed face model, or `builtin`.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,11 +49,13 @@ def save_sheet(pictures: list[np.ndarray], columns: int, path: Path) -> None:
 
 def identities(model: str, out: Path, seed: int = 0) -> None:
     """48 people, each in a clip's first frame."""
-    studio = Studio(SynthConfig(size=256, seconds=0.4, seed=seed, face_model=model_path(model), face_share=(0.62, 0.8)))
+    studio = Studio(SynthConfig(size=256, seconds=0.4, seed=seed, face_model=model_path(model), face_share=(0.5, 0.75)))
     pictures = []
     for k in range(48):
         take = studio.clip(k, 0)
         wanted = int(take.truth.lip_gap_cm.argmax()) if k % 2 else 0
+        if take.truth.mouth_covered.any():
+            wanted = int(take.truth.mouth_covered.argmax())
         frame = next(f for i, f in enumerate(take.frames) if i == wanted)
         pictures.append(cv2.resize(frame, (160, 160), interpolation=cv2.INTER_AREA))
         print(k, studio.head(k).who.style, flush=True)
@@ -59,7 +64,8 @@ def identities(model: str, out: Path, seed: int = 0) -> None:
 
 def mouths(model: str, out: Path) -> None:
     """Four people, ten frames of one sentence, cut out around the mouth."""
-    studio = Studio(SynthConfig(size=512, seconds=2.4, seed=5, face_model=model_path(model), face_share=(0.7, 0.8)))
+    config = SynthConfig(size=512, seconds=2.4, seed=5, face_share=(0.7, 0.8), hand_share=0.0, max_turn_deg=25)
+    studio = Studio(replace(config, face_model=model_path(model)))
     pictures = []
     for k in (0, 1, 2, 3):
         clip = studio.clip(k, 0)
@@ -89,22 +95,36 @@ def read_clips(folder: Path) -> Iterator[tuple[Truth, np.ndarray, list[np.ndarra
 
 
 def truth(folder: Path) -> None:
-    """The project's own tracker against the truth, and sound against lips."""
+    """The project's own tracker against the truth, and sound against lips; by turn and size of the face."""
     from latentsync.core.values import Frame
     from latentsync.faces import MeshTracker
     from latentsync.media import RgbPicture
 
     tracker = MeshTracker()
-    found = total = 0
+    seen_by: dict[str, list[bool]] = {}
+    covered = 0
     per_clip, lags, tracked_lags, closures = [], [], [], []
     for known, audio, frames in read_clips(folder):
         gap = np.full(len(frames), np.nan)
         with tracker.open() as session:
             for i, picture in enumerate(frames):
                 faces = session.track(Frame(i, Fraction(i, 25), RgbPicture(picture)))
-                total += 1
-                if faces:
-                    found += 1
+                hidden = known.mouth_covered[i] > 0.02
+                covered += int(hidden)
+                width = float(np.linalg.norm(known.landmarks[i, 0] - known.landmarks[i, 16]))
+                turn = abs(float(np.degrees(known.pose[i, 0])))
+                names = (
+                    ["hand before the mouth"]
+                    if hidden
+                    else [
+                        "nothing before the mouth",
+                        f"turned {10 * int(turn // 10)} to {10 * int(turn // 10) + 10} degrees",
+                        f"face {50 * int(width // 50)} to {50 * int(width // 50) + 50} px wide",
+                    ]
+                )
+                for name in names:
+                    seen_by.setdefault(name, []).append(bool(faces))
+                if faces and not hidden:
                     m = faces[0].landmarks
                     eyes = np.linalg.norm(m[MESH_OUTER_EYES[0]] - m[MESH_OUTER_EYES[1]])
                     gap[i] = np.linalg.norm(m[MESH_INNER_LIPS[0]] - m[MESH_INNER_LIPS[1]]) / eyes
@@ -120,7 +140,9 @@ def truth(folder: Path) -> None:
         if seen.all():
             tracked_lags.append(list(checks.correlation_by_lag(loud, gap, 8).values()))
         closures.append(checks.closure_rate(known.lip_gap_cm, known.phones))
-    print(f"{len(lags)} clips, {total} frames; face found in {100 * found / total:.2f} %")
+    print(f"{len(lags)} clips; {covered} frames with a hand before the mouth")
+    for name, hits in sorted(seen_by.items()):
+        print(f"face found, {name}: {100 * np.mean(hits):.2f} % of {len(hits)}")
     low = np.percentile(per_clip, 10)
     print(f"lip gap, tracker against truth: median r {np.median(per_clip):.3f}, lowest tenth {low:.3f}")
     for name, rows in (("truth", lags), ("tracked", tracked_lags)):
@@ -193,6 +215,68 @@ def speed(model: str, size: int = 384, people: int = 12) -> None:
     print(f"wall {wall:.0f} s for {cpu:.0f} CPU-s: this process had {cpu / wall:.2f} of a core")
 
 
+def parts(model: str, size: int = 384, people: int = 8) -> None:
+    """Where the CPU time of a frame goes."""
+    from collections import defaultdict
+
+    from latentsync.synth import stage
+    from latentsync.synth.face import head
+
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(owner: object, name: str, label: str) -> None:
+        inner = getattr(owner, name)
+
+        def outer(*args: object, **options: object) -> object:
+            start = time.process_time()
+            out = inner(*args, **options)
+            spent[label] += time.process_time() - start
+            return out
+
+        setattr(owner, name, outer)
+
+    for name in ("project", "depth_map", "light_vertices", "raster", "resolve", "blend_films", "expose", "develop"):
+        timed(head, name, {"expose": "motion blur and rows"}.get(name, name))
+    timed(head.Head, "pose", "pose")
+    timed(stage.Sensor, "expose", "noise and lens")
+    studio = Studio(SynthConfig(size=size, seconds=1.0, face_model=model_path(model)))
+    list(studio.clip(0, 0).frames)  # compile
+    num, total = 0, defaultdict(float)
+    for k in range(1, people + 1):
+        clip = studio.clip(k, 0)
+        before = dict(spent)
+        num += sum(1 for _ in clip.frames)
+        for name, value in spent.items():
+            total[name] += value - before.get(name, 0.0)
+    for name, value in sorted(total.items(), key=lambda item: -item[1]):
+        print(f"{name}: {1000 * value / num:.1f} ms CPU a frame")
+
+
+def alignment(num: int = 30) -> None:
+    """Starts of phones by forced alignment against flite's own, by class, in ms."""
+    from difflib import SequenceMatcher
+
+    from latentsync.synth.speech.aligned import align
+    from latentsync.synth.speech.engines import flite
+    from latentsync.synth.speech.phones import SILENCE, VOWELS
+    from latentsync.synth.speech.sentences import sentence
+
+    rng, errors = np.random.default_rng(0), {"p b m": [], "other consonants": [], "vowels": []}
+    for k in range(num):
+        said = flite(sentence(rng), ("slt", "rms", "awb")[k % 3])
+        ours = [p for p in align(said.audio, said.text) if p.name != SILENCE]
+        true = [p for p in said.phones if p.name != SILENCE]
+        match = SequenceMatcher(None, [p.name for p in ours], [p.name for p in true], autojunk=False)
+        for i, j, length in match.get_matching_blocks():
+            for a, b in zip(ours[i : i + length], true[j : j + length], strict=True):
+                name = "p b m" if a.name in "pbm" else "vowels" if a.name in VOWELS else "other consonants"
+                errors[name].append(1000 * (a.start_s - b.start_s))
+    for name, values in errors.items():
+        e = np.array(values)
+        late, middle, tenth = np.median(e), np.median(np.abs(e)), np.percentile(np.abs(e), 90)
+        print(f"{name}: {len(e)}, median {late:+.0f} ms, median distance {middle:.0f} ms, a tenth over {tenth:.0f} ms")
+
+
 def closures() -> None:
     """Mean loudness around the start of p and b, each 10 ms from -80 ms: where the silence of the closure lies."""
     from latentsync.synth.speech.engines import Utterance, espeak, flite
@@ -224,19 +308,22 @@ def closures() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["identities", "mouths", "truth", "see-through", "speed", "closures"])
+    parser.add_argument("what", choices=[*PICTURES, *OF_A_MODEL, "truth", "closures", "alignment"])
     parser.add_argument("arguments", nargs="*")
     args = parser.parse_args()
-    if args.what in ("identities", "mouths"):
+    if args.what in PICTURES:
         model, out = args.arguments
-        (identities if args.what == "identities" else mouths)(model, Path(out))
+        PICTURES[args.what](model, Path(out))
+    elif args.what in OF_A_MODEL:
+        OF_A_MODEL[args.what](args.arguments[0])
     elif args.what == "truth":
         truth(Path(args.arguments[0]))
-    elif args.what == "closures":
-        closures()
     else:
-        (see_through if args.what == "see-through" else speed)(args.arguments[0])
+        (closures if args.what == "closures" else alignment)()
 
+
+PICTURES = {"identities": identities, "mouths": mouths}
+OF_A_MODEL = {"see-through": see_through, "speed": speed, "parts": parts}
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentsync.synth.arrays import Real
-from latentsync.synth.render.geometry import lattice_noise
+from latentsync.synth.render.geometry import gaussian, lattice_noise
 
 
 def smoothstep(low: float, high: float, x: Any) -> Any:
@@ -18,8 +18,10 @@ def smoothstep(low: float, high: float, x: Any) -> Any:
 
 def blob(points: Real, centre: tuple[float, ...], radius: tuple[float, ...]) -> Real:
     """Gaussian around `centre` (cm) with a radius for each axis; points (..., 3) → (...)."""
-    d = (points - np.asarray(centre, np.float32)) / np.asarray(radius, np.float32)
-    return np.exp(-(d * d).sum(-1))
+    flat = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
+    out = np.empty(len(flat), np.float32)
+    gaussian(flat, np.asarray(centre, np.float32), np.asarray(radius, np.float32), out)
+    return out.reshape(points.shape[:-1])
 
 
 def both_sides(points: Real, centre: tuple[float, float, float], radius: tuple[float, ...]) -> Real:

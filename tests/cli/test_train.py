@@ -75,7 +75,7 @@ def test_it_tells_how_it_goes(run: Any, tmp_path: Path, data: Path) -> None:
         (["--minutes", "-1"], "--set loop.minutes=-1.0: choose a number above 0", 2),
         (["--minutes", "1", "--data", "nowhere"], "nowhere: no such folder. Check --data.", 1),
         (["--minutes", "1", "--data", "empty"], "empty: is empty. Give --data a folder of prepared clips.", 1),
-        (["--minutes", "1", "--start", "nowhere"], "nowhere: no such component or checkpoint. Check --start.", 1),
+        (["--minutes", "1", "--start", "nowhere"], "nowhere: no such component", 1),
         (["--minutes", "1", "--smoke", "--preset", "bare.yaml"], "--smoke bare.yaml: this preset has no `smoke:`", 2),
         (["--minutes", "1", "--out", "data/clip"], "data/clip: cannot be written to", 1),
     ],

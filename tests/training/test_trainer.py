@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -337,6 +338,24 @@ def test_what_the_device_or_network_cannot_do_is_refused(tmp_path: Path) -> None
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="needs a GPU"):
             train(tmp_path, precision="fp16")
+
+
+def test_the_page_tells_of_every_setting() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    table = page.split("| `loop.` |")[1].split("\n\n")[0]
+    assert [field.name for field in fields(TrainConfig) if f"`{field.name}`" not in table] == []
+
+
+def test_a_term_may_come_and_go(tmp_path: Path) -> None:
+    class Sometimes(Pictures):
+        def forward(self, batch: Batch) -> dict[str, Tensor]:
+            found = super().forward(batch)
+            return found | {"extra": found["fit"] * 0 + 1} if int(batch["seed"][0]) % 16 == 8 else found
+
+    task = picture_task()
+    task.objectives = [Sometimes(task.objectives[0].network)]
+    train(tmp_path, task=task, steps=4, log_every=2)
+    assert [line["loss/extra"] for line in lines(tmp_path)] == [0.5, 0.5]
 
 
 def test_events_reach_watchers_in_order(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class TrainConfig:
         unused_parameters: some parameters get no gradient in some steps (asked for by several processes alone).
         save_every_s: seconds between full states on disk.
         keep_states: states kept, the newest ones.
-        snapshot_every: steps between copies in memory to roll back to; None = states on disk alone.
+        snapshot_every: steps between copies in memory (up to 1 GiB) to roll back to; None = states on disk alone.
         max_rollbacks: of a run, until it gives up.
         validate_every: steps between validations; None = by `validate_every_s` and at the end alone.
         validate_every_s: seconds between validations; None = by steps alone.

@@ -37,6 +37,10 @@ from latentsync.training.task import Task
 log = logging.getLogger(__name__)
 
 
+LARGEST_IN_MEMORY = 2**30
+"""Bytes of a state that is still copied in memory to roll back to; larger ones are read from disk."""
+
+
 class Trainer:
     """Train a task in a folder, or go on with the run that is there.
 
@@ -312,7 +316,7 @@ class Trainer:
             self._emit(Saved(self._moment(), path, took))
 
     def _keep_in_memory(self) -> None:
-        if self.config.snapshot_every is not None:
+        if self.config.snapshot_every is not None and sum(p.num_bytes() for p in self.parts) <= LARGEST_IN_MEMORY:
             facts = json.loads(json.dumps(self._facts()))
             self._snapshot = [checkpoint.copies(part.tensors()) for part in self.parts], facts
 

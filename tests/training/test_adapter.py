@@ -37,6 +37,21 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def test_models_with_a_still_reference_are_shown_one_and_add_to_it(model: Path, speaker: Path) -> None:
+    still = {**SETTINGS, "still_reference": True, "residual": True}
+    index = model / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"settings": still}))
+    task = build(TASK, [speaker], start=model)
+    reference = task.example(0)["reference"]
+    assert torch.equal(reference, reference[:1].expand_as(reference))
+    batch = {key: value[None] for key, value in task.example(0).items()}
+    clean, fixed = task.objective.encode(batch)
+    level = torch.ones(1)
+    made = task.objective.predict(torch.zeros_like(clean), fixed, level, batch["heard"])
+    plain = task.objective.network(torch.cat([torch.zeros_like(clean), fixed], 1), 1000 * level, batch["heard"])
+    assert torch.allclose(made - plain, fixed[:, -4:], atol=1e-5)
+
+
 @pytest.fixture
 def speaker(tmp_path: Path) -> Path:
     """Three clips of one person."""

@@ -40,7 +40,7 @@ def train(
         Path | None, typer.Option(metavar="FOLDER", help="Of the run; run again to go on. Default: outputs/TASK.")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option(metavar="COMPONENT|CHECKPOINT", help="Weights to begin a new run with.")
+        Path | None, typer.Option(metavar="COMPONENT|CHECKPOINT|MODEL", help="Weights to begin a new run with.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(metavar="M", help="Length of the run, instead of steps.")] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Loader processes of each process.")] = None,
@@ -58,6 +58,7 @@ def train(
 
     On several GPUs or machines: `accelerate launch -m latentsync train …` with the same options (docs/training.md).
     """
+    from latentsync.models.weights.catalogue import NAMED
     from latentsync.training.preflight import check_data, check_out, fingerprint
     from latentsync.training.registry import recipe, task_module
 
@@ -67,8 +68,8 @@ def train(
     if smoke and made.smoke is None:
         raise ConfigError("smoke", preset or "default", "this preset has no `smoke:` section with steps and score")
     check_data(data)
-    if start is not None and not start.exists():
-        raise LatentSyncError(f"{start}: no such component or checkpoint. Check --start.")
+    if start is not None and not start.exists() and str(start) not in NAMED:
+        raise LatentSyncError(f"{start}: no such component, checkpoint or model. Check --start.")
     folder = out or Path("outputs") / task
     if smoke:
         folder, made = folder / "smoke", _as_smoke(made)

@@ -94,6 +94,7 @@ def build(
         resolution=model.resolution,
         mask=model.mask,
         prediction=model.sampler.prediction,
+        residual=model.residual,
         weights=wanted.weights,
         trainable=("lora_",) if wanted.adapter is not None else wanted.trainable,
         mixed_noise_alpha=wanted.mixed_noise_alpha,
@@ -212,12 +213,16 @@ class UNetTask:
         return self.window(clip, start, other) | {"seed": torch.tensor(int(rng.integers(2**40)))}
 
     def window(self, clip: AnyClip, start: int, other: int) -> dict[str, Tensor]:
-        """`target`, `reference` (F, 3, R, R) uint8, `heard` (F, K, D) float32, and `mel` (1, 80, W) if it is needed."""
+        """`target`, `reference` (F, 3, R, R) uint8, `heard` (F, K, D) float32, and `mel` (1, 80, W) if it is needed.
+
+        The reference is frames `other` …, or that frame alone again and again for models with a still reference.
+        """
         size = self.model.num_frames
         crops = self.crops(clip)
+        shown = np.full(size, other) if self.model.still_reference else np.arange(other, other + size)
         out = {
             "target": _channels_first(crops[start : start + size]),
-            "reference": _channels_first(crops[other : other + size]),
+            "reference": _channels_first(crops[shown]),
             "heard": self.heard(clip, start, size),
         }
         if self.settings.weights.sync > 0:

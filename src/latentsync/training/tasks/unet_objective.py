@@ -34,6 +34,7 @@ class UNetObjective(Objective):
 
     Args:
         prediction: "epsilon" or "x0".
+        residual: the network gives the difference from the reference's latents, see `ModelSettings`.
         trainable: see `UNetSettings`; what no entry names is frozen.
         sync, perceptual, trepa: needed where their weight is not 0.
     """
@@ -46,6 +47,7 @@ class UNetObjective(Objective):
         resolution: int,
         mask: str = "mask",
         prediction: str = "epsilon",
+        residual: bool = False,
         weights: LossWeights | None = None,
         trainable: Sequence[str] = (),
         mixed_noise_alpha: float = 1.0,
@@ -56,7 +58,7 @@ class UNetObjective(Objective):
         trepa: TrepaLoss | None = None,
     ) -> None:
         super().__init__(unet)
-        self.weights, self.prediction = weights or LossWeights(), prediction
+        self.weights, self.residual = weights or LossWeights(), residual
         self.method = denoising_of(prediction)
         self.alpha, self.audio_drop, self.frugal = mixed_noise_alpha, audio_drop, gradient_checkpointing
         self.consult("autoencoder", cast(Any, autoencoder))
@@ -104,10 +106,11 @@ class UNetObjective(Objective):
         """The network's answer (B, c, F, h, w); `fixed` is what `encode` gives."""
         joined = torch.cat([noisy, fixed], dim=1)
         if torch.is_grad_enabled():
-            # With a frozen stem nothing before the first norm would need a gradient, and PyTorch (2.13, CPU) then crashes
-            # in the backward pass of a channels-last GroupNorm that is itself trained.
+            # With a frozen stem nothing before the first norm would need a gradient, and PyTorch (2.13, CPU) then
+            # crashes in the backward pass of a channels-last GroupNorm that is itself trained.
             joined.requires_grad_()
-        return self.network(joined, self.method.timesteps(levels), heard)
+        made = self.network(joined, self.method.timesteps(levels), heard)
+        return made.float() + fixed[:, -made.shape[1] :] if self.residual else made
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from latentsync.core.values import Bytes
+from latentsync.faces.quiet import without_delegate_note
 
 _INPUT_PX = 128
 _STRIDES = ((8, 2), (16, 6))
@@ -24,8 +25,9 @@ class Network:
     def __init__(self, path: Path, threads: int = 1) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(str(path), num_threads=threads)
-        self._interpreter.allocate_tensors()
+        with without_delegate_note():
+            self._interpreter: Any = Interpreter(str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
 

@@ -1,0 +1,38 @@
+"""One line that a native library insists on printing, left out; everything else it says gets through."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NOTE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
+_STDERR = 2
+_lock = threading.Lock()
+
+
+@contextmanager
+def without_delegate_note() -> Iterator[None]:
+    """Inside the block, what goes to the process's stderr is held back; after it, all but `NOTE` is written there.
+
+    LiteRT has no setting for this line (google-ai-edge/LiteRT issue 7420). Where there is no stderr nothing is done.
+    """
+    with _lock:
+        try:
+            before = os.dup(_STDERR)
+        except OSError:
+            yield
+            return
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), _STDERR)
+            try:
+                yield
+            finally:
+                os.dup2(before, _STDERR)
+                os.close(before)
+                held.seek(0)
+                rest = b"".join(line for line in held if line.strip() != NOTE)
+                if rest:
+                    os.write(_STDERR, rest)

@@ -245,7 +245,7 @@ def test_the_probe_finds_how_late_the_sound_is(tmp_path: Path, network: str, lat
 
 
 GOOD = DataProbe(late_s=0.0, peak=0.4, exchanged_peak=0.02, moved_s=0.2)
-BLIND = Symptoms(held_out=0.5, trained_on=0.51, exchanged=0.5, pairs=1024, people=200, clips=2000)
+BLIND = Symptoms(held_out=0.5, offsets=0.15, trained_on=0.51, exchanged=0.5, pairs=1024, people=200, clips=2000)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +265,7 @@ def test_each_cause_of_chance_is_named(symptoms: dict[str, Any], probe: dict[str
     assert found[0].startswith("At chance")
     assert said in found[1]
     assert not warnings_of(replace(BLIND, held_out=0.9, **symptoms), replace(GOOD, **probe))
+    assert not warnings_of(replace(BLIND, offsets=0.6, **symptoms), replace(GOOD, **probe))
 
 
 def test_a_network_at_chance_on_late_sound_is_told_so(tmp_path: Path, network: str) -> None:

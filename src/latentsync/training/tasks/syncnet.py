@@ -42,7 +42,7 @@ from latentsync.training.tasks.syncnet_pictures import history_picture, offset_h
 from latentsync.training.tasks.syncnet_settings import SyncNetSettings, View, syncnet_settings, view_of
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
-PROBED_CLIPS = 40
+PROBED_CLIPS, JUDGED_TRAIN_CLIPS = 40, 12
 
 
 def build(
@@ -254,6 +254,7 @@ class SyncNetTask:
     def _look_into(self, eyes: Eyes, figures: Mapping[str, float], judged: Mapping[str, list[AnyClip]]) -> list[str]:
         symptoms = Symptoms(
             held_out=figures["val/accuracy"],
+            offsets=figures["val/offset_accuracy"],
             trained_on=0.0,
             exchanged=0.0,
             pairs=self.objective.pairs_seen,
@@ -263,10 +264,12 @@ class SyncNetTask:
         if not warnings_of(symptoms, None):
             return []
         some = [clip for clips in chosen(self.train, PROBED_CLIPS).values() for clip in clips]
-        known = figures_of([self._score(eyes, clip) for clip in some], "on")
+        trained = [clip for clips in chosen(self.train, JUDGED_TRAIN_CLIPS).values() for clip in clips]
+        known = figures_of([self._score(eyes, clip) for clip in trained], "on")
         held_out = [clip for clips in judged.values() for clip in clips]
         symptoms = Symptoms(
             held_out=symptoms.held_out,
+            offsets=symptoms.offsets,
             trained_on=known["on/accuracy"],
             exchanged=self._against_others(eyes, held_out),
             pairs=symptoms.pairs,

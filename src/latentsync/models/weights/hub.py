@@ -53,6 +53,11 @@ def find_cached(file: HubFile, cache_dir: Path | None = None) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+_BY_HAND = (
+    "Run `latentsync models fetch` with a network, or copy the files to a folder and pass that folder as the model"
+)
+
+
 def _download(file: HubFile, revision: str, offline: bool, cache_dir: Path | None) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
@@ -64,14 +69,15 @@ def _download(file: HubFile, revision: str, offline: bool, cache_dir: Path | Non
         )
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         why = "downloads are off" if offline else "the Hub can't be reached"
-        raise OfflineError(
-            f"{what}: not here, and {why}. Run `latentsync models fetch` with a network, or copy the files "
-            f"to a folder and pass that folder as the model"
-        ) from error
+        raise OfflineError(f"{what}: not here, and {why}. {_BY_HAND}") from error
     except HfHubHTTPError as error:
         raise WeightsError(f"{what}: the Hub refuses it ({str(error).splitlines()[0]})") from error
     except OSError as error:
-        raise OfflineError(f"{what}: the download failed ({error}). Try again with a network") from error
+        raise OfflineError(f"{what}: the download failed ({error}). {_BY_HAND}") from error
+    except Exception as error:  # the Hub client lets its transport's own errors through: requests, httpx, by version
+        if type(error).__module__.split(".")[0].rstrip("2") not in ("requests", "urllib3", "httpx", "httpcore"):
+            raise
+        raise OfflineError(f"{what}: the download failed ({' '.join(str(error).split())}). {_BY_HAND}") from error
 
 
 def _commit_of(path: Path) -> str | None:

@@ -1,0 +1,52 @@
+"""`latentsync sync` stopped by real signals: exit code 130, one line, and no half file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import micro_model
+import planted
+
+SAMPLE = Path(str(resources.files("latentsync") / "assets" / "sample"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
+@pytest.mark.parametrize(
+    "signals",
+    [
+        [signal.SIGINT],
+        pytest.param([signal.SIGINT, signal.SIGINT], marks=pytest.mark.slow),
+        pytest.param([signal.SIGTERM], marks=pytest.mark.slow),
+    ],
+    ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM"],
+)
+def test_stopped_in_the_middle_nothing_is_left(tmp_path: Path, signals: list[signal.Signals]) -> None:
+    micro_model.lipsync(planted.PlantedTracker()).save_pretrained(tmp_path / "micro")
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "out.mp4").write_bytes(b"the user's earlier result")
+    words = ["sync", SAMPLE / "talk.mp4", SAMPLE / "speech.wav", "-o", target / "out.mp4", "--overwrite"]
+    command = [sys.executable, "-m", "latentsync", *map(str, words), "--model", str(tmp_path / "micro")]
+    # the speech is played for so long that the run cannot end before the signal
+    command += ["--length", "loop", "--codec", "hevc", "--offline"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
+        deadline = time.monotonic() + 120
+        while not (parts := [path for path in target.iterdir() if ".part" in path.name and path.stat().st_size > 0]):
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.02)
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.05)
+        out, err = process.communicate(timeout=120)
+    assert parts and process.returncode == 130, err.decode()
+    assert out == b"" and b"Traceback" not in err
+    assert b"nothing was written" in err
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == {"out.mp4": b"the user's earlier result"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from latentsync.core.errors import ConfigError
 from latentsync.core.files import atomic_path
@@ -20,12 +22,15 @@ from latentsync.models import UNet
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.training.critic import Critic
-from latentsync.training.datasets import SoundRange, TrainingData, long_enough
+from latentsync.training.datasets import SoundRange, TrainingData, content_of, long_enough
 from latentsync.training.few_step import CriticObjective, FewStepConfig, FewStepObjective, Generated
 from latentsync.training.few_step_check import cross_drive, drives_of
 from latentsync.training.few_step_data import Hearing, Windows, look_of
+from latentsync.training.lip_shape import WarmUpConfig, teach
 from latentsync.training.task import Findings, Objective
 from latentsync.training.tasks.components import build_part, build_unet, open_start
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +45,7 @@ class FewStepSettings:
         few_step: see `FewStepConfig`.
         look: see `LookRange`.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
+        warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing.
         critic_learning_rate: times the generator's.
         drives: pairs of a held-out person and another one's speech in a validation.
     """
@@ -51,6 +57,7 @@ class FewStepSettings:
     few_step: dict[str, Any] = field(default_factory=dict)
     look: dict[str, Any] = field(default_factory=dict)
     sounds: int = 3
+    warm_up: dict[str, Any] = field(default_factory=dict)
     critic_learning_rate: float = 0.5
     drives: int = 8
 
@@ -81,9 +88,30 @@ def build(
         if not isinstance(parts[part], kind):
             raise ConfigError(f"task.components.{part}", None, 'give the folder of one, or a model such as "tiny"')
     unet = build_unet(wanted.unet, begin, seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return FewStepTask(
+    task = FewStepTask(
         unet, cast(TinyAutoencoder, parts["autoencoder"]), cast(Listener, parts["listener"]), wanted, data, seed
     )
+    if start is None and hasattr(unet, "audio_embedding"):
+        warm_up(task, unet.audio_embedding, data, seed)
+    return task
+
+
+def warm_up(task: FewStepTask, ear: nn.Module, data: TrainingData, seed: int) -> None:
+    """Teach the ear the shape of lips, or take what was taught before from the same clips with the same settings."""
+    settings = task.settings
+    config = WarmUpConfig(**settings.warm_up)
+    if config.steps < 1:
+        return
+    clips = [clip for clip in data.train if clip.in_sync]
+    held_out = [clip for clip in data.val if clip.in_sync]
+
+    def make() -> np.ndarray:
+        figures = teach(ear, clips, task.hearing, settings.sounds, seed, config, held_out)
+        log.info("warm-up of hearing: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+        return parameters_to_vector(ear.parameters()).detach().numpy()
+
+    made_from = (repr(config), task.hearing.model, str((seed, settings.sounds)), *map(content_of, clips))
+    vector_to_parameters(torch.from_numpy(np.array(data.cache.get("ear", made_from, make))), ear.parameters())
 
 
 class FewStepTask:

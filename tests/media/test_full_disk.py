@@ -70,3 +70,21 @@ def test_it_is_said_in_one_line_and_nothing_is_left(tmp_path: Path, name: str, s
     assert name in said and said.endswith("another place.")
     assert left == ("['other']" if not size_kib else "[]")
     assert done.stderr == ""
+
+
+def test_a_disk_that_is_read_only_is_said_too(tmp_path: Path) -> None:
+    """Also to root, whom permissions do not stop."""
+    disk, speech = tmp_path / "disk", tmp_path / "speech.wav"
+    disk.mkdir()
+    if not can_mount(disk):
+        pytest.skip("mounting a file system is not permitted here")
+    from latentsync.media import write_wav
+    from synth_media import tone
+
+    write_wav(speech, tone(0.2)[:1], 48000)
+    words = f"mount -t tmpfs -o ro,size=40k tmpfs '{disk}' && exec \"$@\""
+    python = [sys.executable, "-c", textwrap.dedent(WRITE), str(disk), "out.mp4", str(speech)]
+    done = subprocess.run([*UNSHARE, "sh", "-c", words, "sh", *python], capture_output=True, text=True, check=False)
+    said, left = done.stdout.splitlines()
+    assert "out.mp4: " in said and said.endswith("another place.")
+    assert (left, done.stderr) == ("[]", "")

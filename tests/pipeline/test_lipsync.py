@@ -242,6 +242,17 @@ def spoken_then_silent() -> np.ndarray:
     return np.concatenate([voice, quiet]).astype(np.float32)
 
 
+@pytest.mark.parametrize("silence", ["model", "original", "closed"])
+def test_nothing_but_silence_is_speech_too(model: Lipsync, tmp_path: Path, silence: str) -> None:
+    quiet = synth_media.make_sound(tmp_path / "quiet.wav", np.zeros((1, 19200), np.float32), "pcm_s16le", 48000)
+    result = model(film(tmp_path / "a.mp4"), quiet, tmp_path / "o.mp4", silence=silence)
+    assert result.num_frames == 10
+    assert np.isfinite(np.stack(pictures(tmp_path / "o.mp4"))).all()
+    kept = list(model.stream(arrays(10), np.zeros(19200, np.float32), silence=silence))
+    untouched = [(made == source).all() for made, source in zip(kept, arrays(10), strict=True)]
+    assert all(untouched) == (silence == "original")
+
+
 def test_in_silence_the_original_can_be_kept(model: Lipsync) -> None:
     source = [Frame(k, Fraction(k, 25), RgbPicture(a)) for k, a in enumerate(arrays(100))]
     made = list(model.stream(source, spoken_then_silent(), silence="original"))

@@ -143,3 +143,16 @@ def meant(word: str, known: Sequence[str]) -> str:
     """`did you mean …?`, or the list of what there is."""
     close = get_close_matches(word, known, n=1)
     return f"did you mean {close[0]}?" if close else f"choose of {', '.join(known)}"
+
+
+def checked_values(kind: type, section: str, values: Any) -> dict[str, Any]:
+    """Values of a section, each of the kind that its dataclass says. Raises ConfigError: unknown key, wrong kind."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(section, values, "write settings below it, or null")
+    hints, known = get_type_hints(kind), [each.name for each in fields(kind)]
+    out = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{section}.{key}", value, f"unknown setting; {meant(str(key), known)}")
+        out[key] = as_kind(f"{section}.{key}", value, hints[key])
+    return out

@@ -109,9 +109,13 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:
         """(N, 3, H, W) each, in about [−1, 1] → a scalar."""
+        return self.distance(lower_half(made), lower_half(real))
+
+    def distance(self, made: Tensor, real: Tensor) -> Tensor:
+        """As `forward`, of whole pictures."""
         heads = [self.get_buffer(f"head{index}") for index in range(self.num_heads)] or None
         network = PerceptualNetwork(self.name, self.layers, heads)
-        return perceptual_distance(network, lower_half(made), lower_half(real)).mean()
+        return perceptual_distance(network, made, real).mean()
 
 
 def load_lpips(vgg: Path, heads: Path) -> PerceptualLoss:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from latentsync.config.loader import as_kind, load_preset
+from latentsync.config.loader import load_preset
 from latentsync.core.errors import ConfigError
-from latentsync.training.config import meant
+from latentsync.training.config import checked_values, meant
 from latentsync.training.datasets import LookRange, SoundRange
 from latentsync.training.datasets.augment import NO_LOOK, NO_SOUND_CHANGE
 
@@ -101,21 +101,9 @@ def syncnet_settings(values: Mapping[str, Any]) -> SyncNetSettings:
                              ("sound", SoundRange, NO_SOUND_CHANGE)):  # fmt: skip
         if name in given:
             section = given[name]
-            given[name] = none if section is None else kind(**_checked(kind, f"task.{name}", section))
+            given[name] = none if section is None else kind(**checked_values(kind, f"task.{name}", section))
     plain = {key: value for key, value in given.items() if key not in ("negatives", "look", "sound")}
-    return SyncNetSettings(**{**given, **_checked(SyncNetSettings, "task", plain)})
-
-
-def _checked(kind: type, section: str, values: Any) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        raise ConfigError(section, values, "write settings below it, or null")
-    hints, known = get_type_hints(kind), [each.name for each in fields(kind)]
-    out = {}
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"{section}.{key}", value, f"unknown setting; {meant(str(key), known)}")
-        out[key] = as_kind(f"{section}.{key}", value, hints[key])
-    return out
+    return SyncNetSettings(**{**given, **checked_values(SyncNetSettings, "task", plain)})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

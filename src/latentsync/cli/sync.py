@@ -89,6 +89,10 @@ def sync(
         bool, typer.Option("--no-provenance", help="Do not write into OUT that its lips are synthetic.")
     ] = False,
     offline: Offline = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep face tracks here, and finished work of a run that is broken off."),
+    ] = None,
     strip: Annotated[
         Path | None,
         typer.Option(metavar="PNG", help="Also write a picture of the mouth over time, source over result."),
@@ -144,7 +148,7 @@ def sync(
         "resolution": resolution,
         "adapter": adapter,
     }
-    result = run(_Job(video, audio, out, strip, report, options, load, quiet, verbose))
+    result = run(_Job(video, audio, out, cache, strip, report, options, load, quiet, verbose))
     show(result, {"strip": strip, "report": report}, as_json, quiet)
 
 
@@ -153,6 +157,7 @@ class _Job:
     video: Path
     audio: Path
     out: Path
+    cache: Path | None
     strip: Path | None
     report: Path | None
     options: kinds.SyncOptions
@@ -173,7 +178,8 @@ def run(job: _Job) -> Result:
         with progress_on(console, job.quiet) as progress:
             lipsync = Lipsync.from_pretrained(**job.load, progress=progress)
             check(stop)
-            result = lipsync(job.video, job.audio, job.out, options=job.options, progress=progress, stop=stop)
+            files = job.video, job.audio, job.out
+            result = lipsync(*files, options=job.options, cache=job.cache, progress=progress, stop=stop)
         if job.strip is not None or job.report is not None:
             _look_back(job, lipsync, result)
     return result

@@ -97,13 +97,16 @@ class FaceFollower:
         """Frames held back at most."""
         return self._config.shots.reach_frames + self._config.smoothing.reach_frames
 
-    def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, AlignedFace | None]]:
+    def follow(
+        self, frames: Iterable[Frame], tracker: FaceTracker | None = None
+    ) -> Iterator[tuple[Frame, AlignedFace | None]]:
         """Yield every frame in order with its face, or None where there is nothing to edit.
 
+        Args: tracker: of this video, e.g. one that remembers it; None = the one given at first.
         All state belongs to this call: it begins with the first frame and ends when the iterator is closed.
         """
         self.counts = Counter()
-        with self._tracker.open() as session:
+        with (tracker or self._tracker).open() as session:
             video = _Video(self._config, self._choose, self._resolution, self.counts)
             reach = self._config.smoothing.reach_frames
             for moment in self._moments(frames, session):

@@ -18,6 +18,9 @@ from latentsync.faces.detector import Detection, FaceDetector, overlap
 from latentsync.faces.mesh import EYE_LEFT, EYE_RIGHT, FaceMesh, Mesh, Roi, roi_of_detection, roi_of_mesh
 from latentsync.faces.weights import DETECTOR, MESH, find_face_file
 
+_BEHAVIOUR = 2
+"""Raised with every change of this floor that moves what is found."""
+
 _VIEW_PX = 256
 """Side of what the detector (128 px) is given: twice its own, so that its averaging sees no aliasing."""
 
@@ -91,6 +94,11 @@ class MeshTracker:
         self._config = config or TrackerConfig()
         self._detector_path = find_face_file(DETECTOR, model_folder, offline=offline)
         self._mesh_path = find_face_file(MESH, model_folder, offline=offline)
+
+    @property
+    def identity(self) -> str:
+        """Trackers of the same identity find the same faces, point for point: what a record of tracks is kept under."""
+        return f"MeshTracker {_BEHAVIOUR} {self._config} {DETECTOR.sha256} {MESH.sha256}"
 
     def open(self) -> TrackingSession:
         """Begin a video with networks of its own, so that sessions may run in different threads."""

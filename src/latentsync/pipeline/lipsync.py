@@ -29,6 +29,7 @@ from latentsync.models.hearing import Sound, StreamingListener, measure, sound_o
 from latentsync.models.listener import Listener
 from latentsync.models.unet import UNet
 from latentsync.models.weights import Licence, find, load, merge_adapter, read_adapter, save_model
+from latentsync.pipeline.cache import Generate, RunCache
 from latentsync.pipeline.chunks import Chunk, Item, make_chunks, num_sets
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.pasting import Paster
@@ -135,6 +136,7 @@ class Lipsync:
         out: str | Path,
         *,
         options: SyncOptions | None = None,
+        cache: str | Path | None = None,
         progress: ProgressCallback = silent,
         stop: StopFlag = never,
         **changes: Any,
@@ -143,6 +145,7 @@ class Lipsync:
 
         Args:
             options: see `SyncOptions`; `changes` are single fields of it.
+            cache: a folder for face tracks and unfinished work, see `pipeline.cache`; None = nothing is kept.
             progress: called after every chunk. stop: asked often; when it says yes, nothing is written.
         Raises: LatentSyncError: something the user can fix; `out` is then as it was.
         """
@@ -164,13 +167,14 @@ class Lipsync:
             total = max(1, round(total_s * reader.info.fps))
             clock, counts = StageClock(), _Counts()
             metadata = self._metadata() if options.provenance else {}
+            kept = None if cache is None else RunCache(Path(cache), video, options, total_s)
             with (
                 one_opencv_thread(),
                 VideoWriter(
                     out, reader.info, options.codec, options.crf, options.pixel_format, metadata, plan
                 ) as writer,
             ):
-                made = self._stream(frames, speech, reader.info.fps, options, active, clock, counts)
+                made = self._stream(frames, speech, reader.info.fps, options, active, clock, counts, kept)
                 for frame in made:
                     with clock.stage("write"):
                         writer.write(frame)
@@ -182,6 +186,8 @@ class Lipsync:
             if reader.damaged:
                 warnings.append(f"{reader.damaged} damaged packets were skipped")
             fps = reader.info.fps
+        if kept is not None:
+            kept.finish()
         progress(Progress("sync", counts.frames, counts.frames))
         if counts.faceless:
             warnings.append(
@@ -234,10 +240,13 @@ class Lipsync:
         active: SpeechActivity | None,
         clock: StageClock,
         counts: _Counts,
+        kept: RunCache | None = None,
     ) -> Iterator[Frame]:
         """The method: faces followed, speech heard, chunks denoised, mouths pasted."""
         generator = Generator(self.networks, self.settings, options)
         paster = Paster(generator.mask, self.settings, options)
+        tracker = self.tracker if kept is None else kept.tracker(self.tracker)
+        generate: Generate = generator if kept is None else kept.generator(generator)
         follower = FaceFollower(self.tracker, options.face, self.settings.resolution)
         sets = num_sets(fps, self.settings.fps)
         overlap = self.settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
@@ -245,7 +254,7 @@ class Lipsync:
             raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {self.settings.num_frames}")
         sound = _padded(sound, self.settings.trailing_silence_s)
         heard = _Heard(cast(Listener, self.networks.listener), sound, active, options, self.settings.token_positions)
-        with Prefetch(follower.follow(frames), DECODED_AHEAD * sets) as followed:
+        with Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed:
             items = (heard.item(frame, face) for frame, face in clock.around("wait", followed))
             held: dict[int, Float] = {}
             stills: dict[int | None, Float] = {}
@@ -254,7 +263,7 @@ class Lipsync:
                     yield self._passed(chunk.items[0], options, counts)
                     continue
                 with clock.stage("generate"):
-                    originals, crops = self._speak(chunk, generator, sets, stills)
+                    originals, crops = self._speak(chunk, generate, sets, stills)
                 held = _cross_faded(chunk, crops, held)
                 for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
                     with clock.stage("paste"):
@@ -265,7 +274,7 @@ class Lipsync:
         counts.outcomes = dict(follower.counts)
 
     def _speak(
-        self, chunk: Chunk, generator: Generator, sets: int, stills: dict[int | None, Float]
+        self, chunk: Chunk, generate: Generate, sets: int, stills: dict[int | None, Float]
     ) -> tuple[Float, Float]:
         """The chunk's crops, (F, R, R, 3), as they are and with the new mouth; each interleaved set on its own."""
         side = self.settings.resolution
@@ -286,7 +295,7 @@ class Lipsync:
             still = stills[track]
         for first in range(min(sets, len(indices))):
             part = slice(first, None, sets)
-            crops[part] = generator(originals[part], windows[part], indices[part], still)
+            crops[part] = generate(originals[part], windows[part], indices[part], still)
         return originals, crops
 
     def _passed(self, item: Item, options: SyncOptions, counts: _Counts) -> Frame:

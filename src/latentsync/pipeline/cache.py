@@ -1,0 +1,198 @@
+"""Work kept between runs: face tracks for the next speech, and finished chunks for a run that was broken off.
+
+Everything is found by what it was made from, never by a file's name. A run with a cache writes the same file as one
+without.
+
+    tracks/KEY.faces, KEY.json    the faces of a video, by its content; used when a run needs no more than was recorded
+    chunks/KEY.npy                generated crops, by their inputs and the networks; deleted when the run succeeds
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latentsync.config.options import SyncOptions
+from latentsync.core.errors import LatentSyncError
+from latentsync.core.files import atomic_path
+from latentsync.core.values import Face, Float, Frame
+from latentsync.faces import FaceTracker, TrackingSession
+from latentsync.pipeline.generate import Generator, Networks
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+_FACE = np.dtype([("id", "<i4"), ("score", "<f8"), ("visible", "<f8"), ("landmarks", "<f4", (468, 2))])
+_SAMPLES = 4096
+
+
+class Generate(Protocol):
+    """What makes the mouths of a chunk, see `Generator.__call__`."""
+
+    def __call__(
+        self, crops: Float, windows: Tensor, frames: Sequence[int], still: Float | None = None
+    ) -> Float: ...  # pragma: no cover
+
+
+class RunCache:
+    """The cache of one run."""
+
+    def __init__(self, folder: Path, video: Path, options: SyncOptions, total_s: Fraction) -> None:
+        """Args: total_s: length of the result. Raises: LatentSyncError: the folder cannot be made."""
+        self._chunks, self._tracks = folder / "chunks", folder / "tracks"
+        try:
+            for part in (self._chunks, self._tracks):
+                part.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LatentSyncError(f"{folder}: cannot be a cache ({error.strerror}). Choose another folder") from error
+        self._video, self._total_s = video, total_s
+        self._span = f"{options.start_s} {options.end_s} {options.length}"
+        self._used: set[Path] = set()
+
+    def tracker(self, tracker: FaceTracker) -> FaceTracker:
+        """A tracker that remembers; one without an `identity` (see `MeshTracker.identity`) is returned as it is."""
+        identity = getattr(tracker, "identity", None)
+        if identity is None:
+            return tracker
+        digest = hashlib.sha256(f"{VERSION} {identity} {self._span}".encode())
+        with self._video.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+        return _KnownTracker(tracker, self._tracks / f"{digest.hexdigest()}.faces", self._total_s)
+
+    def generator(self, generator: Generator) -> Generate:
+        """The generator with its finished chunks remembered until `finish`."""
+        own = f"{VERSION} {generator.steps} {generator.guidance} {generator.seed} {generator.cache_interval}"
+        base = hashlib.sha256(f"{own} {generator.settings} {fingerprint(generator.networks)}".encode())
+
+        def generate(crops: Float, windows: Tensor, frames: Sequence[int], still: Float | None = None) -> Float:
+            digest = base.copy()
+            for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), still):
+                digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+            path = self._chunks / f"{digest.hexdigest()}.npy"
+            self._used.add(path)
+            try:
+                known = np.load(path, allow_pickle=False)
+                if known.shape == crops.shape and known.dtype == np.float32:
+                    return np.asarray(known)
+            except (OSError, ValueError, EOFError):
+                pass  # not there, or not whole: made anew
+            made = generator(crops, windows, frames, still)
+            with atomic_path(path) as part:
+                np.save(part, made)
+            return made
+
+        return generate
+
+    def finish(self) -> None:
+        """The run succeeded: its chunks are of no more use."""
+        for path in self._used:
+            path.unlink(missing_ok=True)
+
+
+def fingerprint(networks: Networks) -> str:
+    """What tells networks apart: names, shapes and samples of all their tensors, number format and kind of device."""
+    digest = hashlib.sha256(f"{networks.dtype} {networks.device.type}".encode())
+    for part in (networks.unet, networks.autoencoder):
+        if not isinstance(part, nn.Module):
+            digest.update(repr(type(part)).encode())
+            continue
+        for name, value in part.state_dict().items():
+            flat = value.detach().reshape(-1)
+            step = max(1, flat.numel() // _SAMPLES)
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(flat[::step].to("cpu", torch.float32).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _KnownTracker:
+    def __init__(self, tracker: FaceTracker, path: Path, total_s: Fraction) -> None:
+        self._tracker, self._path, self._total_s = tracker, path, total_s
+
+    def open(self) -> TrackingSession:
+        if self._covers():
+            log.info("faces of this video are known, from %s", self._path)
+            return _Known(self._path)
+        return _Recording(self._tracker.open(), self._path, self._total_s)
+
+    def _covers(self) -> bool:
+        """A longer result of the same video begins with the same frames, so its record serves a shorter one."""
+        try:
+            about = json.loads(self._path.with_suffix(".json").read_text("utf-8"))
+            whole = self._path.stat().st_size == about["bytes"]
+            return bool(whole) and Fraction(about["total_s"]) >= self._total_s
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+
+class _Recording(AbstractContextManager[TrackingSession]):
+    """A session whose answers are written down as they come; the record appears when the video ends well."""
+
+    def __init__(self, session: TrackingSession, path: Path, total_s: Fraction) -> None:
+        self._session, self._path, self._total_s = session, path, total_s
+        self._resources = ExitStack()
+
+    def __enter__(self) -> _Recording:
+        self._resources.enter_context(self._session)
+        self._part = self._resources.enter_context(atomic_path(self._path))
+        self._file: BinaryIO = self._resources.enter_context(self._part.open("wb"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        size = self._file.tell()
+        self._resources.__exit__(kind, error, trace)
+        if kind is None:
+            with atomic_path(self._path.with_suffix(".json")) as part:
+                part.write_text(json.dumps({"bytes": size, "total_s": str(self._total_s)}), "utf-8")
+
+    def track(self, frame: Frame) -> tuple[Face, ...]:
+        faces = self._session.track(frame)
+        records = np.zeros(len(faces), _FACE)
+        for record, face in zip(records, faces, strict=True):
+            record["id"], record["score"], record["visible"] = face.track_id, face.score, face.visible
+            record["landmarks"] = face.landmarks
+        self._file.write(len(faces).to_bytes(2, "little") + records.tobytes())
+        return faces
+
+    def cut(self) -> None:
+        self._session.cut()
+
+
+class _Known(AbstractContextManager[TrackingSession]):
+    """A session that reads what was written down."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> _Known:
+        self._file = self._path.open("rb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def track(self, frame: Frame) -> tuple[Face, ...]:
+        count = int.from_bytes(self._file.read(2), "little")
+        records = np.frombuffer(self._file.read(count * _FACE.itemsize), _FACE)
+        return tuple(
+            Face(int(r["id"]), np.array(r["landmarks"], np.float32), float(r["score"]), float(r["visible"]))
+            for r in records
+        )
+
+    def cut(self) -> None:
+        """The ids are written down as they were after the cut."""

@@ -1,0 +1,147 @@
+"""A cache changes what is computed, never what is written."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import micro_model
+import planted
+import synth_media
+from latentsync.core.errors import LatentSyncError, Stopped
+from latentsync.core.values import Face, Frame
+from latentsync.media import VideoReader
+from latentsync.pipeline import Lipsync
+
+SIZE, NUM_FRAMES = (160, 120), 14
+
+
+class CountingTracker(planted.PlantedTracker):
+    """Finds planted faces and counts the frames it was shown."""
+
+    identity = "planted 1"
+    num_seen = 0
+
+    def open(self) -> AbstractContextManager:  # type: ignore[override]
+        counter = self
+
+        class Session(planted.PlantedSession):
+            def track(self, frame: Frame) -> tuple[Face, ...]:
+                counter.num_seen += 1
+                return super().track(frame)
+
+        return Session(self.turn)
+
+
+@pytest.fixture
+def model() -> Lipsync:
+    return micro_model.lipsync(CountingTracker())
+
+
+def sound(path: Path, seconds: float) -> Path:
+    return synth_media.make_sound(path, synth_media.tone(seconds, 48000, 1), "pcm_s16le", 48000)
+
+
+def film(path: Path, grey: int = planted.GREY) -> Path:
+    squares = [[(80 + k, 60, 80)] for k in range(NUM_FRAMES)]
+    squares[6] = []
+    pictures = [planted.picture(SIZE, found) for found in squares]
+    return planted.film(path, [np.where(p == planted.GREY, grey, p).astype(np.uint8) for p in pictures])
+
+
+def pictures(path: Path) -> np.ndarray:
+    with VideoReader(path) as reader:
+        return np.stack([frame.picture.rgb() for frame in reader])
+
+
+def test_new_speech_on_a_known_video_tracks_no_face(model: Lipsync, tmp_path: Path) -> None:
+    video, cache = film(tmp_path / "a.mp4"), tmp_path / "cache"
+    long, short = sound(tmp_path / "long.wav", 0.8), sound(tmp_path / "short.wav", 0.4)
+    model(video, long, tmp_path / "o.mp4", cache=cache)
+    assert model.tracker.num_seen == 20
+    model(video, short, tmp_path / "known.mp4", cache=cache)
+    assert model.tracker.num_seen == 20
+    model(video, short, tmp_path / "plain.mp4")
+    assert model.tracker.num_seen == 30
+    assert (pictures(tmp_path / "known.mp4") == pictures(tmp_path / "plain.mp4")).all()
+    assert list((cache / "chunks").iterdir()) == []
+
+
+def test_what_does_not_fit_is_tracked_anew(model: Lipsync, tmp_path: Path) -> None:
+    video, cache = film(tmp_path / "a.mp4"), tmp_path / "cache"
+    short = sound(tmp_path / "short.wav", 0.4)
+
+    def tracked(**changes: object) -> int:
+        before = model.tracker.num_seen
+        model(video, changes.pop("speech", short), tmp_path / "o.mp4", cache=cache, **changes)
+        return model.tracker.num_seen - before
+
+    assert [tracked(), tracked()] == [10, 0]
+    assert tracked(speech=sound(tmp_path / "long.wav", 0.8)) == 20  # more frames than were recorded
+    assert tracked(length="loop") == 14  # other frames
+    film(video, grey=100)  # another video of the same name
+    assert tracked() == 10
+    for record in (cache / "tracks").glob("*.faces"):
+        record.write_bytes(record.read_bytes()[:-1])
+    assert tracked() == 10
+
+
+def test_a_run_that_was_broken_off_goes_on_where_it_was(model: Lipsync, tmp_path: Path) -> None:
+    video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.56), tmp_path / "cache"
+    num_made = 0
+    decode = model.networks.autoencoder.decode
+
+    def counting(latents: object) -> object:
+        nonlocal num_made
+        num_made += 1
+        return decode(latents)
+
+    model.networks.autoencoder.decode = counting  # type: ignore[method-assign, assignment]
+    model(video, speech, tmp_path / "plain.mp4")
+    whole, num_made = num_made, 0
+    with pytest.raises(Stopped):
+        model(video, speech, tmp_path / "o.mp4", cache=cache, stop=lambda: num_made >= 2)
+    begun, num_made = num_made, 0
+    assert not (tmp_path / "o.mp4").exists()
+    assert len(list((cache / "chunks").iterdir())) == begun
+    model(video, speech, tmp_path / "o.mp4", cache=cache)
+    assert (begun > 0, num_made) == (True, whole - begun)
+    assert (pictures(tmp_path / "o.mp4") == pictures(tmp_path / "plain.mp4")).all()
+    assert list((cache / "chunks").iterdir()) == []
+
+
+def test_other_settings_or_networks_are_other_work(model: Lipsync, tmp_path: Path) -> None:
+    video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.56), tmp_path / "cache"
+    with pytest.raises(Stopped):
+        model(video, speech, tmp_path / "o.mp4", cache=cache, stop=lambda: True)
+    kept = {path.name for path in (cache / "chunks").iterdir()}
+    assert kept
+    for change in ({"seed": 5}, {"steps": 2}):
+        model(video, speech, tmp_path / "o.mp4", cache=cache, **change)
+        assert {path.name for path in (cache / "chunks").iterdir()} == kept  # not used, so not cleared away
+    model.networks.unet.conv_in.weight.data += 0.1
+    model(video, speech, tmp_path / "o.mp4", cache=cache)
+    assert {path.name for path in (cache / "chunks").iterdir()} == kept
+
+
+def test_a_reference_picture_is_not_taken_for_the_video(tmp_path: Path) -> None:
+    """Both are looked at by one tracker; only the video's faces are kept."""
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "who.png"), planted.picture(SIZE, [(80, 60, 80)])[..., ::-1])
+    model, video = micro_model.lipsync(CountingTracker()), film(tmp_path / "a.mp4")
+    speech = sound(tmp_path / "s.wav", 0.4)
+    for name in ("first.mp4", "second.mp4"):
+        model(video, speech, tmp_path / name, cache=tmp_path / "cache", face=str(tmp_path / "who.png"))
+    assert (pictures(tmp_path / "first.mp4") == pictures(tmp_path / "second.mp4")).all()
+    assert len(list((tmp_path / "cache" / "tracks").glob("*.faces"))) == 1
+
+
+def test_a_cache_that_cannot_be(model: Lipsync, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(LatentSyncError, match="cannot be a cache"):
+        model(film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.2), tmp_path / "o.mp4", cache=tmp_path / "cache")
+    assert not (tmp_path / "o.mp4").exists()

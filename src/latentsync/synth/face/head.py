@@ -111,7 +111,7 @@ class Head:
         """(T,) triangles (T, 3, 3) of the neck that the collar hides; they would poke through the shoulders."""
         x, y, z = np.moveaxis(corners, -1, 0)
         edge = self.who.neckline_cm - 1.2 - 2.4 * np.maximum(z, 0) / 7.5
-        return np.asarray(((y < edge) | (np.abs(x) > 10.2) & (y < -9)).all(axis=1), bool)
+        return np.asarray(((y < edge) | (np.abs(x) > 8.8) & (y < -10.5)).all(axis=1), bool)
 
     def _skin_attributes(self, uv: Float) -> Float:
         """Lashes fade to their tips, the shade of the lids is darkest at the rim."""

@@ -8,7 +8,7 @@ from numba import njit
 
 from latentsync.core.values import Float
 from latentsync.synth.render.geometry import INLINE, OPTIONS, Bools, Ints, shadow_at
-from latentsync.synth.render.materials import RIBBON, SHELL, SKIN
+from latentsync.synth.render.materials import RIBBON, SHELL, SKIN, TEETH
 
 
 @njit(**INLINE)
@@ -79,10 +79,13 @@ def light_vertices(
             continue
         if constants[m, 7] > 0 and nv < 0:
             nx, ny, nz, nv = -nx, -ny, -nz, -nv
-        open_ = att[i, 0]
+        open_, deep = att[i, 0], 1.0
         if depth_shade[m, 1] > 0:
             t = min(max((rest[i, 2] - depth_shade[m, 0]) / (depth_shade[m, 1] - depth_shade[m, 0]), 0.0), 1.0)
-            open_ = open_ * t * t * (3 - 2 * t) + depth_shade[m, 2]
+            t = t * t * (3 - 2 * t)
+            open_ = open_ * t + depth_shade[m, 2]
+            if m == TEETH:  # no light gets straight to the back teeth
+                deep = 0.1 + 0.9 * t
         weight, shininess = constants[m, 3], constants[m, 4]
         if m == SKIN:
             weight, shininess = aux[i, 0] * gloss, 12 + 48 * aux[i, 1]
@@ -101,7 +104,7 @@ def light_vertices(
             lx, ly, lz = directions[k, 0], directions[k, 1], directions[k, 2]
             nl = nx * lx + ny * ly + nz * lz
             reached = sunlit if k == 0 else 1.0
-            reach = open_ * 0.45 + 0.55 if k == 0 else open_
+            reach = (open_ * 0.45 + 0.55) * deep if k == 0 else open_
             for c in range(3):
                 w = constants[m, c]
                 d = min(max((nl + w) / (1 + w), 0.0), 1.0)

@@ -36,7 +36,7 @@ DEPTH_SHADE = np.zeros((NUM_MATERIALS, 3), np.float32)
 DEPTH_SHADE[GUM] = [4.5, 10.5, 0.03]
 DEPTH_SHADE[TONGUE] = [3.0, 9.2, 0.10]
 DEPTH_SHADE[SOCKET] = [5.0, 11.2, 0.02]
-DEPTH_SHADE[TEETH] = [4.5, 10.3, 0.05]
+DEPTH_SHADE[TEETH] = [6.2, 10.4, 0.04]
 
 CULL = np.array([m in (SKIN, SCALP, TEETH, IRIS, SHELL) for m in range(NUM_MATERIALS)])
 """Materials of which only the front side is drawn."""

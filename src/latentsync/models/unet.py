@@ -16,6 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from latentsync.models.blocks import Block, DownBlock, MidBlock, UpBlock, pooled_group_norm
+from latentsync.models.ear import Ear
 from latentsync.models.unet_config import UNetConfig
 
 
@@ -77,9 +78,12 @@ class UNet(nn.Module):
         self.time_embedding = TimeEmbedding(widths[0], 4 * widths[0])
         if config.audio_embedding_tokens:
             heard = config.audio_embedding_tokens * config.cross_attention_dim
-            self.audio_embedding = TimeEmbedding(heard, 4 * widths[0])
-            nn.init.zeros_(self.audio_embedding.linear_2.weight)
-            nn.init.zeros_(self.audio_embedding.linear_2.bias)
+            if config.audio_code:
+                self.ear = Ear(heard, 4 * widths[0], config.audio_code, config.audio_map_channels, widths[0])
+            else:
+                self.audio_embedding = TimeEmbedding(heard, 4 * widths[0])
+                nn.init.zeros_(self.audio_embedding.linear_2.weight)
+                nn.init.zeros_(self.audio_embedding.linear_2.bias)
         self.down_blocks = nn.ModuleList([DownBlock(config, level) for level in levels])
         self.mid_block = MidBlock(config)
         self.up_blocks = nn.ModuleList([UpBlock(config, position) for position in levels])
@@ -134,10 +138,15 @@ class UNet(nn.Module):
         if states is not None:
             states = self._fold_states(states, batch, frames)
         embedded = self._embed_time(timestep, batch)
-        if self.config.audio_embedding_tokens and states is not None:
-            embedded = embedded.repeat_interleave(frames, dim=0) + self.audio_embedding(states.flatten(1))
-        time = F.silu(embedded)
         hidden = self.conv_in(rearrange(sample, "b c f h w -> (b f) h w c").permute(0, 3, 1, 2))
+        if self.config.audio_embedding_tokens and states is not None:
+            tokens, embedded = states.flatten(1), embedded.repeat_interleave(frames, dim=0)
+            if self.config.audio_code:
+                told, picture = self.ear(tokens, tuple(hidden.shape[-2:]))
+                embedded, hidden = embedded + told, hidden + picture
+            else:
+                embedded = embedded + self.audio_embedding(tokens)
+        time = F.silu(embedded)
         deep = cache.recall() if cache is not None else None
         stem = hidden
         if deep is None:

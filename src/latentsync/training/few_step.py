@@ -23,6 +23,7 @@ from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models import UNet
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.training.critic import Critic, critic_terms, feature_distance
+from latentsync.training.lip_reader import LipReader
 from latentsync.training.pyramid import laplacian_loss
 from latentsync.training.task import Batch, Objective, noise_like, uniform_like
 
@@ -39,6 +40,7 @@ class FewStepConfig:
     Attributes:
         residual: the network gives the difference from the reference's latents, not the latents: texture and identity
             are there from the first step. Only safe with a still reference, whose mouth does not move.
+        freeze_ear: what was taught before the training (`lip_shape`) is kept as it is.
         pure_noise: share of samples at σ = 1; the others are drawn with σ = sqrt(u).
         one_map: share of samples whose frames share one noise map, as at run time.
         audio_drop: share of samples that hear nothing, so that the null condition exists.
@@ -47,12 +49,15 @@ class FewStepConfig:
         elsewhere: weight of the generated region outside the pasted one.
         mouth_weight: weight of the cells around the lips.
         movement_weight: weight of the error about its mean over time: looks play no part in it, only movement.
+        shape_weight: what a `LipReader` reads off the made latents against what it reads off the real ones, about the
+            mean over time (0 = none).
         pixel_weight, pixel_frames: weight of the decoded terms, and frames a clip that are decoded (0 = none).
         critic_weight, feature_weight: the critic's opinion, and distance of its features (0 = no critic).
         sync_weight: −log of the cosine of a SyncNet between the decoded lower face and the speech (0 = none).
     """
 
     residual: bool = True
+    freeze_ear: bool = True
     pure_noise: float = 0.6
     one_map: float = 0.75
     audio_drop: float = 0.05
@@ -62,6 +67,7 @@ class FewStepConfig:
     elsewhere: float = 0.25
     mouth_weight: float = 4.0
     movement_weight: float = 4.0
+    shape_weight: float = 0.0
     pixel_weight: float = 0.0
     pixel_frames: int = 0
     critic_weight: float = 0.0
@@ -130,10 +136,18 @@ class FewStepObjective(Objective):
         config: FewStepConfig,
         critic: Critic | None = None,
         made: Generated | None = None,
+        reader: LipReader | None = None,
     ) -> None:
         super().__init__(network)
         self.config, self.critic, self.made = config, [critic], made
+        if config.freeze_ear and hasattr(network, "ear"):
+            for layer in (network.ear.linear_1, network.ear.linear_2, network.ear.head):
+                layer.requires_grad_(False)
         self.consult("autoencoder", autoencoder)
+        if reader is not None:
+            self.consult("reader", reader)
+        elif config.shape_weight > 0:
+            raise ConfigError("shape_weight", config.shape_weight, "the shape of lips needs a reader")
         factor = autoencoder.factor
         resolution = inpaint_mask(256, config.mask).shape[0]
         mask = torch.from_numpy(inpaint_mask(resolution, config.mask))
@@ -215,9 +229,19 @@ class FewStepObjective(Objective):
             "movement": self.config.movement_weight
             * ((error - error.mean(2, keepdim=True)).square() * self.weight).mean(),
         }
+        if self.config.shape_weight > 0:
+            terms["shape"] = self.config.shape_weight * self.shape_error(made, clean)
         if self.config.pixel_weight > 0:
             terms |= self.pixel_terms(batch, target, made)
         return terms
+
+    def shape_error(self, made: Tensor, clean: Tensor) -> Tensor:
+        """Mean squared error of the lips' shape about its mean over time; (B, c, F, h, w) latents → scalar."""
+        reader = self.consulted("reader")
+        told = [reader(each.transpose(1, 2).flatten(0, 1)).float().unflatten(0, (-1, each.shape[2]))
+                for each in (made, clean)]  # fmt: skip
+        error = told[0] - told[1]
+        return (error - error.mean(1, keepdim=True)).square().mean() + 0.1 * error.square().mean()
 
     def decode_lower(self, latents: Tensor) -> Tensor:
         """Latents (n, c, h, w) → pixels (n, 3, 128, 256) of the lower half, without the rows that lack a neighbour."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -13,19 +13,27 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from latentsync.core.errors import ConfigError
 from latentsync.core.files import atomic_path
 from latentsync.faces import MeshTracker
 from latentsync.models import UNet
+from latentsync.models.ear import Ear
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.training.critic import Critic
-from latentsync.training.datasets import SoundRange, TrainingData, content_of, long_enough
+from latentsync.training.datasets import (
+    ArrayCache,
+    SoundRange,
+    TrainingData,
+    content_of,
+    long_enough,
+    module_hash,
+)
 from latentsync.training.few_step import CriticObjective, FewStepConfig, FewStepObjective, Generated
 from latentsync.training.few_step_check import cross_drive, drives_of
 from latentsync.training.few_step_data import Hearing, Windows, look_of
+from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import WarmUpConfig, teach
 from latentsync.training.task import Findings, Objective
 from latentsync.training.tasks.components import build_part, build_unet, open_start
@@ -46,6 +54,7 @@ class FewStepSettings:
         look: see `LookRange`.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
         warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing.
+        reader: see `lip_reader.ReaderConfig`; trained beforehand where `few_step.shape_weight` asks for one.
         critic_learning_rate: times the generator's.
         drives: pairs of a held-out person and another one's speech in a validation.
     """
@@ -58,6 +67,7 @@ class FewStepSettings:
     look: dict[str, Any] = field(default_factory=dict)
     sounds: int = 3
     warm_up: dict[str, Any] = field(default_factory=dict)
+    reader: dict[str, Any] = field(default_factory=dict)
     critic_learning_rate: float = 0.5
     drives: int = 8
 
@@ -91,12 +101,12 @@ def build(
     task = FewStepTask(
         unet, cast(TinyAutoencoder, parts["autoencoder"]), cast(Listener, parts["listener"]), wanted, data, seed
     )
-    if start is None and hasattr(unet, "audio_embedding"):
-        warm_up(task, unet.audio_embedding, data, seed)
+    if start is None and hasattr(unet, "ear"):
+        warm_up(task, unet.ear, data, seed)
     return task
 
 
-def warm_up(task: FewStepTask, ear: nn.Module, data: TrainingData, seed: int) -> None:
+def warm_up(task: FewStepTask, ear: Ear, data: TrainingData, seed: int) -> None:
     """Teach the ear the shape of lips, or take what was taught before from the same clips with the same settings."""
     settings = task.settings
     config = WarmUpConfig(**settings.warm_up)
@@ -105,13 +115,48 @@ def warm_up(task: FewStepTask, ear: nn.Module, data: TrainingData, seed: int) ->
     clips = [clip for clip in data.train if clip.in_sync]
     held_out = [clip for clip in data.val if clip.in_sync]
 
-    def make() -> np.ndarray:
+    def taught() -> nn.Module:
         figures = teach(ear, clips, task.hearing, settings.sounds, seed, config, held_out)
         log.info("warm-up of hearing: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
-        return parameters_to_vector(ear.parameters()).detach().numpy()
+        return ear
 
     made_from = (repr(config), task.hearing.model, str((seed, settings.sounds)), *map(content_of, clips))
-    vector_to_parameters(torch.from_numpy(np.array(data.cache.get("ear", made_from, make))), ear.parameters())
+    remember("ear", ear, taught, made_from, data.cache)
+
+
+def trained_reader(
+    settings: FewStepSettings, autoencoder: TinyAutoencoder, data: TrainingData, seed: int
+) -> LipReader | None:
+    """The reader of lips that the shape loss wants, trained now or taken from an earlier time."""
+    if settings.few_step.get("shape_weight", 0) <= 0:
+        return None
+    config = ReaderConfig(**settings.reader)
+    reader = LipReader(autoencoder.latent_channels)
+    clips = list(data.train)
+
+    def taught() -> nn.Module:
+        figures = teach_reader(reader, clips, list(data.val), autoencoder, seed, config)
+        log.info("reader of lips: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+        return reader
+
+    made_from = (repr(config), module_hash(autoencoder), str(seed), *map(content_of, clips))
+    remember("lip-reader", reader, taught, made_from, data.cache)
+    return reader
+
+
+def remember(
+    kind: str, module: nn.Module, taught: Callable[[], nn.Module], made_from: tuple[str, ...], cache: ArrayCache
+) -> None:
+    """Give `module` the weights that `taught` leaves in it, from the cache where they are known."""
+
+    def make() -> np.ndarray:
+        return torch.cat([p.detach().flatten() for p in taught().parameters()]).numpy()
+
+    known = torch.from_numpy(np.array(cache.get(kind, made_from, make)))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            values, known = known[: parameter.numel()], known[parameter.numel() :]
+            parameter.copy_(values.view(parameter.shape))
 
 
 class FewStepTask:
@@ -135,7 +180,8 @@ class FewStepTask:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
             critic = Critic() if config.critic_weight > 0 else None
-        self.objectives: list[Objective] = [FewStepObjective(unet, autoencoder, config, critic, made)]
+        reader = trained_reader(settings, autoencoder, data, seed)
+        self.objectives: list[Objective] = [FewStepObjective(unet, autoencoder, config, critic, made, reader)]
         if critic is not None:
             judge = CriticObjective(critic, made)
             judge.learning_rate_scale = settings.critic_learning_rate

@@ -1,0 +1,260 @@
+"""Few-step training: examples, the objective's terms, the critic, the warm-up of hearing, and a run of the task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.metrics import mesh
+from latentsync.models import UNet
+from latentsync.models.listener import Listener
+from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
+from latentsync.training.critic import Critic, critic_terms, feature_distance
+from latentsync.training.datasets import SoundRange, TrainingData, open_data
+from latentsync.training.datasets.augment import NO_LOOK
+from latentsync.training.few_step import FewStepConfig, FewStepObjective, region_of
+from latentsync.training.few_step_data import Hearing, Windows
+from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
+from latentsync.training.lip_shape import WarmUpConfig, lip_shape, teach
+from latentsync.training.task import noise_like, uniform_like
+from latentsync.training.tasks import few_step
+from micro_model import LISTENER, UNET
+
+EAR = UNET | {"audio_embedding_tokens": 10, "audio_code": 3, "audio_map_channels": 4}
+AUTOENCODER = {"class": "TinyAutoencoder", "latent_channels": 4, "widths": [8, 8, 8]}
+SETTINGS: dict[str, Any] = {
+    "objective": "few_step", "unet": EAR, "num_frames": 4, "sounds": 1, "drives": 1, "warm_up": {"steps": 2},
+    "components": {"autoencoder": AUTOENCODER, "listener": {"class": "Listener", **LISTENER}},
+    "reader": {"steps": 2},
+    "few_step": {"shape_weight": 1.0, "pixel_weight": 1.0, "pixel_frames": 2, "critic_weight": 0.1,
+                 "feature_weight": 0.5},
+}  # fmt: skip
+
+
+def loud(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise whose loudness is the mouth's opening: wave (S,), opening (frames,) in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    opening = np.interp(np.arange(frames), np.arange(0, frames + 8, 4), rng.random(len(np.arange(0, frames + 8, 4))))
+    level = np.repeat(opening, 640)
+    return (rng.normal(0, 0.2, 640 * frames) * (0.02 + level)).astype(np.float32), opening
+
+
+def talking_mesh(opening: np.ndarray) -> np.ndarray:
+    """(F, 468, 2): eyes 100 px apart, the lower lip `opening` · 20 px below its rest."""
+    rng = np.random.default_rng(1)
+    points = np.repeat(rng.uniform(60, 200, (1, 468, 2)), len(opening), axis=0)
+    points[:, mesh.LEFT_EYE_OUTER], points[:, mesh.RIGHT_EYE_OUTER] = (78, 100), (178, 100)
+    for upper, lower in mesh.INNER_LIP_PAIRS:
+        points[:, upper] = (128, 180)
+        points[:, lower, 0] = 128
+        points[:, lower, 1] = 180 + 20 * opening
+    return points.astype(np.float32)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> TrainingData:
+    """Ann and Bob to learn from, Cleo and Dan held out; grey level 2·k, mouths as open as the sound is loud."""
+    for seed, (name, split) in enumerate((("ann", "train"), ("bob", "train"), ("cleo", "val"), ("dan", "val"))):
+        folder = tmp_path / "clips" / name
+        folder.mkdir(parents=True)
+        wave, opening = loud(40, seed)
+        crops = np.zeros((40, 256, 256, 3)) + 2 * np.arange(40)[:, None, None, None]
+        np.save(folder / "crops.npy", crops.astype(np.uint8))
+        np.save(folder / "mesh.npy", talking_mesh(opening))
+        np.save(folder / "wave.npy", wave)
+        (folder / "meta.json").write_text(json.dumps({"person": name, "split": split, "in_sync": True, "fps": 25}))
+    return open_data([tmp_path / "clips"], cache=tmp_path / "cache")
+
+
+def listener() -> Listener:
+    torch.manual_seed(0)
+    return Listener.from_config(LISTENER).eval().requires_grad_(False)
+
+
+def windows(data: TrainingData, frames: int = 4, seed: int = 0) -> Windows:
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    return Windows(data.train, hearing, frames=frames, seed=seed, look=NO_LOOK, sounds=1)
+
+
+def objective(config: FewStepConfig) -> FewStepObjective:
+    torch.manual_seed(0)
+    coder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8, 8)))
+    return FewStepObjective(UNet.from_config(EAR), coder, config)
+
+
+def batch_of(source: Windows, *numbers: int) -> dict[str, torch.Tensor]:
+    return {
+        key: torch.stack([source.example(n)[key] for n in numbers])
+        for key in ("target", "reference", "heard", "seed")
+    }  # fmt: skip
+
+
+def test_an_example_is_a_function_of_its_number_and_its_reference_lies_outside(data: TrainingData) -> None:
+    first, again = windows(data), windows(data)
+    starts = set()
+    for number in (7, 3, 12, 30):
+        one, two = first.example(number), again.example(number)
+        assert all(torch.equal(one[key], two[key]) for key in one)
+        shown = one["target"][:, 0, 0, 0].tolist()
+        assert shown == list(range(shown[0], shown[0] + 8, 2))
+        assert int(one["reference"][0, 0, 0]) not in shown
+        starts.add(shown[0])
+    assert len(starts) > 1
+
+
+def test_clips_shorter_than_a_window_are_refused(data: TrainingData) -> None:
+    with pytest.raises(LatentSyncError, match="too short"):
+        windows(data, frames=40)
+
+
+def test_noise_belongs_to_the_seed_and_not_to_the_row() -> None:
+    seeds = torch.tensor([5, 9, 5])
+    noise = noise_like(seeds, (2, 3))
+    assert torch.equal(noise[0], noise[2])
+    assert not torch.equal(noise[0], noise[1])
+    assert not torch.equal(noise[0], noise_like(seeds, (2, 3), stream=1)[0])
+    assert torch.equal(uniform_like(seeds)[0], uniform_like(seeds.flip(0))[0])
+
+
+def test_a_network_that_gives_nothing_leaves_the_reference(data: TrainingData) -> None:
+    task = objective(FewStepConfig(residual=True, movement_weight=2.0))
+    torch.nn.init.zeros_(task.network.conv_out.weight)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.zeros_(task.network.conv_out.bias)  # type: ignore[union-attr, arg-type]
+    batch = batch_of(windows(data), 0, 1)
+    terms = task(batch)
+    target, _, reference = task.latents_of(batch)
+    error = (reference - target).transpose(1, 2)
+    assert terms["mse"].item() == pytest.approx(float((error**2 * task.weight).mean()), rel=1e-4)
+    centred = error - error.mean(2, keepdim=True)
+    assert terms["movement"].item() == pytest.approx(2 * float((centred**2 * task.weight).mean()), rel=1e-4)
+
+
+def test_latents_made_by_the_loader_are_taken(data: TrainingData) -> None:
+    task = objective(FewStepConfig())
+    batch = batch_of(windows(data), 4)
+    target, masked, reference = task.latents_of(batch)
+    ready = batch | {"target_latents": target, "masked_latents": masked, "reference_latents": reference[:, 0]}
+    given, made = task(ready), task(batch)
+    assert all(torch.allclose(given[name], made[name], rtol=1e-4) for name in made)
+
+
+def test_gradients_reach_the_ear_and_not_the_autoencoder(data: TrainingData) -> None:
+    task = objective(FewStepConfig(pixel_weight=1.0, pixel_frames=2, audio_drop=0.0))
+    terms = task(batch_of(windows(data), 0, 1))
+    assert set(terms) == {"mse", "l1", "motion", "movement", "pixels", "lips"}
+    sum(terms.values()).backward()  # type: ignore[union-attr]
+    ear = task.network.ear.to_map.weight.grad  # type: ignore[union-attr]
+    assert ear is not None and float(ear.abs().max()) > 0  # type: ignore[union-attr, operator, arg-type]
+    assert all(p.grad is None for p in task.autoencoder.parameters())
+    assert not any(name.startswith("autoencoder") for name, _ in task.named_parameters())
+
+
+def test_a_critic_without_pixels_is_refused() -> None:
+    with pytest.raises(ConfigError, match="pixel_weight"):
+        FewStepConfig(critic_weight=0.1)
+
+
+def test_the_region_covers_the_mask_and_its_neighbours() -> None:
+    mask = torch.zeros(64, 64)
+    mask[20, 20] = 1
+    region = region_of(mask, 16)
+    assert region.sum() == 9
+    assert region[1, 1] == 1
+
+
+def test_the_critic_learns_to_tell_sharp_from_blurred() -> None:
+    torch.manual_seed(0)
+    critic = Critic(widths=(8, 16, 16, 16))
+    sharp = torch.rand(6, 3, 64, 64) * 2 - 1
+    blurred = torch.nn.functional.avg_pool2d(sharp, 5, stride=1, padding=2)
+    optimiser = torch.optim.Adam(critic.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(25):
+        terms = critic_terms(critic, sharp, blurred)
+        losses.append(float(sum(terms.values()).detach()))  # type: ignore[union-attr]
+        optimiser.zero_grad()
+        sum(terms.values()).backward()  # type: ignore[union-attr]
+        optimiser.step()
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.5
+    features = critic(sharp)[1]
+    assert feature_distance(features, features).item() == 0
+    assert feature_distance(critic(blurred)[1], features).item() > 0.05
+
+
+def test_the_shape_of_lips_does_not_change_with_the_heads_place_and_size() -> None:
+    points = talking_mesh(np.array([0.0, 0.5, 1.0]))
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+    moved = points @ turn.T * 1.7 + (11, -4)
+    assert np.allclose(lip_shape(points), lip_shape(moved), atol=1e-4)
+    assert np.abs(np.diff(lip_shape(points), axis=0)).max() == pytest.approx(0.1, abs=1e-6)  # 10 px of 100
+
+
+def test_the_reader_reads_lips_off_latents(data: TrainingData, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    coder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8, 8)))
+    for clip in data.train:  # a dark bar, as high as the mouth is open
+        crops = np.full((40, 256, 256, 3), 200, np.uint8)
+        gaps = (clip.mesh[:, mesh.INNER_LIP_PAIRS[0][1], 1] - 180) * 3
+        for crop, gap in zip(crops, gaps, strict=True):
+            crop[180 - int(gap / 2) : 180 + int(gap / 2), 100:156] = 20
+        np.save(clip.path / "crops.npy", crops)
+    clips = list(open_data([tmp_path / "clips"], cache=tmp_path / "fresh").train)
+    reader = LipReader(4, width=8)
+    figures = teach_reader(reader, clips, clips, coder, 0, ReaderConfig(steps=300, every=1, noise=0.0, dropout=0.0))
+    assert figures["r2_shape_0"] > 0.8
+
+
+class Loudness(Hearing):
+    """Hears how loud each half frame is, and nothing else: 10 tokens of 8 numbers, about a second of it."""
+
+    def __call__(self, clip: Any, change: int = 0) -> torch.Tensor:
+        levels = np.log(np.square(clip.wave.reshape(-1, 320)).mean(axis=1) + 1e-4)
+        around = np.arange(len(clip.crops))[:, None] * 2 + np.arange(-4, 6)
+        heard = levels[around.clip(0, len(levels) - 1)][:, :, None] * np.linspace(-1, 1, 8)
+        return torch.from_numpy(heard).half()
+
+
+def test_the_ear_learns_the_lips_from_loudness(data: TrainingData) -> None:
+    hearing = Loudness(listener(), data.cache, SoundRange())
+    torch.manual_seed(0)
+    ear = UNet.from_config(EAR).ear
+    config = WarmUpConfig(steps=300, learning_rate=5e-3, dropout=0.0, noise=0.0)
+    figures = teach(ear, list(data.train), hearing, 1, 0, config, data.val)
+    assert figures["r_train"] > 0.9
+    assert figures["r_held_out"] > 0.8
+
+
+def test_the_task_learns_is_judged_and_exported(data: TrainingData, tmp_path: Path) -> None:
+    task = few_step.build(SETTINGS, data, seed=0)
+    generator, critic = task.objectives
+    optimisers = [torch.optim.Adam(each.network.parameters(), lr=2e-3) for each in task.objectives]
+    totals = []
+    for step in range(6):
+        batch = {key: torch.stack([task.example(2 * (step % 2) + j)[key] for j in (0, 1)]) for key in task.example(0)}
+        for each, optimiser in zip((generator, critic), optimisers, strict=True):
+            terms = each(batch)
+            optimiser.zero_grad()
+            sum(terms.values()).backward()
+            optimiser.step()
+            if each is generator:
+                assert {"critic", "features", "shape"} <= set(terms)
+                totals.append(float(terms["mse"].detach()))
+            else:
+                assert {"real", "fake"} == set(terms)
+    assert sum(totals[-2:]) < sum(totals[:2])
+    task.export(generator.network, tmp_path / "out")
+    again = few_step.build(SETTINGS, data, start=tmp_path / "out", seed=0)
+    for key, value in again.objectives[0].network.state_dict().items():
+        assert torch.equal(value, generator.network.state_dict()[key])
+
+
+def test_settings_that_are_not_known_are_refused(data: TrainingData) -> None:
+    with pytest.raises(ConfigError, match="drive"):
+        few_step.build(SETTINGS | {"drive": 3}, data)

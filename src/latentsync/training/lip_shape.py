@@ -113,8 +113,8 @@ def _fit(ear: Ear, heard: Tensor, wanted: Tensor, c: WarmUpConfig) -> None:
         loss.backward()
         optimiser.step()
     with torch.no_grad():
-        ear.linear_1.weight /= spread
-        ear.linear_1.bias -= ear.linear_1.weight @ mean
+        ear.linear_1.weight.div_(spread)
+        ear.linear_1.bias.sub_(ear.linear_1.weight @ mean)
     for parameter, trainable in zip(parameters, was_trainable, strict=True):
         parameter.requires_grad_(trainable)
 

@@ -41,7 +41,7 @@ def prepare_people(root: Path, people: int, seconds: float, seed: int, held_out:
     return gaps
 
 
-def ruler(real: np.ndarray, gap: np.ndarray, components: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ruler(real: np.ndarray, gap: np.ndarray, components: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Least squares from the first principal components of one person's real mouths to the true gap.
 
     Args: real: (F, R, R, 3) in [0, 1].

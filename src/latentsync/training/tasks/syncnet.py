@@ -126,8 +126,15 @@ class SyncNetTask:
         else:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed + 1)
-                told = (settings.temperature, settings.probability, settings.spacing, settings.lips)
-                self.objective = ContrastiveObjective(network, *told, view.num_frames)
+                self.objective = ContrastiveObjective(
+                    network,
+                    temperature=settings.temperature,
+                    probability=settings.probability,
+                    spacing=settings.spacing,
+                    lips=settings.lips,
+                    other_clips=settings.other_clips,
+                    num_frames=view.num_frames,
+                )
         self.objectives: Sequence[Objective] = (self.objective,)
         self._history: dict[str, list[float]] = {"accuracy": [], "offset_accuracy": [], "loss": []}
 

@@ -60,6 +60,9 @@ class ContrastiveObjective(Objective):
     """Each picture window finds its sound window among the batch's, and the other way round (InfoNCE), while the cosine
     stays a probability.
 
+    Without `other_clips` the choice is among the windows of one clip alone. Otherwise much of the choice can be learnt
+    by whose face and voice it is, which says nothing of time.
+
     With `lips` one linear layer has to read the opening of the lips, frame by frame, from either embedding. Both then
     speak of the same thing from the start, which shortens the time at chance. The layer is not part of the network.
 
@@ -71,9 +74,18 @@ class ContrastiveObjective(Objective):
     network: SyncNet
 
     def __init__(
-        self, network: SyncNet, temperature: float, probability: float, spacing: int, lips: float, num_frames: int
+        self,
+        network: SyncNet,
+        *,
+        temperature: float,
+        probability: float,
+        spacing: int,
+        lips: float,
+        other_clips: bool,
+        num_frames: int,
     ) -> None:
         super().__init__(network)
+        self.other_clips = other_clips
         self.temperature, self.probability, self.spacing, self.lips = temperature, probability, spacing, lips
         width = network.visual_config.block_out_channels[-1]
         self.reader = nn.Linear(width, num_frames) if lips else None
@@ -94,6 +106,8 @@ class ContrastiveObjective(Objective):
         same = clip_v[:, None] == clip_a[None]
         wrong = ~(same & ((start_v[:, None] - start_a[None]).abs() < self.spacing))
         right = torch.zeros_like(wrong).scatter_(1, own[:, None], True)
+        if not self.other_clips:
+            wrong = wrong & same
         terms = {"choice": self._choice(cosine, own, wrong | right)}
         if self.probability:
             terms["probability"] = self.probability * _balanced(cosine, right, wrong & same, wrong & ~same)

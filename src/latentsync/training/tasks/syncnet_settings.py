@@ -50,6 +50,7 @@ class SyncNetSettings:
         windows: picture windows from each clip (contrastive).
         more_sounds: sound windows beyond those, which fit none of the pictures (contrastive).
         spacing: least frames between windows of one clip; nearer pairs count as neither right nor wrong (contrastive).
+        other_clips: windows of other clips are wrong answers too; else those of the same clip alone (contrastive).
         temperature: of the cosine in the contrast.
         probability: weight of the binary cross-entropy that keeps the cosine a probability (contrastive).
         lips: weight of reading the opening of the lips from both embeddings; needs the mesh (contrastive).
@@ -68,6 +69,7 @@ class SyncNetSettings:
     windows: int = 4
     more_sounds: int = 4
     spacing: int = 3
+    other_clips: bool = True
     temperature: float = 0.07
     probability: float = 1.0
     lips: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
 from latentsync.models import UNet
 from latentsync.models.weights import merge_adapter, read_adapter, save_model
 from latentsync.pipeline import Lipsync
-from latentsync.training.tasks.unet import UNetTask, build
+from latentsync.training.tasks.unet import UNetTask, _opened, build
 from micro_model import SETTINGS, UNET, networks
 from planted import PlantedTracker
 
@@ -168,3 +169,16 @@ def test_settings_of_an_adapter_that_cannot_be(model: Path, speaker: Path) -> No
             for each in (speaker / take).iterdir():
                 each.unlink()
         build(TASK, [speaker], start=model)
+
+
+def test_clips_of_any_split_are_the_speakers_and_two_of_ten_are_held_out(speaker: Path) -> None:
+    first = sorted(speaker.iterdir())[0]
+    for index in range(3, 10):
+        shutil.copytree(first, speaker / f"take{index}")
+    for index, folder in enumerate(sorted(speaker.iterdir())):
+        told = json.loads((folder / "meta.json").read_text())
+        split, person = ("train", "val", "test")[index % 3], f"source{index}"
+        (folder / "meta.json").write_text(json.dumps(told | {"split": split, "person": person}))
+    data = _opened([speaker], alone=True)
+    assert [clip.path.name for clip in data.val] == ["take5", "take9"]
+    assert len(data.train) == 8

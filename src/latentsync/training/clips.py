@@ -38,13 +38,14 @@ class Clip:
         return np.load(self.path / "wave.npy")
 
 
-def load_clips(root: Path, split: str) -> list[Clip]:
-    """The clips of one split, sorted by name. Raises: LatentSyncError: there are none."""
+def load_clips(root: Path, split: str | None) -> list[Clip]:
+    """The clips of one split (None = of all), sorted by name. Raises: LatentSyncError: there are none."""
     clips = []
     for meta_path in sorted(root.glob("*/meta.json")):
         meta = json.loads(meta_path.read_text())
-        if meta["split"] == split:
+        if split in (None, meta["split"]):
             clips.append(Clip(meta_path.parent, meta["person"], meta["split"], meta["in_sync"]))
     if not clips:
-        raise LatentSyncError(f"{root}: no prepared clips of split {split!r}. Prepare some first")
+        what = "" if split is None else f" of split {split!r}"
+        raise LatentSyncError(f"{root}: no prepared clips{what}. Prepare some first")
     return clips

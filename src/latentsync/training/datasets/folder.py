@@ -12,8 +12,8 @@ from latentsync.training.datasets.clips import FPS, SAMPLES_PER_FRAME, AnyClip
 MANIFEST = "manifest.parquet"
 
 
-def folder_clips(root: Path, split: str) -> list[AnyClip]:
-    """Prepared clips of one split, sorted by name; see `training.clips.Clip` for what lies in a clip's folder.
+def folder_clips(root: Path, split: str | None) -> list[AnyClip]:
+    """Prepared clips of one split (None = of all), sorted by name; see `training.clips.Clip` for what lies in a clip's folder.
 
     Raises: LatentSyncError: there are none; a build without arrays; clips that aren't at 25 frames a second.
     """

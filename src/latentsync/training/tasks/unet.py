@@ -109,13 +109,14 @@ def build(
 
 
 def _opened(folders: Sequence[Path], alone: bool) -> TrainingData:
-    """The clips of some folders. `alone`: one speaker's, of whom every tenth clip (one at least) is held out."""
+    """The clips of some folders. `alone`: one speaker's, whatever split a build dealt them to; every tenth clip is held
+    out, two at least (of two or three clips one), so that there is another's speech to compare with."""
     if not alone:
         return open_data(folders)
-    clips = [clip for folder in folders for clip in folder_clips(Path(folder), "train")]
+    clips = [clip for folder in folders for clip in folder_clips(Path(folder), None)]
     if len(clips) < 2:
         raise LatentSyncError(f"{folders[0]}: {len(clips)} clip of the speaker; give two or more: one is held out")
-    held_out = set(range(len(clips) - 1, 0, -10))
+    held_out = set(range(len(clips) - 1, 0, -10)) | ({len(clips) // 2} if len(clips) >= 4 else set())
     train = tuple(clip for index, clip in enumerate(clips) if index not in held_out)
     val = tuple(clips[index] for index in sorted(held_out))
     return TrainingData(Mixture((Source("speaker", train),)), Mixture((Source("speaker", val),)), ArrayCache())

@@ -11,6 +11,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 SLOPE = 0.2
 """Of the leaky rectifiers."""
+GAIN = 12.0
+"""Of opinions: spectral norm holds every layer to a slope of 1, which leaves the differences of smooth faces tiny; for
+180 steps of a run without it, opinions of real and made mouths differed by less than 0.1."""
 
 
 class PatchCritic(nn.Module):
@@ -35,7 +38,7 @@ class PatchCritic(nn.Module):
         for level in [*self.levels, self.mix]:
             hidden = functional.leaky_relu(level(hidden), SLOPE)
             features.append(hidden)
-        return self.opinion(hidden), features
+        return GAIN * self.opinion(hidden), features
 
 
 class Critic(nn.Module):

@@ -302,25 +302,45 @@ def _two_levels() -> dict[str, Any]:
     }
 
 
-def test_tokens_can_also_reach_every_resnet_through_the_time_embedding() -> None:
+def small_tiny() -> dict[str, Any]:
     config = load_preset("tiny", "unet")["model"]
     assert isinstance(config, dict)
-    small = config | {"in_channels": 13, "out_channels": 4, "block_out_channels": [32, 32], "cross_attention_dim": 8,
-                      "attention_head_dim": 2, "motion_module_kwargs": {"num_attention_heads": 2},
-                      "zero_initialize_conv_in": False, "zero_initialize_conv_out": False}  # fmt: skip
+    return config | {"in_channels": 13, "out_channels": 4, "block_out_channels": [32, 32], "cross_attention_dim": 8,
+                     "attention_head_dim": 2, "motion_module_kwargs": {"num_attention_heads": 2},
+                     "zero_initialize_conv_in": False, "zero_initialize_conv_out": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "part", "count"), [(0, "audio_embedding", 4), (5, "ear", 12)])
+def test_tokens_can_also_reach_every_resnet_through_the_time_embedding(code: int, part: str, count: int) -> None:
+    small = small_tiny() | {"audio_code": code}
     torch.manual_seed(0)
     unet = UNet.from_config(small)
     plain = UNet.from_config(small | {"audio_embedding_tokens": 0})
     extra = set(unet.state_dict()) - set(plain.state_dict())
-    assert all(key.startswith("audio_embedding.") for key in extra)
-    assert len(extra) == 4
+    assert all(key.startswith(f"{part}.") for key in extra)
+    assert len(extra) == count
     plain.load_state_dict({k: v for k, v in unet.state_dict().items() if k not in extra})
     x, states = torch.randn(2, 13, 3, 8, 8), torch.randn(2, 3, 10, 8)
     with torch.no_grad():
-        assert torch.allclose(unet(x, 500, states), plain(x, 500, states), atol=1e-5)  # its last layer starts at zero
-        torch.nn.init.normal_(unet.audio_embedding.linear_2.weight)
+        if not code:  # its last layer starts at zero
+            assert torch.allclose(unet(x, 500, states), plain(x, 500, states), atol=1e-5)
+            torch.nn.init.normal_(unet.audio_embedding.linear_2.weight)
         before = unet(x, 500, states)
         states[1, 2] += 1
         after = unet(x, 500, states)
     assert torch.equal(before[0], after[0])  # the other clip does not hear it
     assert not torch.allclose(before[1, :, 2], after[1, :, 2], atol=1e-3)
+
+
+def test_an_ear_speaks_through_its_code_alone() -> None:
+    torch.manual_seed(0)
+    unet = UNet.from_config(small_tiny() | {"audio_code": 5})
+    tokens = torch.randn(3, 80)
+    with torch.no_grad():
+        assert unet.ear.code(tokens).shape == (3, 5)
+        told, picture = unet.ear(tokens, (8, 8))
+        assert told.shape == (3, 128) and picture.shape == (3, 32, 8, 8)
+        unet.ear.head.weight.zero_()
+        deaf = [part.std(0).max() for part in unet.ear(tokens, (8, 8))]
+    assert max(deaf) < 1e-6
+    assert told.std(0).max() > 1e-3 and picture.std(0).max() > 1e-3

@@ -359,7 +359,7 @@ def test_live_frames_do_not_grow_with_the_film(model: Lipsync) -> None:
         return most
 
     short, long = most_ahead(50), most_ahead(200)
-    assert long <= short + 2
+    assert long <= short + 8  # threads race by a few frames; a film that is held would be 150 more
 
 
 def test_guidance_above_one_uses_the_null_condition(model: Lipsync) -> None:

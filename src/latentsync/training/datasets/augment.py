@@ -166,6 +166,15 @@ def change_sound(wave: np.ndarray, rng: np.random.Generator, limits: SoundRange)
     return np.clip(changed * 10 ** (gain_db / 20), -1, 1).astype(np.float32)
 
 
+def add_room(wave: np.ndarray, rng: np.random.Generator, length_s: float, level: float) -> np.ndarray:
+    """(S,) float32 with the echo of a small room, which dies away over `length_s`; the direct sound is not delayed."""
+    tail = int(RATE_HZ * length_s)
+    echo = rng.standard_normal(tail) * np.exp(-np.arange(tail) / (tail / 6)) * level
+    echo[0] = 1
+    size = 2 ** int(np.ceil(np.log2(len(wave) + tail)))
+    return np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(echo, size), size)[: len(wave)].astype(np.float32)
+
+
 def _tilted(wave: np.ndarray, tilt_db: float) -> np.ndarray:
     """Gain of `tilt_db` an octave about 1 kHz, held below 125 Hz; zero phase."""
     spectrum = np.fft.rfft(wave)

@@ -13,7 +13,7 @@ MANIFEST = "manifest.parquet"
 
 
 def folder_clips(root: Path, split: str | None) -> list[AnyClip]:
-    """Prepared clips of one split (None = of all), sorted by name; see `training.clips.Clip` for what lies in a clip's folder.
+    """Prepared clips of one split (None = of all), sorted by name; see `training.clips.Clip` for the files.
 
     Raises: LatentSyncError: there are none; a build without arrays; clips that aren't at 25 frames a second.
     """

@@ -24,6 +24,7 @@ from latentsync.core.files import atomic_path
 from latentsync.models.listener import Listener, ListenerConfig
 from latentsync.pipeline.precision import choose_dtype
 from latentsync.training.datasets import AnyClip, Mixture, TrainingData, change_sound, module_hash, open_data
+from latentsync.training.datasets.augment import add_room
 from latentsync.training.datasets.speech import (
     CLASSES,
     SAMPLES_PER_STATE,
@@ -238,12 +239,10 @@ class ListenerTask:
 
     def _mel(self, wave: np.ndarray, rng: np.random.Generator) -> Tensor:
         """(80, 2P) float32 of a window, as another microphone in another room would hear it; without delay."""
-        from latentsync.synth.speech.augment import small_room
-
         told = self.settings
         chance, most = rng.random(4), rng.random(4)
         if chance[0] < told.room:
-            wave = small_room(wave, rng, float(0.05 + 0.25 * most[0]), float(0.06 * most[1]))
+            wave = add_room(wave, rng, float(0.05 + 0.25 * most[0]), float(0.06 * most[1]))
         if chance[1] < told.band:
             spectrum = np.fft.rfft(wave)
             edge = BAND_HZ[0] + (BAND_HZ[1] - BAND_HZ[0]) * most[2]

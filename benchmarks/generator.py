@@ -1,0 +1,44 @@
+"""Processor time of a model's networks: encode, denoise, decode. `python benchmarks/generator.py --model tiny`.
+
+One thread, random pictures and states; median of 5, milliseconds of processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from latentsync import Lipsync
+from latentsync.config.options import SyncOptions
+from latentsync.pipeline.generate import Generator
+
+
+def main() -> None:
+    """Print one JSON line for each number of frames."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--frames", type=int, nargs="+", default=[8, 16])
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    lipsync = Lipsync.from_pretrained(args.model)
+    generator = Generator(lipsync.networks, lipsync.settings, SyncOptions())
+    rng, side = np.random.default_rng(0), lipsync.settings.resolution
+    for frames in args.frames:
+        crops = rng.random((frames, side, side, 3), dtype=np.float32)
+        heard = torch.randn(frames, 10, lipsync.networks.unet.config.cross_attention_dim)
+        spent = []
+        for _ in range(6):
+            started = time.process_time()
+            generator(crops, heard, range(frames), crops[0] if lipsync.settings.still_reference else None)
+            spent.append((time.process_time() - started) * 1e3)
+        print(json.dumps({"frames": frames, "cpu_ms": round(statistics.median(spent[1:])),
+                          "dtype": str(lipsync.networks.dtype)}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -76,12 +76,22 @@ def train(
     check_out(folder)
     outcome = _run(task, made, data, folder, start, fingerprint(data), accept_changes, smoke, quiet, verbose)
     if not _is_first():  # it has nothing to say: the first process judges for all
-        return
+        _leave()
     _show(module, made, outcome, smoke, as_json, quiet)
     if outcome.reason == "stopped":
         raise Stopped(f"stopped at step {outcome.step}; the same command goes on from {folder}")
     if smoke and made.smoke is not None:
         _demand(made.smoke.score, outcome)
+    if "RANK" in os.environ:
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """End one of several processes at once: a thread that aborts while the interpreter shuts down would make the
+    launcher call a finished training failed, and stop the other processes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _run(

@@ -47,6 +47,13 @@ def start(config: TrainConfig) -> Accelerator:
     return made
 
 
+def leave(accelerator: Accelerator) -> None:
+    """Part from the other processes once all are done. Left to the interpreter's exit, their threads may abort it."""
+    accelerator.wait_for_everyone()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def syncing(accelerator: Accelerator, part: Part, is_last: bool) -> AbstractContextManager[None]:
     """Gradients are shared among the processes in the last part of a step alone; sharded ones always."""
     return nullcontext() if is_last or part.is_sharded else accelerator.no_sync(part.model)

@@ -102,6 +102,7 @@ class Trainer:
             if not stopped and self.at.judged_step != self.at.step:
                 self._judge()
             self._save()
+        parallel.leave(self.accelerator)
         return Outcome(
             reason="stopped" if stopped else "finished",
             step=self.at.step,

@@ -73,7 +73,7 @@ def train(
     folder = out or Path("outputs") / task
     if smoke:
         folder, made = folder / "smoke", _as_smoke(made)
-    check_out(folder)
+    check_out(folder, _is_first())
     outcome = _run(task, made, data, folder, start, fingerprint(data), accept_changes, smoke, quiet, verbose)
     if not _is_first():  # it has nothing to say: the first process judges for all
         _leave()

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from uuid import uuid4
 
 from latentsync.core.errors import LatentSyncError, MediaError
 from latentsync.core.files import atomic_path
+from latentsync.core.locks import try_lock
 from latentsync.data.clip import Clip, Source, dumps, from_dict, to_dict
 
 FORMAT = 1
@@ -109,33 +109,17 @@ def claimed(workspace: Workspace) -> Iterator[None]:
             raise LatentSyncError(f"{root}: is not empty and holds no data build. Choose another folder.")
         workspace.work.mkdir(parents=True, exist_ok=True)
         workspace.clips.mkdir(exist_ok=True)
-        file = (workspace.work / "lock").open("a+b")
+        (workspace.work / "lock").touch()
     except OSError as error:
         raise MediaError(f"{root}: cannot be written ({error.strerror}). Choose another folder.") from error
-    with file:
-        if not _lock(file.fileno()):
+    with try_lock(workspace.work / "lock") as ours:
+        if not ours:
             raise LatentSyncError(f"{root}: another build is at work in it. Wait for it, or choose another folder.")
         shutil.rmtree(workspace.work / "scratch", ignore_errors=True)
         for folder in (workspace.clips, workspace.work):
             for part in folder.rglob(".*.part*"):
                 part.unlink(missing_ok=True)
         yield
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock an open file; the system lets go of it when this process ends, however it ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def is_disk_full(error: BaseException | None) -> bool:

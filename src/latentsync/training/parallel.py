@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedType
@@ -15,6 +16,7 @@ from torch import Tensor
 from latentsync.core.errors import ConfigError
 from latentsync.training.config import TrainConfig
 from latentsync.training.parts import Part
+from latentsync.training.preflight import holding, in_use
 
 PATIENCE = timedelta(hours=6)
 """How long processes wait for the first one, which validates alone."""
@@ -45,6 +47,19 @@ def start(config: TrainConfig) -> Accelerator:
     if made.distributed_type == DistributedType.FSDP and getattr(plugin, "fsdp_version", 1) != 2:
         raise ConfigError("fsdp_version", 1, "write fsdp_version: 2 in the configuration of accelerate")
     return made
+
+
+@contextmanager
+def claimed(accelerator: Accelerator, out: Path) -> Iterator[None]:
+    """Hold the run's folder: its first process does, for all of them.
+
+    Raises: LatentSyncError, in all processes: another run is at work in it.
+    """
+    with holding(out) if accelerator.is_main_process else nullcontext(False) as ours:
+        held = torch.tensor(float(ours), device=accelerator.device)
+        if accelerator.reduce(held, reduction="sum").item() == 0:
+            raise in_use(out)
+        yield
 
 
 def leave(accelerator: Accelerator) -> None:

@@ -7,10 +7,12 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from latentsync.core.errors import LatentSyncError, MediaError
+from latentsync.core.locks import try_lock
 
 
 def check_data(paths: Sequence[Path]) -> None:
@@ -24,8 +26,16 @@ def check_data(paths: Sequence[Path]) -> None:
             raise MediaError(f"{path}: is empty. Give --data a folder of prepared clips.")
 
 
-def check_out(out: Path) -> None:
-    """Make the run's folder. Raises: MediaError: it cannot be made or written to."""
+LOCK = "lock"
+"""File of a run's folder that the first process of the run at work holds."""
+
+
+def check_out(out: Path, first: bool = True) -> None:
+    """Make the run's folder.
+
+    Args: first: this is the first of the run's processes, which looks whether another run is at work.
+    Raises: MediaError: it cannot be made or written to. LatentSyncError: another run is at work in it.
+    """
     probe = out / f".{uuid.uuid4().hex[:8]}.part"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -33,6 +43,23 @@ def check_out(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise MediaError(f"{out}: cannot be written to ({error.strerror}). Choose another --out.") from error
+    if first:
+        with try_lock(out / LOCK) as ours:
+            if not ours:
+                raise in_use(out)
+
+
+def in_use(out: Path) -> LatentSyncError:
+    """What to say of a folder that another run holds."""
+    return LatentSyncError(f"{out}: another run is at work in it. Wait for it, stop it, or choose another --out.")
+
+
+@contextmanager
+def holding(out: Path) -> Iterator[bool]:
+    """Hold the run's folder, which is made, as its first process. Yields: False = another run has it."""
+    out.mkdir(parents=True, exist_ok=True)
+    with try_lock(out / LOCK) as ours:
+        yield ours
 
 
 def check_space(out: Path, state_bytes: Sequence[int], keep_states: int) -> None:

@@ -85,16 +85,17 @@ class Trainer:
         """Train to the end of the run, or until stopped.
 
         Raises:
-            LatentSyncError: the folder holds another run's state; the disk is too small; rolled back too often.
+            LatentSyncError: another run is at work in the folder, or the folder holds another one's state; the disk
+                is too small; rolled back too often.
             ConfigError: the settings do not fit the network, the device or the number of processes.
         """
         with caller_keeps_randomness(), ExitStack() as stack:
             self.accelerator = parallel.start(self.config)
             self.is_first = self.accelerator.is_main_process
+            stack.enter_context(parallel.claimed(self.accelerator, self.out))
             if self.is_first:
                 if self.fresh:
                     forget_run(self.out)
-                self.out.mkdir(parents=True, exist_ok=True)
                 self.watchers.insert(0, stack.enter_context(RunLog(self.out, self.config.tensorboard)))
             self._begin()
             while not (stopped := self._asked_to_stop) and self._share() < 1:

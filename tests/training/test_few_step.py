@@ -15,13 +15,14 @@ from latentsync.metrics import mesh
 from latentsync.models import UNet
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
+from latentsync.training.clips import load_clips
 from latentsync.training.critic import Critic, critic_terms, feature_distance
 from latentsync.training.datasets import SoundRange, TrainingData, open_data
 from latentsync.training.datasets.augment import NO_LOOK
 from latentsync.training.few_step import FewStepConfig, FewStepObjective, region_of
 from latentsync.training.few_step_data import Hearing, Windows
 from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
-from latentsync.training.lip_shape import WarmUpConfig, lip_shape, teach
+from latentsync.training.lip_shape import LipCode, WarmUpConfig, lip_shape, mirrored, teach
 from latentsync.training.task import noise_like, uniform_like
 from latentsync.training.tasks import few_step
 from micro_model import LISTENER, UNET
@@ -32,7 +33,7 @@ SETTINGS: dict[str, Any] = {
     "objective": "few_step", "unet": EAR, "num_frames": 4, "sounds": 1, "drives": 1, "warm_up": {"steps": 2},
     "components": {"autoencoder": AUTOENCODER, "listener": {"class": "Listener", **LISTENER}},
     "reader": {"steps": 2},
-    "few_step": {"shape_weight": 1.0, "pixel_weight": 1.0, "pixel_frames": 2, "critic_weight": 0.1,
+    "few_step": {"told": 0.5, "shape_weight": 1.0, "pixel_weight": 1.0, "pixel_frames": 2, "critic_weight": 0.1,
                  "feature_weight": 0.5},
 }  # fmt: skip
 
@@ -196,6 +197,58 @@ def test_the_shape_of_lips_does_not_change_with_the_heads_place_and_size() -> No
     assert np.abs(np.diff(lip_shape(points), axis=0)).max() == pytest.approx(0.1, abs=1e-6)  # 10 px of 100
 
 
+def nodding(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """(F, 468, 2): lips and nose ridge go up and down together, as in a nod; the lower lip also on its own."""
+    points = np.repeat(rng.uniform(60, 200, (1, 468, 2)), frames, axis=0)
+    points[:, mesh.LEFT_EYE_OUTER], points[:, mesh.RIGHT_EYE_OUTER] = (78, 100), (178, 100)
+    nod, opening = rng.normal(0, 4, (2, frames))
+    for ridge in (4, 5, 195):
+        points[:, ridge, 1] += nod
+    for lip in mesh.LIPS:
+        points[:, lip, 1] += 2 * nod
+    for _, lower in mesh.INNER_LIP_PAIRS:
+        points[:, lower, 1] += opening
+    return points
+
+
+def test_the_code_of_lips_leaves_nodding_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "nodding"
+    folder.mkdir()
+    moving = nodding(rng, 60)
+    np.save(folder / "mesh.npy", moving.astype(np.float32))
+    np.save(folder / "crops.npy", np.zeros((60, 8, 8, 3), np.uint8))
+    np.save(folder / "wave.npy", np.zeros(60 * 640, np.float32))
+    (folder / "meta.json").write_text('{"person": "ann", "split": "train", "in_sync": true}')
+    clip = next(iter(load_clips(tmp_path, "train")))
+    lips = LipCode([clip], 2)
+    lower, upper = mesh.INNER_LIP_PAIRS[0][1], mesh.INNER_LIP_PAIRS[0][0]
+    opening = moving[:, lower, 1] - moving[:, upper, 1]
+    assert abs(np.corrcoef(lips(clip)[:, 0], opening)[0, 1]) > 0.99
+    assert np.corrcoef(lips.opening(lips(clip)), opening)[0, 1] > 0.99
+    assert abs(np.corrcoef(lips(clip)[:, 0], moving[:, 4, 1])[0, 1]) < 0.3
+
+
+def test_mirrored_points_are_those_of_the_mirrored_picture() -> None:
+    for order, points in ((mesh.MIRRORED_LIPS, mesh.LIPS), (mesh.MIRRORED_STILL, mesh.STILL)):
+        assert sorted(order) == list(range(len(points)))
+        assert all(order[order[i]] == i for i in range(len(points)))
+    values = torch.randn(3, 80)
+    assert torch.equal(mirrored(mirrored(values, mesh.MIRRORED_LIPS), mesh.MIRRORED_LIPS), values)
+
+
+def test_the_network_draws_the_mouth_it_is_told() -> None:
+    torch.manual_seed(0)
+    network = UNet.from_config(EAR).eval()
+    sample, states = torch.randn(1, 13, 2, 8, 8), torch.randn(1, 2, 10, 8)
+    own = network.ear.code(states.flatten(0, 1).flatten(1)).unflatten(0, (1, 2))
+    with torch.no_grad():
+        heard, told = network(sample, 1000.0, states), network(sample, 1000.0, states, code=own)
+        other = network(sample, 1000.0, states, code=own + 1)
+    torch.testing.assert_close(told, heard)
+    assert float((other - heard).abs().max()) > 1e-3
+
+
 def test_the_reader_reads_lips_off_latents(data: TrainingData, tmp_path: Path) -> None:
     torch.manual_seed(0)
     coder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8, 8)))
@@ -226,7 +279,9 @@ def test_the_ear_learns_the_lips_from_loudness(data: TrainingData) -> None:
     torch.manual_seed(0)
     ear = UNet.from_config(EAR).ear
     config = WarmUpConfig(steps=300, learning_rate=5e-3, dropout=0.0, noise=0.0)
-    figures = teach(ear, list(data.train), hearing, 1, 0, config, data.val)
+    clips = list(data.train)
+    lips = LipCode(clips, ear.head.out_features)
+    figures = teach(ear, clips, lips, hearing, 1, 0, config, data.val)
     assert figures["r_train"] > 0.9
     assert figures["r_held_out"] > 0.8
 
@@ -249,6 +304,8 @@ def test_the_task_learns_is_judged_and_exported(data: TrainingData, tmp_path: Pa
             else:
                 assert {"real", "fake"} == set(terms)
     assert sum(totals[-2:]) < sum(totals[:2])
+    batch["code"] = batch["code"] * 0 + 3  # the wrong mouth, told in some samples
+    assert float(generator(batch)["mse"].detach()) != pytest.approx(totals[-1], rel=1e-6)
     task.export(generator.network, tmp_path / "out")
     again = few_step.build(SETTINGS, data, start=tmp_path / "out", seed=0)
     for key, value in again.objectives[0].network.state_dict().items():

@@ -153,6 +153,13 @@ def test_accumulation_and_loader_processes_change_nothing(tmp_path: Path) -> Non
     assert losses(tmp_path / "workers") == losses(tmp_path / "plain")
 
 
+@pytest.mark.slow
+def test_compiled_networks_learn_alike_and_are_judged_as_written(tmp_path: Path) -> None:
+    plain = train(tmp_path / "plain", steps=6)
+    compiled = train(tmp_path / "compiled", steps=6, compile=True)
+    assert compiled.score == pytest.approx(plain.score, rel=1e-4)
+
+
 def test_minutes_end_a_run_and_lead_the_schedule(tmp_path: Path) -> None:
     out = train(tmp_path, steps=None, minutes=0.02, warmup_steps=0)
     assert out.reason == "finished"

@@ -31,8 +31,11 @@ class Ear(nn.Module):
         """(n, K·D) → (n, code)."""
         return self.head(F.silu(self.linear_2(F.silu(self.linear_1(tokens)))))
 
-    def forward(self, tokens: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """(n, K·D) → additions (n, width) to the time embedding and (n, stem_width, h, w) to the stem."""
-        code = self.code(tokens)
+    def forward(self, tokens: Tensor, size: tuple[int, int], code: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(n, K·D) → additions (n, width) to the time embedding and (n, stem_width, h, w) to the stem.
+
+        Args: code: (n, code) to be taken instead of what the tokens tell; a training may know it.
+        """
+        code = self.code(tokens) if code is None else code
         picture = F.silu(self.to_map(code).unflatten(1, (-1, MAP_SIDE, MAP_SIDE)))
         return self.to_time(code), self.mix(F.interpolate(picture, size=size, mode="bilinear"))

@@ -122,6 +122,7 @@ class UNet(nn.Module):
         timestep: Tensor | float,
         states: Tensor | None = None,
         cache: StepCache | None = None,
+        code: Tensor | None = None,
     ) -> Tensor:
         """Predict the noise (or what the model was trained to predict).
 
@@ -130,6 +131,7 @@ class UNet(nn.Module):
             timestep: one number for all, or (B,); any real value.
             states: audio windows, (B, F, K, D) or folded (B·F, K, D) batch-major; None skips the audio attention.
             cache: see `StepCache`. Full steps give bit for bit what no cache gives.
+            code: (B, F, audio_code) instead of what the ear of a small model makes of the states (`models.ear`).
         Returns: (B, C_out, F, h, w), the dtype of the weights.
         Raises:
             ValueError: a shape does not fit.
@@ -142,7 +144,7 @@ class UNet(nn.Module):
         if self.config.audio_embedding_tokens and states is not None:
             tokens, embedded = states.flatten(1), embedded.repeat_interleave(frames, dim=0)
             if self.config.audio_code:
-                told, picture = self.ear(tokens, tuple(hidden.shape[-2:]))
+                told, picture = self.ear(tokens, tuple(hidden.shape[-2:]), None if code is None else code.flatten(0, 1))
                 embedded, hidden = embedded + told, hidden + picture
             else:
                 embedded = embedded + self.audio_embedding(tokens)

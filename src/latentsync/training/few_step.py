@@ -40,6 +40,9 @@ class FewStepConfig:
     Attributes:
         residual: the network gives the difference from the reference's latents, not the latents: texture and identity
             are there from the first step. Only safe with a still reference, whose mouth does not move.
+        told: share of samples that are told the real code of the lips (`lip_shape.LipCode`) instead of what their ear
+            makes of the speech. Speech tells half of what lips do: without this the network learns to draw averages.
+        told_noise: noise on the told code, in its unit: the ear is not exact either.
         freeze_ear: what was taught before the training (`lip_shape`) is kept as it is.
         pure_noise: share of samples at σ = 1; the others are drawn with σ = sqrt(u).
         one_map: share of samples whose frames share one noise map, as at run time.
@@ -57,6 +60,8 @@ class FewStepConfig:
     """
 
     residual: bool = True
+    told: float = 0.0
+    told_noise: float = 0.1
     freeze_ear: bool = True
     pure_noise: float = 0.6
     one_map: float = 0.75
@@ -121,7 +126,8 @@ class Generated:
 class FewStepObjective(Objective):
     """Train a U-Net to give the clean latents of the masked face.
 
-    A batch holds `target` (B, F, R, R, 3) uint8, `reference` (B, R, R, 3) uint8, `heard` (B, F, K, D), `seed` (B,).
+    A batch holds `target` (B, F, R, R, 3) uint8, `reference` (B, R, R, 3) uint8, `heard` (B, F, K, D), `seed` (B,), and
+    `code` (B, F, n) where `told` asks for it.
     """
 
     keep: Tensor
@@ -209,6 +215,15 @@ class FewStepObjective(Objective):
         silent = (uniform_like(seed, 8) < self.config.audio_drop).view(-1, 1, 1, 1).to(heard.device)
         return heard.masked_fill(silent, 0.0)
 
+    def told(self, batch: Batch, heard: Tensor) -> Tensor | None:
+        """(B, F, code): the real code of the lips in a share of the samples, what the ear tells in the others."""
+        if self.config.told <= 0:
+            return None
+        seed, real = batch["seed"], batch["code"].float()
+        real = real + self.config.told_noise * noise_like(seed, real.shape[1:], 10).to(real.device)
+        is_told = (uniform_like(seed, 11) < self.config.told).view(-1, 1, 1).to(real.device)
+        return torch.where(is_told, real, cast(UNet, self.network).ear.code(heard.flatten(2)).float())
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `mse`, `l1`, `motion`, `movement` of the latents; `pixels`, `lips`, `critic`, `features` of pixels."""
         target, masked, reference = self.latents_of(batch)
@@ -218,7 +233,8 @@ class FewStepObjective(Objective):
         level = sigma.view(-1, 1, 1, 1, 1)
         noisy = torch.lerp(clean, self.noise(seed, clean.shape[1:]), level)
         heard = self.listened(batch)
-        made = self.network(assemble(noisy, self.keep, masked, reference), 1000 * sigma, heard).float()
+        sample = assemble(noisy, self.keep, masked, reference)
+        made = self.network(sample, 1000 * sigma, heard, code=self.told(batch, heard)).float()
         if self.config.residual:
             made = made + reference.transpose(1, 2)
         error = made - clean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,19 +55,31 @@ class Hearing:
 class Windows:
     """Examples by number.
 
-    Example: `target` (F, R, R, 3) uint8, `reference` (R, R, 3) uint8, `heard` (F, K, D) float16, `seed` int64.
+    Example: `target` (F, R, R, 3) uint8, `reference` (R, R, 3) uint8, `heard` (F, K, D) float16, `seed` int64; `code`
+    (F, n) float32 where the code of the lips is known.
     """
 
     def __init__(
-        self, clips: Mixture, hearing: Hearing, *, frames: int, seed: int, look: LookRange, sounds: int
+        self,
+        clips: Mixture,
+        hearing: Hearing,
+        *,
+        frames: int,
+        seed: int,
+        look: LookRange,
+        sounds: int,
+        lips: Callable[[AnyClip, bool], Tensor] | None = None,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
 
-        Args: sounds: versions of each sound, the first unchanged.
+        Args:
+            sounds: versions of each sound, the first unchanged.
+            lips: code (F, n) of the lips of a clip, or of its mirror image; examples then hold it as `code`.
         Raises: LatentSyncError: no clip is long enough.
         """
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
+        self.lips = lips
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -82,12 +94,15 @@ class Windows:
         look = draw_look(rng, self.look)
         pictures = np.concatenate([clip.crops[start : start + self.frames], clip.crops[still : still + 1]])
         pictures = apply_look(pictures, look)
-        return {
+        example = {
             "target": torch.from_numpy(pictures[:-1]),
             "reference": torch.from_numpy(pictures[-1]),
             "heard": heard[start : start + self.frames],
             "seed": torch.tensor(int(rng.integers(2**40)), dtype=torch.int64),
         }
+        if self.lips is not None:
+            example["code"] = self.lips(clip, look.flip)[start : start + self.frames]
+        return example
 
 
 def look_of(mapping: Mapping[str, Any]) -> LookRange:

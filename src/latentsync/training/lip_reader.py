@@ -21,12 +21,12 @@ from latentsync.training.lip_shape import lip_shape
 
 CELLS = (slice(7, 15), slice(4, 12))
 """Rows and columns of the 16×16 latents around the mouth."""
-CODE = 10
+CODE = 6
 """Principal shapes that are read."""
 
 
 class LipReader(nn.Module):
-    """Latents (n, c, 16, 16) → standardised principal lip shapes (n, 10)."""
+    """Latents (n, c, 16, 16) → standardised principal lip shapes (n, 6)."""
 
     def __init__(self, latent_channels: int, width: int = 64) -> None:
         super().__init__()

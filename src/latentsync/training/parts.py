@@ -32,6 +32,8 @@ class Part:
         self.clip_norm = config.clip_norm
         if config.gradient_checkpointing:
             save_activations(self.network)
+        if config.compile:
+            self.network.compile(dynamic=False)
         trainable = [p for p in objective.parameters() if p.requires_grad]
         if not trainable:
             raise ValueError(f"{type(objective).__name__}: nothing to train, all its parameters are frozen")
@@ -104,6 +106,8 @@ class Part:
             if self.average is not None:
                 stack.enter_context(self.average.applied())
             network = self._whole_copy() if self.is_sharded else self.network
+            if network._compiled_call_impl is not None:  # other shapes, no gradients: not worth another compilation
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
             modes = {module: module.training for module in network.modules()}
             network.eval()
             try:

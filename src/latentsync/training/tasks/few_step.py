@@ -34,7 +34,7 @@ from latentsync.training.few_step import CriticObjective, FewStepConfig, FewStep
 from latentsync.training.few_step_check import cross_drive, drives_of
 from latentsync.training.few_step_data import Hearing, Windows, look_of
 from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
-from latentsync.training.lip_shape import WarmUpConfig, teach
+from latentsync.training.lip_shape import LipCode, WarmUpConfig, teach
 from latentsync.training.task import Findings, Objective
 from latentsync.training.tasks.components import build_part, build_unet, open_start
 
@@ -53,7 +53,8 @@ class FewStepSettings:
         few_step: see `FewStepConfig`.
         look: see `LookRange`.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
-        warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing.
+        warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is told the code
+            of the lips (`few_step.told`), which depends on the clips.
         reader: see `lip_reader.ReaderConfig`; trained beforehand where `few_step.shape_weight` asks for one.
         critic_learning_rate: times the generator's.
         drives: pairs of a held-out person and another one's speech in a validation.
@@ -101,7 +102,7 @@ def build(
     task = FewStepTask(
         unet, cast(TinyAutoencoder, parts["autoencoder"]), cast(Listener, parts["listener"]), wanted, data, seed
     )
-    if start is None and hasattr(unet, "ear"):
+    if hasattr(unet, "ear") and (start is None or task.lips is not None):
         warm_up(task, unet.ear, data, seed)
     return task
 
@@ -116,12 +117,14 @@ def warm_up(task: FewStepTask, ear: Ear, data: TrainingData, seed: int) -> None:
     held_out = [clip for clip in data.val if clip.in_sync]
 
     def taught() -> nn.Module:
-        figures = teach(ear, clips, task.hearing, settings.sounds, seed, config, held_out)
+        lips = task.lips or LipCode(clips, ear.head.out_features)
+        figures = teach(ear, clips, lips, task.hearing, settings.sounds, seed, config, held_out)
         log.info("warm-up of hearing: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
-        return ear
+        return layers
 
-    made_from = (repr(config), task.hearing.model, str((seed, settings.sounds)), *map(content_of, clips))
-    remember("ear", ear, taught, made_from, data.cache)
+    layers = nn.ModuleList([ear.linear_1, ear.linear_2, ear.head])
+    made_from = ("pose-free", repr(config), task.hearing.model, str((seed, settings.sounds)), *map(content_of, clips))
+    remember("ear", layers, taught, made_from, data.cache)
 
 
 def trained_reader(
@@ -139,7 +142,7 @@ def trained_reader(
         log.info("reader of lips: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         return reader
 
-    made_from = (repr(config), module_hash(autoencoder), str(seed), *map(content_of, clips))
+    made_from = ("nose", repr(config), module_hash(autoencoder), str(seed), *map(content_of, clips))
     remember("lip-reader", reader, taught, made_from, data.cache)
     return reader
 
@@ -188,17 +191,24 @@ class FewStepTask:
             self.objectives.append(judge)
         self.hearing = Hearing(listener.eval().requires_grad_(False), data.cache, SoundRange())
         in_sync = data.train.only(lambda clip: clip.in_sync)
+        self.lips = LipCode(in_sync, unet.ear.head.out_features) if config.told > 0 else None
         self.windows = Windows(
             in_sync, self.hearing, frames=settings.num_frames, seed=seed, look=look_of(settings.look),
-            sounds=settings.sounds,
+            sounds=settings.sounds, lips=self.lips,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)
         self._openings: dict[object, np.ndarray] = {}
 
     def example(self, number: int) -> dict[str, Tensor]:
-        """See `Task`."""
-        return self.windows.example(number)
+        """See `Task`. Loader processes also encode, so that the training process need not."""
+        example = self.windows.example(number)
+        if torch.utils.data.get_worker_info() is not None:
+            objective = cast(FewStepObjective, self.objectives[0])
+            target, masked, still = objective.latents_of({k: v[None] for k, v in example.items()})
+            example |= {"target_latents": target[0].half(), "masked_latents": masked[0].half(),
+                        "reference_latents": still[0, 0].half()}  # fmt: skip
+        return example
 
     def validate(self, network: nn.Module) -> Findings:
         """Cross-drive: r and lag of the lip openings, r with the video's own old mouth, detail over the real one's."""

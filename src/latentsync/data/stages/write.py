@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Write(PlainStage):
     """
 
     name = "write"
-    version = 1
+    version = 2
 
     def __init__(self, settings: WriteSettings, faces: FaceSettings) -> None:
         super().__init__(settings)
@@ -51,6 +52,9 @@ class Write(PlainStage):
         geometry = load_geometry(self.workspace.path(clip.files["geometry"]))
         total = len(geometry["score"])
         geometry = {name: values[first : first + clip.num_frames] for name, values in geometry.items()}
+        hidden = mouth_covered(Path(clip.source.path), geometry["source_time_s"])
+        if hidden is not None:
+            geometry["mouth_covered"] = hidden
         num_samples = round(clip.num_frames * SPEECH_RATE_HZ / GRID_FPS)
         wave, _ = sound_span(Path(clip.source.path), clip.start_s + clip.sound_shift_s, num_samples)
         part = self.workspace.scratch("")
@@ -68,7 +72,8 @@ class Write(PlainStage):
             from latentsync.audio.mel import whisper_log_mel
 
             np.save(part / "mel.npy", whisper_log_mel(wave).numpy())
-        (part / ABOUT).write_text(dumps(about(clip)) + "\n", encoding="utf-8")
+        told = about(clip) if hidden is None else {**about(clip), "mouth_covered": float(hidden.max())}
+        (part / ABOUT).write_text(dumps(told) + "\n", encoding="utf-8")
         place = self.workspace.clips / clip.clip_id
         if place.exists():  # of an earlier setting
             place.replace(self.workspace.scratch(".old"))
@@ -107,6 +112,24 @@ def about(clip: Clip) -> dict[str, Any]:
         "scores": dict(clip.scores),
         "facts": dict(clip.facts),
     }
+
+
+def mouth_covered(source: Path, times_s: np.ndarray) -> np.ndarray | None:
+    """Share of the mouth that is hidden in each frame, from the truth that `latentsync synth` writes beside its videos.
+
+    Args: times_s: (F,) times of the frames in the source.
+    Returns: (F,) float32; None = there is no such truth.
+    """
+    truth = source.with_suffix(".npz")
+    if not truth.is_file() or not truth.with_suffix(".json").is_file():
+        return None
+    try:
+        with np.load(truth, allow_pickle=False) as arrays:
+            shares = np.asarray(arrays["mouth_covered"], np.float32)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None  # another file of that name, or the truth of an older version
+    at = np.rint(times_s * GRID_FPS).astype(int)
+    return shares[at] if len(shares) and at.min() >= 0 and at.max() < len(shares) else None
 
 
 def _link(source: Path, target: Path) -> None:

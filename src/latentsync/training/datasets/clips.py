@@ -43,6 +43,7 @@ class LazyClip:
         content: hash of what its arrays are made from.
         num_frames: known without making them.
         make: name of an array ("crops", "mesh", "wave") → the array.
+        mouth_covered: gives (F,) share of the mouth that is hidden in each frame; None = nothing is known of that.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class LazyClip:
     content: str
     num_frames: int
     make: Callable[[str], np.ndarray] = field(compare=False, repr=False)
+    mouth_covered: Callable[[], np.ndarray] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def crops(self) -> np.ndarray:

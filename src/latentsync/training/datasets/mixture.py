@@ -16,6 +16,7 @@ from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.training.datasets.cache import ArrayCache
 from latentsync.training.datasets.clips import FPS, AnyClip, num_frames
 from latentsync.training.datasets.folder import folder_clips
+from latentsync.training.datasets.seen import Piece, with_seen_mouths
 from latentsync.training.datasets.shards import is_shards, shard_clips
 from latentsync.training.datasets.synthetic import synth_config, synthetic_clips
 
@@ -169,7 +170,10 @@ def _open(given: str | Path | Mapping[str, Any], split: str, cache: ArrayCache) 
     else:
         clips = _at(str(told["path"]), split, cache)
     name = str(told.get("name") or (Path(str(told["path"])).name if "path" in told else "synth"))
-    return Source(name, tuple(clips), ratio) if clips else None
+    seen = with_seen_mouths(clips)
+    if clips and not seen:
+        raise LatentSyncError(f"{name}: something hides the mouth in all of {len(clips)} clips of split {split!r}")
+    return Source(name, tuple(seen), ratio) if clips else None
 
 
 def _at(location: str, split: str, cache: ArrayCache) -> list[AnyClip]:
@@ -186,10 +190,16 @@ def _at(location: str, split: str, cache: ArrayCache) -> list[AnyClip]:
 
 
 def long_enough(mixture: Mixture, frames: int, leave_out_short: bool = False) -> Mixture:
-    """The mixture, checked: every clip has `frames` frames with sound.
+    """The mixture, checked: every clip has `frames` frames with sound. Shorter pieces of clips are left out.
 
     Raises: LatentSyncError: some are shorter (or all of them, where short ones are left out).
     """
+    mixture = mixture.only(lambda clip: not isinstance(clip, Piece) or clip.num_frames >= frames)
+    if not len(mixture):
+        raise LatentSyncError(
+            f"no clip shows the mouth for {frames} frames ({frames / FPS:.2f} s) in a row: a hand hides it. "
+            "Prepare others"
+        )
     short = [clip for clip in mixture if num_frames(clip) < frames]
     if not short:
         return mixture

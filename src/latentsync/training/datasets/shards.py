@@ -114,6 +114,7 @@ def _clip(path: Path, members: Mapping[str, Span], cache: ArrayCache) -> LazyCli
         content=content,
         num_frames=int(about["num_frames"]),
         make=source,
+        mouth_covered=source.mouth_covered if about.get("mouth_covered", 0) > 0 else None,
     )
 
 
@@ -138,9 +139,16 @@ class _Source:
         if name == "wave":
             data = _bytes(self.path, self.members["wav"])
             return _as_file(data, "wav", lambda path: read_audio(path).astype(np.float32))
+        pairs = zip(self._geometry("frame_to_crop"), self._geometry("landmarks"), strict=True)
+        return np.stack([transform(matrix, points) for matrix, points in pairs]).astype(np.float32)
+
+    def mouth_covered(self) -> np.ndarray:
+        """(F,) share of the mouth that is hidden."""
+        return self._geometry("mouth_covered")
+
+    def _geometry(self, name: str) -> np.ndarray:
         with np.load(io.BytesIO(_bytes(self.path, self.members["npz"])), allow_pickle=False) as geometry:
-            pairs = zip(geometry["frame_to_crop"], geometry["landmarks"], strict=True)
-            return np.stack([transform(matrix, points) for matrix, points in pairs]).astype(np.float32)
+            return geometry[name]
 
 
 def _frames(path: Path) -> np.ndarray:

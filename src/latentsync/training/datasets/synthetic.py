@@ -16,9 +16,10 @@ from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.synth.config import SynthConfig
 from latentsync.training.datasets.cache import ArrayCache, file_hash
 from latentsync.training.datasets.clips import AnyClip, LazyClip
+from latentsync.training.datasets.seen import MOST_HIDDEN
 
 TRIES = 8
-"""Takes of one clip: a head that turns too far for the tracker is drawn anew."""
+"""Takes of one clip: a head that turns too far for the tracker, or a mouth behind a hand, is drawn anew."""
 
 
 def synthetic_clips(config: SynthConfig, split: str, val_identities: int, cache: ArrayCache) -> list[AnyClip]:
@@ -50,7 +51,7 @@ def _settings_key(config: SynthConfig) -> str:
     settings: dict[str, Any] = asdict(replace(config, identities=1, first_identity=0, clips_per_identity=1))
     settings["face_model"] = file_hash(config.face_model) if config.face_model else None
     settings["recordings"] = str(config.recordings) if config.recordings else None
-    text = json.dumps({**settings, "version": __version__}, sort_keys=True)
+    text = json.dumps({**settings, "version": __version__, "hidden": MOST_HIDDEN}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -78,14 +79,17 @@ class _Maker:
 
 
 def _render(config: SynthConfig, identity: int, clip: int) -> dict[str, np.ndarray]:
-    """The first take of the clip in which every frame has a usable face."""
+    """The first take of the clip in which every frame has a usable face with the mouth in sight."""
     for take in range(TRIES):
         made = _studio(config).clip(identity, clip + 1000 * take)
+        if made.truth.mouth_covered.max(initial=0) > MOST_HIDDEN:
+            continue
         found = follow_face(np.stack(list(made.frames)))
         if found is not None:
             return {"crops": found[0], "mesh": found[1], "wave": np.asarray(made.audio, np.float32)}
     raise LatentSyncError(
-        f"synthetic person {identity}, clip {clip}: no usable face in {TRIES} takes. Lower data.synth.max_turn_deg"
+        f"synthetic person {identity}, clip {clip}: no usable face in {TRIES} takes. Lower data.synth.max_turn_deg "
+        "or data.synth.hand_share"
     )
 
 

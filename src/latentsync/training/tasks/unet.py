@@ -34,6 +34,7 @@ from latentsync.training.datasets import (
 )
 from latentsync.training.datasets.features import small_crops, syncnet_mel_of
 from latentsync.training.datasets.folder import folder_clips
+from latentsync.training.datasets.seen import with_seen_mouths
 from latentsync.training.losses.perceptual import EncoderFeatures, PerceptualLoss, load_lpips
 from latentsync.training.losses.sync import SyncLoss, mel_columns
 from latentsync.training.losses.trepa import TrepaLoss
@@ -119,7 +120,10 @@ def _opened(folders: Sequence[Path], alone: bool) -> TrainingData:
     held_out = set(range(len(clips) - 1, 0, -10)) | ({len(clips) // 2} if len(clips) >= 4 else set())
     train = tuple(clip for index, clip in enumerate(clips) if index not in held_out)
     val = tuple(clips[index] for index in sorted(held_out))
-    return TrainingData(Mixture((Source("speaker", train),)), Mixture((Source("speaker", val),)), ArrayCache())
+    sources = [Source("speaker", tuple(with_seen_mouths(part))) for part in (train, val)]
+    if not all(source.clips for source in sources):
+        raise LatentSyncError(f"{folders[0]}: the mouth is hidden throughout the clips to learn from or to judge by")
+    return TrainingData(Mixture((sources[0],)), Mixture((sources[1],)), ArrayCache())
 
 
 def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:

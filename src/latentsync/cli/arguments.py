@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -35,7 +36,8 @@ Dtype = Annotated[
     str | None, typer.Option(metavar="float32|bfloat16|float16", help="Precision. Default: the device's best.")
 ]
 FaceChoice = Annotated[
-    str | None, typer.Option(metavar="largest|left|right|INDEX|X,Y|PICTURE", help="Which face. Default: largest.")
+    str | None,
+    typer.Option(metavar="largest|left|right|INDEX|X,Y|X,Y,W,H|PICTURE", help="Which face. Default: largest."),
 ]
 FaceModel = Annotated[
     Path | None,
@@ -61,7 +63,7 @@ def check_source(path: Path) -> None:
         raise MediaError(f"{path}: is a folder. Give a file.")
 
 
-def check_target(target: Path, sources: tuple[Path, ...], overwrite: bool) -> None:
+def check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None:
     """Refuse an output that would destroy an input or, unasked, another file, or has no folder. Raises: MediaError."""
     if target.is_dir():
         raise MediaError(f"{target}: is a folder. Give the name of the file to write.")

@@ -20,8 +20,10 @@ from latentsync.cli.arguments import (
     Overwrite,
     Quiet,
     Verbose,
+    choice,
     new_app,
 )
+from latentsync.config import options as kinds
 from latentsync.core.errors import ConfigError, LatentSyncError, MediaError
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def evaluate(
     max_frames: Annotated[int, typer.Option(metavar="N", help="Frames used of each clip.")] = 500,
     shift: Annotated[int, typer.Option(metavar="FRAMES", help="Delay of the shifted protocol, in 1/25 s.")] = 5,
     steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps. Default: the checkpoint's.")] = None,
+    silence: Annotated[str | None, choice("silence", kinds.Silence, "The mouth where nobody speaks.")] = None,
     judge: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Our SyncNet: a folder or checkpoint. Default: none.")
     ] = None,
@@ -97,6 +100,8 @@ def evaluate(
     """
     if max_clips is not None and max_clips < 1:
         raise ConfigError("max_clips", max_clips, "choose 1 or more")
+    sync = {"steps": steps} | ({} if silence is None else {"silence": silence})
+    kinds.SyncOptions(**sync)  # type: ignore[arg-type]  # refuses before anything is loaded
     if out.exists() and not out.is_dir():
         raise MediaError(f"{out}: is a file. Give a folder for the report")
     if (out / "report.json").exists() and not overwrite:
@@ -108,7 +113,7 @@ def evaluate(
         _options(protocol, seed, shift, max_frames, out / "videos" if keep_videos else None),
         {"own": judge, "own_config": judge_config, "v2": syncnet_v2, "perceptual": feature_network},
         {"FID": fid_network, "FVD": fvd_network},
-        steps,
+        sync,
         max_clips,
         write_list,
     )
@@ -141,7 +146,7 @@ class _Job:
     options: SuiteOptions
     judges: dict[str, Any]
     features: dict[str, Path | None]
-    steps: int | None
+    sync: dict[str, Any]
     max_clips: int | None
     write_list: bool
 
@@ -149,7 +154,6 @@ class _Job:
 def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, Path]]:
     """Load what is asked for, run the suite, write the report. Nothing is written before the suite is done."""
     from latentsync.cli.console import logging_to, progress_on, stderr_console, stop_on_signal
-    from latentsync.config.options import SyncOptions
     from latentsync.core.progress import check
     from latentsync.evaluation import clips as lists
     from latentsync.evaluation import networks, report, suite
@@ -170,7 +174,7 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
 
         lipsync = Lipsync.from_pretrained(**job.load)
         check(stop)
-        made = SyncOptions(steps=job.steps, seed=job.options.seed, length="audio", keep_audio="encode")
+        made = kinds.SyncOptions(**job.sync, seed=job.options.seed, length="audio", keep_audio="encode")
 
         def drive(video: Path, speech: Path, target: Path) -> None:
             lipsync(video, speech, target, options=made, stop=stop)
@@ -186,7 +190,12 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
         if not result.rows:
             clip, protocol, why = result.failed[0]
             raise LatentSyncError(f"no clip could be scored; the first, {clip} ({protocol}): {why}")
-        about = {"model": job.load["model"], "steps": job.steps or "the checkpoint's", "judges": judges.names or "none"}
+        about = {
+            "model": job.load["model"],
+            "steps": made.steps or "the checkpoint's",
+            "silence": made.silence,
+            "judges": judges.names or "none",
+        }
         paths = report.write_report(result, job.out, about)
         if job.write_list:
             paths["clips.csv"] = job.out / "clips.csv"

@@ -33,6 +33,7 @@ from latentsync.config import options as kinds
 from latentsync.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from latentsync.config.plan import Plan
     from latentsync.pipeline import Lipsync, Result
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,14 @@ app = new_app()
 @app.command()
 def sync(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video of the person.")],
-    audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="Speech: a sound file, or a video with sound.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Video to write, e.g. out.mp4.")],
+    audio: Annotated[
+        Path | None, typer.Argument(metavar="AUDIO", help="Speech: a sound file, or a video with sound.")
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Instead of AUDIO: a YAML, JSON or CSV file of speeches, faces and times."),
+    ] = None,
     model: Model = "tiny",
     resolution: Annotated[
         int | None, typer.Option(metavar="256|512", help="Crop side of a lone checkpoint file, which does not say it.")
@@ -106,7 +113,7 @@ def sync(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make the person in VIDEO say what AUDIO says."""
+    """Make the person in VIDEO say what AUDIO says, or several people what a plan says."""
     from latentsync.config.loader import parse_time, sync_options
 
     given: dict[str, object | None] = {
@@ -130,15 +137,22 @@ def sync(
         "provenance": False if no_provenance else None,
     }
     options = sync_options(preset, {key: value for key, value in given.items() if value is not None})
-    for source in (video, audio):
+    if (audio is None) == (plan is None):
+        raise typer.BadParameter("give either AUDIO or a plan: latentsync sync VIDEO --plan plan.yaml -o OUT")
+    sources = [path for path in (video, audio, plan) if path is not None]
+    for source in sources:
         check_source(source)
     if report is not None and options.start_s:
         raise ConfigError(
             "report", str(report), "leave out --start: the page compares OUT with VIDEO from its beginning"
         )
+    if report is not None and plan is not None:
+        raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
+    said = None if plan is None else _read_plan(plan, video)
+    sources += [] if said is None else [entry.audio for entry in said.entries]
     for target in (out, strip, report):
         if target is not None:
-            check_target(target, sources=(video, audio), overwrite=overwrite)
+            check_target(target, sources=sources, overwrite=overwrite)
     load = {
         "model": model,
         "device": device,
@@ -148,14 +162,27 @@ def sync(
         "resolution": resolution,
         "adapter": adapter,
     }
-    result = run(_Job(video, audio, out, cache, strip, report, options, load, quiet, verbose))
+    result = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
     show(result, {"strip": strip, "report": report}, as_json, quiet)
+
+
+def _read_plan(path: Path, video: Path) -> Plan:
+    """The plan, checked before anything heavy is loaded, with the files it names."""
+    from latentsync.config.plan import load_plan
+    from latentsync.media import probe
+
+    found = probe(video).video
+    plan = load_plan(path, None if found is None else found.fps)
+    for entry in plan.entries:
+        check_source(entry.audio)
+    return plan
 
 
 @dataclass(frozen=True)
 class _Job:
     video: Path
-    audio: Path
+    audio: Path | None
+    plan: Plan | None
     out: Path
     cache: Path | None
     strip: Path | None
@@ -179,7 +206,7 @@ def run(job: _Job) -> Result:
             lipsync = Lipsync.from_pretrained(**job.load, progress=progress)
             check(stop)
             files = job.video, job.audio, job.out
-            result = lipsync(*files, options=job.options, cache=job.cache, progress=progress, stop=stop)
+            result = lipsync(*files, plan=job.plan, options=job.options, cache=job.cache, progress=progress, stop=stop)
         if job.strip is not None or job.report is not None:
             _look_back(job, lipsync, result)
     return result
@@ -192,7 +219,7 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
 
         start_s = job.options.start_s or Fraction(0)
         mouth_strip(job.video, job.out, job.strip, start_s=start_s, choice=job.options.face, tracker=lipsync.tracker)
-    if job.report is not None:
+    if job.report is not None and job.audio is not None:
         import tempfile
 
         from latentsync.core.files import atomic_path

@@ -24,8 +24,9 @@ class SyncOptions:
         steps: denoising steps; None = the checkpoint's default.
         guidance: classifier-free guidance scale, 1 = off; None = the checkpoint's default.
         seed: the noise of chunk k is a function of (seed, k).
-        face: which face to edit: "largest", "left", "right", an index from the left ("0", "1", …), "x,y" in
-            frame pixels, or the path of a picture of the person.
+        face: which face to edit: "largest", "left", "right", an index from the left ("0", "1", …), "x,y" or
+            "x,y,w,h" in frame pixels or, where no number is above 1, in shares of the frame, or the path of a picture
+            of the person.
         length: which length the result has. "audio": as long as the speech (the video is cut, or extended forwards and
             backwards); "video": as long as the video; "loop", "ping_pong", "hold": as long as the longer of the two,
             the video being repeated, run forwards and backwards, or held on its last frame.

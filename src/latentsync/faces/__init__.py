@@ -2,7 +2,7 @@
 
 from latentsync.faces.alignment import TEMPLATE, ShapeOffset, alignment_matrix
 from latentsync.faces.crop import crop_box, extract_crop
-from latentsync.faces.follower import FaceFollower, FollowerConfig
+from latentsync.faces.follower import FaceFollower, FollowerConfig, PeopleFollower, Wanted
 from latentsync.faces.masks import inpaint_mask, latent_mask
 from latentsync.faces.paste import paste_mouth
 from latentsync.faces.paste_compatible import paste_compatible
@@ -15,9 +15,11 @@ __all__ = [
     "FaceTracker",
     "FollowerConfig",
     "MeshTracker",
+    "PeopleFollower",
     "ShapeOffset",
     "TrackerConfig",
     "TrackingSession",
+    "Wanted",
     "alignment_matrix",
     "alignment_points",
     "crop_box",

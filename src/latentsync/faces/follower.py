@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
@@ -70,6 +73,73 @@ class _Sample:
     points: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A face to follow.
+
+    Attributes:
+        choice: see `parse_choice`.
+        spans: (start_s, end_s) of the frames' time in which it is wanted, rising and apart; None = always. The face is
+            chosen anew in the first frames of each.
+    """
+
+    choice: str = "largest"
+    spans: tuple[tuple[Fraction, Fraction], ...] | None = None
+
+    def span_at(self, time_s: Fraction) -> int | None:
+        """Number of the span that holds a time, None outside of all."""
+        if self.spans is None:
+            return 0
+        number = bisect_right(self.spans, time_s, key=lambda span: span[0]) - 1
+        return number if number >= 0 and time_s < self.spans[number][1] else None
+
+
+class PeopleFollower:
+    """Follows several faces at once, which costs no more tracking than one: see `FaceFollower`."""
+
+    def __init__(
+        self,
+        tracker: FaceTracker,
+        wanted: Sequence[Wanted],
+        resolution: int = 256,
+        config: FollowerConfig | None = None,
+    ) -> None:
+        """Args and errors: see `FaceFollower`."""
+        self._tracker, self._resolution = tracker, resolution
+        self._config = config or FollowerConfig()
+        self._wanted = [
+            (one, parse_choice(one.choice, lambda path: reference_likeness(path, tracker))) for one in wanted
+        ]
+        self.counts: Counter[str] = Counter()
+
+    def follow(
+        self, frames: Iterable[Frame], tracker: FaceTracker | None = None
+    ) -> Generator[tuple[Frame, tuple[AlignedFace | None, ...]], None, None]:
+        """Yield every frame in order with the wanted faces, in their order, None where there is nothing to edit."""
+        self.counts = Counter()
+        with (tracker or self._tracker).open() as session:
+            people = [
+                _Person(self._config, wanted, choose, self._resolution, self.counts) for wanted, choose in self._wanted
+            ]
+            waiting: deque[Frame] = deque()
+            for moment in self._moments(frames, session):
+                waiting.append(moment.frame)
+                for person in people:
+                    person.waiting.append(moment)
+                if len(waiting) > self._config.smoothing.reach_frames:
+                    yield waiting.popleft(), tuple(person.decide() for person in people)
+            while waiting:
+                yield waiting.popleft(), tuple(person.decide() for person in people)
+
+    def _moments(self, frames: Iterable[Frame], session: TrackingSession) -> Iterator[_Moment]:
+        shot = -1
+        for frame, begins in ShotDetector(self._config.shots).mark(frames):
+            if begins:
+                shot += 1
+                session.cut()
+            yield _Moment(frame, shot, session.track(frame))
+
+
 class FaceFollower:
     """Follows one face through a video and says, for each frame, where it is or that it cannot be edited.
 
@@ -85,12 +155,14 @@ class FaceFollower:
 
         Raises: ConfigError: unknown choice. MediaError, NoFaceError: the reference picture cannot be used.
         """
-        self._tracker, self._resolution = tracker, resolution
         self._config = config or FollowerConfig()
-        self._choose = parse_choice(choice, lambda path: reference_likeness(path, tracker))
-        self.counts: Counter[str] = Counter()
+        self._people = PeopleFollower(tracker, [Wanted(choice)], resolution, self._config)
+
+    @property
+    def counts(self) -> Counter[str]:
         """Frames of the current or last video by outcome: "face", "bridged" (a filled miss), and the reasons for None:
         "no_face", "not_chosen" (faces, but not the one that is meant), "too_small", "profile", "outside"."""
+        return self._people.counts
 
     @property
     def lookahead(self) -> int:
@@ -105,49 +177,42 @@ class FaceFollower:
         Args: tracker: of this video, e.g. one that remembers it; None = the one given at first.
         All state belongs to this call: it begins with the first frame and ends when the iterator is closed.
         """
-        self.counts = Counter()
-        with (tracker or self._tracker).open() as session:
-            video = _Video(self._config, self._choose, self._resolution, self.counts)
-            reach = self._config.smoothing.reach_frames
-            for moment in self._moments(frames, session):
-                video.waiting.append(moment)
-                if len(video.waiting) > reach:
-                    yield video.decide()
-            while video.waiting:
-                yield video.decide()
-
-    def _moments(self, frames: Iterable[Frame], session: TrackingSession) -> Iterator[_Moment]:
-        shot = -1
-        for frame, begins in ShotDetector(self._config.shots).mark(frames):
-            if begins:
-                shot += 1
-                session.cut()
-            yield _Moment(frame, shot, session.track(frame))
+        with closing(self._people.follow(frames, tracker)) as followed:
+            for frame, (face,) in followed:
+                yield frame, face
 
 
-class _Video:
-    """State of one video: frames waiting for their future, samples of the past, the face that is held."""
+class _Person:
+    """State of one wanted face: frames waiting for their future, samples of the past, the face that is held."""
 
-    def __init__(self, config: FollowerConfig, choose: Chooser, resolution: int, counts: Counter[str]) -> None:
-        self._config, self._choose, self._resolution, self._counts = config, choose, resolution, counts
+    def __init__(
+        self, config: FollowerConfig, wanted: Wanted, choose: Chooser, resolution: int, counts: Counter[str]
+    ) -> None:
+        self._config, self._wanted, self._choose = config, wanted, choose
+        self._resolution, self._counts = resolution, counts
         self.waiting: deque[_Moment] = deque()
         self._past: deque[_Sample] = deque(maxlen=config.smoothing.reach_frames)
-        self._shot = -1
+        self._scene: tuple[int, int | None] = (-1, None)
         self._held: int | None = None
         self._looks = np.zeros(0)
         self._beside: set[int] = set()
         self._last: tuple[Frame, Face] | None = None
 
-    def decide(self) -> tuple[Frame, AlignedFace | None]:
+    def decide(self) -> AlignedFace | None:
         """The verdict on the oldest waiting frame, which leaves the queue."""
         moment = self.waiting[0]
-        if moment.shot != self._shot:
-            self._shot, self._held, self._beside, self._last = moment.shot, None, set(), None
+        span = self._wanted.span_at(moment.frame.time_s)
+        if (moment.shot, span) != self._scene:
+            self._scene, self._held, self._beside, self._last = (moment.shot, span), None, set(), None
+            self._past.clear()
+        if span is None:
+            self.waiting.popleft()
+            return None
         self._hold(moment)
         face, outcome = self._verdict(moment)
         self._counts[outcome] += 1
         self.waiting.popleft()
-        return moment.frame, face
+        return face
 
     def _hold(self, moment: _Moment) -> None:
         """Choose a face if none is held, or if the held track is over."""

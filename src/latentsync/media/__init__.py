@@ -9,7 +9,8 @@ _WHERE = {
     "AudioInfo": "information", "MediaInfo": "information", "VideoInfo": "information", "probe": "information",
     "PlanarPicture": "pixels", "RgbPicture": "pixels",
     "VideoReader": "reader", "Prefetch": "threads",
-    "AudioPlan": "sound_track", "VideoWriter": "writer", "fit_frames": "lengths", "fit_length": "lengths",
+    "AudioPlan": "sound_track", "Insert": "mixing", "MixPlan": "mixing", "VideoWriter": "writer",
+    "fit_frames": "lengths", "fit_length": "lengths",
     "AudioReader": "audio", "read_audio": "audio", "write_wav": "audio",
 }  # fmt: skip
 

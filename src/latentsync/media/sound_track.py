@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +19,7 @@ from latentsync.core.values import Float
 from latentsync.media.audio import SoundDecoder, rebuffer
 from latentsync.media.codecs import audio_encoder_for, can_copy_audio
 from latentsync.media.information import AudioInfo, audio_stream, opened, origin_of, probe
+from latentsync.media.mixing import MixPlan
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class SoundTrack(Protocol):
         ...
 
 
-def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPlan) -> SoundTrack:
+def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPlan | MixPlan) -> SoundTrack:
     """Add a sound stream to a container, before its first packet.
 
     Args:
@@ -72,6 +73,8 @@ def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPla
         plan: what to put in; its mode is not "none".
     Raises: MediaError: the sound cannot be read. EmptyAudioError: there is none.
     """
+    if isinstance(plan, MixPlan):
+        return EncodedTrack(output, suffix, plan.info(), plan.samples)
     info = probe(plan.path).audio
     if info is None:
         raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
@@ -79,7 +82,11 @@ def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPla
         return CopiedTrack(output, suffix, plan)
     if plan.mode == "copy":
         log.info("%s: %s sound cannot lie in %s, it is encoded", plan.path, info.codec, suffix)
-    return EncodedTrack(output, suffix, plan, info)
+
+    def samples(rate_hz: int, layout: str) -> Iterator[Float]:
+        return rebuffer(SoundDecoder(plan.path, rate_hz, layout, plan.start_s).samples(), _FEED_SAMPLES)
+
+    return EncodedTrack(output, suffix, info, samples, plan.duration_s)
 
 
 class CopiedTrack:
@@ -152,8 +159,16 @@ class CopiedTrack:
 class EncodedTrack:
     """Sound decoded, placed at the exact sample, and encoded at a rate that is not heard."""
 
-    def __init__(self, output: av.container.OutputContainer, suffix: str, plan: AudioPlan, info: AudioInfo) -> None:
-        self._output, self._plan, self._layout = output, plan, info.layout
+    def __init__(
+        self,
+        output: av.container.OutputContainer,
+        suffix: str,
+        info: AudioInfo,
+        source: Callable[[int, str], Iterator[Float]],
+        duration_s: Fraction | None = None,
+    ) -> None:
+        """Args: source: gives (channels, n) blocks at a rate and in a layout, those of `info` where they can be."""
+        self._output, self._layout, self._duration_s = output, info.layout, duration_s
         name, rate_per_channel = audio_encoder_for(suffix)
         rates = av.Codec(name, "w").audio_rates or [info.rate_hz]
         higher = [rate for rate in rates if rate >= info.rate_hz]
@@ -162,14 +177,13 @@ class EncodedTrack:
         self._stream.codec_context.layout = info.layout
         if rate_per_channel is not None:
             self._stream.codec_context.bit_rate = rate_per_channel * max(info.num_channels, 1)
-        self._sound = SoundDecoder(plan.path, self._rate, info.layout, plan.start_s)
-        self._pieces = rebuffer(self._sound.samples(), _FEED_SAMPLES)
+        self._pieces = source(self._rate, info.layout)
         self._piece: Float | None = None
         self._done = 0
 
     def feed(self, until_s: Fraction) -> None:
-        if self._plan.duration_s is not None:
-            until_s = min(until_s, self._plan.duration_s)
+        if self._duration_s is not None:
+            until_s = min(until_s, self._duration_s)
         target = round(until_s * self._rate)
         while self._done < target:
             if self._piece is None:
@@ -184,8 +198,9 @@ class EncodedTrack:
             self._output.mux(self._stream.encode(frame))
 
     def finish(self, end_s: Fraction) -> None:
-        self.feed(end_s if self._plan.duration_s is None else self._plan.duration_s)
+        self.feed(end_s if self._duration_s is None else self._duration_s)
         self._output.mux(self._stream.encode(None))
 
     def close(self) -> None:
-        self._pieces.close()
+        if isinstance(self._pieces, Generator):
+            self._pieces.close()

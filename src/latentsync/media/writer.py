@@ -22,6 +22,7 @@ from latentsync.core.files import atomic_path
 from latentsync.core.values import Frame
 from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
 from latentsync.media.information import VideoInfo
+from latentsync.media.mixing import MixPlan
 from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
 from latentsync.media.planes import layout_of
 from latentsync.media.sound_track import AudioPlan, SoundTrack, open_track
@@ -64,7 +65,7 @@ class VideoWriter:
         crf: float | None = None,
         pixel_format: str | None = None,
         metadata: dict[str, str] | None = None,
-        audio: AudioPlan | None = None,
+        audio: AudioPlan | MixPlan | None = None,
         depth: int = 4,
     ) -> None:
         self.path = Path(path)

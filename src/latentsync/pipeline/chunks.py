@@ -21,12 +21,18 @@ class Item:
     Attributes:
         window: (K, D), what is heard at the frame's time.
         strength: opacity of the new mouth, 0 (leave the frame alone) to 1.
+        quiet: how much of a pause it is in which the mouth is to be closed and still, 0 to 1.
+        part: number of the speech that is heard; a chunk hears one.
+        is_asked: a new mouth is asked for here.
     """
 
     frame: Frame
     face: AlignedFace | None
     window: Tensor
     strength: float = 1.0
+    quiet: float = 0.0
+    part: int = 0
+    is_asked: bool = True
 
     @property
     def track_id(self) -> int | None:
@@ -36,7 +42,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Frames of one track that are denoised together.
+    """Frames of one track and one speech that are denoised together.
 
     Attributes:
         items: in order, `num_old` + `num_shared` + the new ones.
@@ -91,7 +97,7 @@ def make_chunks(items: Iterable[Item], size: int, overlap: int) -> Iterator[Chun
         run, num_old, num_shared = [], 0, 0
 
     for item in items:
-        if run and item.track_id != run[-1].track_id:
+        if run and (item.track_id, item.part) != (run[-1].track_id, run[-1].part):
             yield from last()
         if item.track_id is None:
             yield Chunk((item,))

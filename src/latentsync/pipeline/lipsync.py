@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,28 +12,29 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from latentsync.audio.activity import SpeechActivity, speech_activity
-from latentsync.audio.windows import position_code
 from latentsync.config.options import SyncOptions
-from latentsync.core.errors import ConfigError, LatentSyncError, MediaError, NoFaceError
+from latentsync.config.plan import Plan
+from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
-from latentsync.core.values import AlignedFace, Float, Frame
-from latentsync.faces import FaceFollower, FaceTracker, MeshTracker, extract_crop
-from latentsync.media import AudioPlan, AudioReader, Prefetch, RgbPicture, VideoReader, VideoWriter, fit_length
+from latentsync.core.values import Frame
+from latentsync.faces import FaceTracker, MeshTracker, PeopleFollower
+from latentsync.media import AudioReader, Prefetch, RgbPicture, VideoReader, VideoWriter
 from latentsync.media.information import probe
-from latentsync.metrics.lips import lip_opening
-from latentsync.models.hearing import Sound, StreamingListener, measure, sound_of
+from latentsync.models.hearing import Sound, sound_of
 from latentsync.models.listener import Listener
 from latentsync.models.unet import UNet
 from latentsync.models.weights import Licence, find, load, merge_adapter, read_adapter, save_model
 from latentsync.pipeline.cache import Generate, RunCache
-from latentsync.pipeline.chunks import Chunk, Item, make_chunks, num_sets
+from latentsync.pipeline.chunks import num_sets
+from latentsync.pipeline.dubbing import Dubber, Scene, one_face_each
 from latentsync.pipeline.generate import Generator, Networks
+from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.precision import choose_device, choose_dtype
 from latentsync.pipeline.result import Result, peak_memory_gib
+from latentsync.pipeline.script import Part, Role, one_speech, planned
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.threads import one_opencv_thread
 from latentsync.pipeline.timing import StageClock
@@ -50,8 +50,21 @@ DECODED_AHEAD = 24
 class _Counts:
     frames: int = 0
     edited: int = 0
+    asked: int = 0
     faceless: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, scene: Scene, options: SyncOptions) -> None:
+        """Raises: NoFaceError: a frame without a face where that is not to be."""
+        self.frames += 1
+        self.edited += scene.is_edited
+        self.asked += scene.is_asked
+        self.faceless += scene.is_missing
+        if scene.is_missing and options.no_face == "fail":
+            raise NoFaceError(
+                f"frame {scene.frame.index} ({float(scene.frame.time_s):.2f} s) has no face to edit. "
+                "Pass --no-face pass to leave such frames as they are"
+            )
 
 
 class Lipsync:
@@ -132,57 +145,58 @@ class Lipsync:
     def __call__(
         self,
         video: str | Path,
-        audio: str | Path,
-        out: str | Path,
+        audio: str | Path | None = None,
+        out: str | Path | None = None,
         *,
+        plan: Plan | str | Path | None = None,
         options: SyncOptions | None = None,
         cache: str | Path | None = None,
         progress: ProgressCallback = silent,
         stop: StopFlag = never,
         **changes: Any,
     ) -> Result:
-        """Make the person in `video` say what `audio` says, and write it to `out`.
+        """Make the person in `video` say what `audio` says, or several people what `plan` says, and write it to `out`.
 
         Args:
+            plan: instead of `audio`: speeches, each with a face and a range of time (`config.plan`), or a file of them.
+                Frames outside all ranges stay as they are, and so does the sound.
             options: see `SyncOptions`; `changes` are single fields of it.
             cache: a folder for face tracks and unfinished work, see `pipeline.cache`; None = nothing is kept.
             progress: called after every chunk. stop: asked often; when it says yes, nothing is written.
         Raises: LatentSyncError: something the user can fix; `out` is then as it was.
         """
-        video, audio, out = Path(video), Path(audio), Path(out)
+        if out is None or (audio is None) == (plan is None):
+            raise ConfigError("plan", plan, "pass out, and either audio or plan")
+        video, out = Path(video), Path(out)
         options = _changed(options, changes)
         started = time.monotonic()
-        warnings: list[str] = []
-        source, sound = probe(video), probe(audio)
-        if source.video is None:
+        if probe(video).video is None:
             raise MediaError(f"{video}: there is no picture in it. Pass a video")
-        if sound.audio is None:
-            raise MediaError(f"{audio}: there is no sound in it. Pass a file with speech")
-        heard_s = measure(AudioReader(audio).blocks).num_steps / 100
         with VideoReader(video, options.start_s, options.end_s) as reader:
-            frames, total_s = _fitted(reader, Fraction(round(heard_s * 1000), 1000), options, warnings)
-            speech = _padded(AudioReader(audio).blocks, float(total_s) - heard_s)
-            active = None if options.silence == "model" else speech_activity(AudioReader(audio).blocks())
-            plan = AudioPlan(audio, mode=options.keep_audio)
-            total = max(1, round(total_s * reader.info.fps))
+            if plan is not None:
+                script = planned(plan if isinstance(plan, Plan) else Path(plan), reader, options)
+                options = replace(options, length="video")
+            else:
+                script = one_speech(Path(cast("str | Path", audio)), reader, options)
+            warnings = list(script.warnings)
+            total = max(1, round(script.duration_s * reader.info.fps))
             clock, counts = StageClock(), _Counts()
             metadata = self._metadata() if options.provenance else {}
-            kept = None if cache is None else RunCache(Path(cache), video, options, total_s)
+            kept = None if cache is None else RunCache(Path(cache), video, options, script.duration_s)
             with (
                 one_opencv_thread(),
                 VideoWriter(
-                    out, reader.info, options.codec, options.crf, options.pixel_format, metadata, plan
+                    out, reader.info, options.codec, options.crf, options.pixel_format, metadata, script.track
                 ) as writer,
             ):
-                made = self._stream(frames, speech, reader.info.fps, options, active, clock, counts, kept)
-                for frame in made:
+                for frame in self._stream(script.frames, script.roles, reader.info.fps, options, clock, counts, kept):
                     with clock.stage("write"):
                         writer.write(frame)
                     if counts.frames % 8 == 0:
                         check(stop)
                         progress(Progress("sync", counts.frames, max(total, counts.frames)))
-                if not counts.edited and counts.faceless == counts.frames:
-                    raise NoFaceError(_no_face_text(video, counts))
+                if not counts.edited and 0 < counts.asked == counts.faceless:
+                    raise NoFaceError(_no_face_text(video, plan is not None, counts))
             if reader.damaged:
                 warnings.append(f"{reader.damaged} damaged packets were skipped")
             fps = reader.info.fps
@@ -219,7 +233,6 @@ class Lipsync:
         """
         options = _changed(options, changes)
         sound: Sound = sound_of(audio) if isinstance(audio, np.ndarray) else AudioReader(Path(audio)).blocks
-        active = None if options.silence == "model" else speech_activity(sound())
         rate = Fraction(fps).limit_denominator(1001)
         plain = [False]
 
@@ -228,131 +241,48 @@ class Lipsync:
                 plain[0] = not isinstance(value, Frame)
                 yield value if isinstance(value, Frame) else Frame(index, index / rate, RgbPicture(value))
 
-        for frame in self._stream(framed(), sound, rate, options, active, StageClock(), _Counts()):
+        role = Role(options.face, (Part(sound),))
+        for frame in self._stream(framed(), (role,), rate, options, StageClock(), _Counts()):
             yield frame.picture.rgb() if plain[0] else frame
 
     def _stream(
         self,
         frames: Iterable[Frame],
-        sound: Sound,
+        roles: Sequence[Role],
         fps: Fraction,
         options: SyncOptions,
-        active: SpeechActivity | None,
         clock: StageClock,
         counts: _Counts,
         kept: RunCache | None = None,
     ) -> Iterator[Frame]:
-        """The method: faces followed, speech heard, chunks denoised, mouths pasted."""
-        generator = Generator(self.networks, self.settings, options)
-        paster = Paster(generator.mask, self.settings, options)
+        """The method: faces followed, speech heard, chunks denoised, mouths pasted, one person after the other."""
+        settings = self.settings
+        generator = Generator(self.networks, settings, options)
+        paster = Paster(generator.mask, settings, options)
         tracker = self.tracker if kept is None else kept.tracker(self.tracker)
         generate: Generate = generator if kept is None else kept.generator(generator)
-        follower = FaceFollower(self.tracker, options.face, self.settings.resolution)
-        sets = num_sets(fps, self.settings.fps)
-        overlap = self.settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
-        if overlap >= self.settings.num_frames:
-            raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {self.settings.num_frames}")
-        sound = _padded(sound, self.settings.trailing_silence_s)
-        heard = _Heard(cast(Listener, self.networks.listener), sound, active, options, self.settings.token_positions)
+        follower = PeopleFollower(self.tracker, [role.wanted for role in roles], settings.resolution)
+        sets = num_sets(fps, settings.fps)
+        overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
+        if overlap >= settings.num_frames:
+            raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {settings.num_frames}")
+        dubber = Dubber(generate, paster, settings, sets, overlap, clock)
+        listener = cast(Listener, self.networks.listener)
         with Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed:
-            items = (heard.item(frame, face) for frame, face in clock.around("wait", followed))
-            held: dict[int, Float] = {}
-            stills: dict[int | None, Float] = {}
-            for chunk in make_chunks(items, self.settings.num_frames * sets, overlap * sets):
-                if not chunk.is_edited:
-                    yield self._passed(chunk.items[0], options, counts)
-                    continue
-                with clock.stage("generate"):
-                    originals, crops = self._speak(chunk, generate, sets, stills)
-                held = _cross_faded(chunk, crops, held)
-                for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
-                    with clock.stage("paste"):
-                        frame = paster(chunk.items[k], crops[k], originals[k])
-                    counts.frames += 1
-                    counts.edited += 1
-                    yield frame
+            scenes: Iterator[Scene] = (Scene(frame, faces) for frame, faces in clock.around("wait", followed))
+            scenes = one_face_each(scenes, roles)
+            for person, role in enumerate(roles):
+                scenes = dubber.dub(scenes, person, Hearing(listener, role, options, settings))
+            for scene in scenes:
+                counts.add(scene, options)
+                yield scene.frame
         counts.outcomes = dict(follower.counts)
-
-    def _speak(
-        self, chunk: Chunk, generate: Generate, sets: int, stills: dict[int | None, Float]
-    ) -> tuple[Float, Float]:
-        """The chunk's crops, (F, R, R, 3), as they are and with the new mouth; each interleaved set on its own."""
-        side = self.settings.resolution
-        faces = cast("list[AlignedFace]", [item.face for item in chunk.items])
-        cut = [extract_crop(item.frame.picture, face.frame_to_crop, side)
-               for item, face in zip(chunk.items, faces, strict=True)]  # fmt: skip
-        originals = np.stack(cut)
-        windows = torch.stack([item.window for item in chunk.items])
-        indices = [item.frame.index for item in chunk.items]
-        crops = np.empty_like(originals)
-        still = None
-        if self.settings.still_reference:
-            track = chunk.items[0].track_id
-            if track not in stills:  # forget the tracks before; the mouth most closed says least about an old word
-                closed = int(np.argmin(lip_opening(np.stack([face.landmarks for face in faces]))))
-                stills.clear()
-                stills[track] = originals[closed].copy()
-            still = stills[track]
-        for first in range(min(sets, len(indices))):
-            part = slice(first, None, sets)
-            crops[part] = generate(originals[part], windows[part], indices[part], still)
-        return originals, crops
-
-    def _passed(self, item: Item, options: SyncOptions, counts: _Counts) -> Frame:
-        counts.frames += 1
-        if item.face is None:
-            counts.faceless += 1
-            if options.no_face == "fail":
-                raise NoFaceError(
-                    f"frame {item.frame.index} ({float(item.frame.time_s):.2f} s) has no face to edit. "
-                    "Pass --no-face pass to leave such frames as they are"
-                )
-        return item.frame
 
     def _metadata(self) -> dict[str, str]:
         from latentsync import __version__
 
         text = f"Lip movements in this video are synthetic: made by LatentSync {__version__}, model {self.name}"
         return {"comment": text, "synthetic_media": "lips", "generator": f"LatentSync {__version__}/{self.name}"}
-
-
-class _Heard:
-    """What is heard at each frame, computed as frames come."""
-
-    def __init__(
-        self, listener: Listener, sound: Sound, active: SpeechActivity | None, options: SyncOptions, placed: bool
-    ) -> None:
-        self._times: deque[Fraction] = deque()
-        level = measure(sound).maximum
-        self._windows = StreamingListener(listener).windows(sound, iter(self._times.popleft, None), level)
-        self._active, self._placed = active, placed
-        self._quiet: Tensor | None = None
-        if options.silence == "closed":
-            still = StreamingListener(listener).windows(sound_of(np.zeros(32000, np.float32)), [Fraction(1)], level)
-            self._quiet = next(still)
-
-    def item(self, frame: Frame, face: AlignedFace | None) -> Item:
-        self._times.append(max(frame.time_s, Fraction(0)))
-        window = next(self._windows)
-        if self._active is None:
-            return Item(frame, face, self._code(window))
-        speaking = float(self._active.at([frame.time_s])[0])
-        if self._quiet is not None:
-            return Item(frame, face, self._code(torch.lerp(self._quiet, window, speaking)))
-        return Item(frame, face, self._code(window), speaking)
-
-    def _code(self, window: Tensor) -> Tensor:
-        return window + position_code(*window.shape).to(window) if self._placed else window
-
-
-def _cross_faded(chunk: Chunk, crops: Float, held: dict[int, Float]) -> dict[int, Float]:
-    """Blend the frames that the chunk before held back into `crops`, in place; return what this chunk holds back."""
-    for k in range(chunk.num_shared):
-        at = chunk.num_old + k
-        share = np.float32((k + 1) / (chunk.num_shared + 1))
-        crops[at] = share * crops[at] + (1 - share) * held[chunk.items[at].frame.index]
-    first = len(chunk.items) - chunk.num_held
-    return {chunk.items[k].frame.index: crops[k] for k in range(first, len(chunk.items))}
 
 
 def _changed(options: SyncOptions | None, changes: dict[str, Any]) -> SyncOptions:
@@ -362,37 +292,6 @@ def _changed(options: SyncOptions | None, changes: dict[str, Any]) -> SyncOption
     return replace(options or SyncOptions(), **changes)
 
 
-def _fitted(
-    reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
-) -> tuple[Iterator[Frame], Fraction]:
-    """Frames of the wanted length, and that length in seconds."""
-    info = reader.info
-    end = options.end_s if options.end_s is not None else info.duration_s
-    own_s = None if end is None else max(Fraction(0), Fraction(end) - (options.start_s or 0))
-    if options.length == "video":
-        if own_s is not None and heard_s > own_s + Fraction(1, 25):
-            warnings.append(f"the speech is {float(heard_s - own_s):.2f} s longer than the video and was cut")
-        return fit_length(reader, None, "none"), own_s or heard_s
-    if options.length == "audio":
-        return fit_length(reader, heard_s, "ping_pong"), heard_s
-    if own_s is None:
-        raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")
-    wanted = max(own_s, heard_s)
-    return fit_length(reader, wanted, options.length), wanted
-
-
-def _padded(sound: Sound, seconds: float) -> Sound:
-    """The sound, then silence, so that what is heard past its end is silence and not its last moment."""
-
-    def blocks() -> Iterator[np.ndarray]:
-        yield from sound()
-        if seconds > 0:
-            yield np.zeros(int(seconds * 16000), np.float32)
-
-    return blocks
-
-
-def _no_face_text(video: Path, counts: _Counts) -> str:
-    return (
-        f"{video}: no face to edit in any of its {counts.frames} frames; nothing was written. See `latentsync inspect`"
-    )
+def _no_face_text(video: Path, has_plan: bool, counts: _Counts) -> str:
+    which = f"the {counts.asked} frames of the plan" if has_plan else f"its {counts.frames} frames"
+    return f"{video}: no face to edit in any of {which}; nothing was written. See `latentsync inspect`"

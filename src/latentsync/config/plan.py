@@ -1,0 +1,177 @@
+"""A plan: one speech per person and range of time, for films in which several people speak. Files become checked plans.
+
+Every value is read as text, whatever the file: `start: 1:02` stays a time and `face: 0` a face.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+
+from latentsync.config.loader import parse_time
+from latentsync.core.errors import ConfigError
+
+Under = Literal["replace", "mix"]
+KEYS = ("audio", "face", "start", "end", "audio_start", "sound")
+"""What an entry of a file may say; only `audio` has to be there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanEntry:
+    """One speech of one person.
+
+    Attributes:
+        audio: file with the speech.
+        face: whose mouth, as `SyncOptions.face`; None = that option. Chosen in the first frames of the range.
+        start_s: seconds of the video at which the speech begins.
+        end_s: where it ends, the first moment that is left alone again; None = with the speech or the video.
+        audio_start_s: seconds of the speech that are left out at its beginning.
+        sound: "replace" = the video's own sound is silent in the range; "mix" = the speech is laid over it.
+    """
+
+    audio: Path
+    face: str | None = None
+    start_s: Fraction = Fraction(0)
+    end_s: Fraction | None = None
+    audio_start_s: Fraction = Fraction(0)
+    sound: Under = "replace"
+
+    @property
+    def words(self) -> str:
+        """For messages: which file in which range."""
+        end = "the end" if self.end_s is None else f"{float(self.end_s):g} s"
+        return f"{self.audio.name} from {float(self.start_s):g} s to {end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is said in a film, in the order of the beginnings.
+
+    Raises: ConfigError: no entries, a range that ends before it begins, two entries for one face at one time.
+    """
+
+    entries: tuple[PlanEntry, ...]
+    name: str = "plan"
+
+    def __post_init__(self) -> None:
+        if not self.entries:
+            raise ConfigError("plan", self.name, "is empty; write one entry per speech: audio, face, start, end")
+        object.__setattr__(self, "entries", tuple(sorted(self.entries, key=lambda entry: entry.start_s)))
+        for entry in self.entries:
+            if entry.sound not in get_args(Under):
+                raise ConfigError("plan", self.name, f"{entry.words}: choose sound of {', '.join(get_args(Under))}")
+            if min(entry.start_s, entry.audio_start_s) < 0:
+                raise ConfigError("plan", self.name, f"{entry.words}: choose times of 0 s or more")
+            if entry.end_s is not None and entry.end_s <= entry.start_s:
+                raise ConfigError("plan", self.name, f"{entry.words}: choose an end after the start")
+        for own in self.by_face().values():
+            for first, second in pairwise(own):
+                if first.end_s is not None and second.start_s < first.end_s:
+                    face = "this face" if first.face is None else f"face {first.face}"
+                    raise ConfigError(
+                        "plan", self.name, f"{face} cannot say two things at once: {first.words}, {second.words}"
+                    )
+
+    def by_face(self) -> dict[str | None, list[PlanEntry]]:
+        """Each face with its entries in order; faces in order of appearance."""
+        out: dict[str | None, list[PlanEntry]] = {}
+        for entry in self.entries:
+            out.setdefault(entry.face, []).append(entry)
+        return out
+
+
+def load_plan(path: Path, fps: Fraction | None = None) -> Plan:
+    """Read a plan from .yaml, .yml, .json (a list of entries, or one under the key `entries`) or .csv (with a header).
+
+    Relative paths in it are taken from the plan's own folder.
+
+    Args:
+        fps: of the video, for times like 00:01:02:12 whose last number counts frames (not drop-frame).
+    Raises: ConfigError: not readable, an unknown key, a wrong value, see `Plan`.
+    """
+    entries = []
+    for number, row in enumerate(_rows(path), 1):
+        given = {key: value for key, value in row.items() if value != ""}
+        try:
+            entries.append(_entry(given, path.parent, fps))
+        except ConfigError as error:
+            raise ConfigError("plan", str(path), f"entry {number}: {error.key} {error.value}: {error.fix}") from error
+    return Plan(tuple(entries), str(path))
+
+
+def _entry(given: Mapping[str, str], folder: Path, fps: Fraction | None) -> PlanEntry:
+    for key in given:
+        if key not in KEYS:
+            close = get_close_matches(key, KEYS, n=1)
+            raise ConfigError(
+                key, given[key], f"unknown; did you mean {close[0]}?" if close else f"use {', '.join(KEYS)}"
+            )
+    if "audio" not in given:
+        raise ConfigError("audio", "", "missing; name the file with the speech")
+    entry = PlanEntry(audio=folder / given["audio"])
+    times = {f"{key}_s": _moment(key, given[key], fps) for key in ("start", "end", "audio_start") if key in given}
+    entry = replace(entry, **times)  # type: ignore[arg-type]
+    if "face" in given:
+        picture = folder / given["face"]
+        entry = replace(entry, face=str(picture) if picture.suffix and picture.is_file() else given["face"])
+    return replace(entry, sound=given["sound"]) if "sound" in given else entry  # type: ignore[arg-type]
+
+
+def _moment(key: str, text: str, fps: Fraction | None) -> Fraction:
+    """Seconds from what `parse_time` takes, with a comma for the point too, or from hours:minutes:seconds:frames."""
+    head, _, frames = text.rpartition(":")
+    if head.count(":") != 2:
+        return parse_time(key, text.replace(",", "."))
+    if fps is None or not frames.isdigit() or int(frames) >= round(fps):
+        raise ConfigError(key, text, "write hours:minutes:seconds:frames with frames below the video's rate")
+    return (parse_time(key, head) * round(fps) + int(frames)) / fps
+
+
+def _rows(path: Path) -> Sequence[Mapping[str, str]]:
+    """The entries of a file with all values as text."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError("plan", str(path), f"cannot be read ({reason})") from error
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".csv":
+            found: object = _csv_rows(path, text)
+        elif suffix == ".json":
+            found = json.loads(text, parse_float=str, parse_int=str)
+        elif suffix in (".yaml", ".yml"):
+            found = yaml.load(text, yaml.BaseLoader)
+        else:
+            raise ConfigError("plan", str(path), "name it .yaml, .json or .csv")
+    except (csv.Error, ValueError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = getattr(error, "lineno", None) if mark is None else mark.line + 1
+        where = f" at line {line}" if line else ""
+        raise ConfigError("plan", str(path), f"not valid {suffix.removeprefix('.').upper()}{where}") from error
+    if isinstance(found, dict) and set(found) == {"entries"}:
+        found = found["entries"]
+    if not isinstance(found, list):
+        raise ConfigError("plan", str(path), "write a list of entries, each with audio, face, start, end")
+    for number, row in enumerate(found, 1):
+        if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
+            raise ConfigError("plan", str(path), f"entry {number}: write 'key: value' pairs, each with one value")
+    return found
+
+
+def _csv_rows(path: Path, text: str) -> list[dict[str, str]]:
+    rows = []
+    for number, row in enumerate(csv.DictReader(text.splitlines(), restkey="", restval="", strict=True), 1):
+        if "" in row:
+            raise ConfigError("plan", str(path), f'entry {number}: too many values; quote a face like "640,360"')
+        rows.append({key.strip(): value.strip() for key, value in row.items()})
+    return rows

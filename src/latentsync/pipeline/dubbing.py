@@ -1,0 +1,174 @@
+"""One person's new mouth: frames and what is heard at them into chunks, generated, made still in pauses, pasted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+
+from latentsync.core.errors import LatentSyncError
+from latentsync.core.values import AlignedFace, Float, Frame
+from latentsync.faces import extract_crop
+from latentsync.metrics.lips import lip_opening
+from latentsync.pipeline.cache import Generate
+from latentsync.pipeline.chunks import Chunk, Item, make_chunks
+from latentsync.pipeline.heard import Hearing
+from latentsync.pipeline.pasting import Paster
+from latentsync.pipeline.script import Role
+from latentsync.pipeline.settings import ModelSettings
+from latentsync.pipeline.timing import StageClock
+
+STILL_FRAMES = 25
+"""Frames of a track among which its still reference is chosen: most people close their mouth once in a second."""
+PAUSE_FRAMES = 12
+"""Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A frame on its way through the people of a film.
+
+    Attributes:
+        faces: where each of them is, None where it cannot be edited or nobody asks.
+        is_edited: it has a new mouth. is_asked: one was asked for; is_missing: and there is no face.
+    """
+
+    frame: Frame
+    faces: tuple[AlignedFace | None, ...]
+    is_edited: bool = False
+    is_asked: bool = False
+    is_missing: bool = False
+
+
+def one_face_each(scenes: Iterable[Scene], roles: Sequence[Role]) -> Iterator[Scene]:
+    """Pass scenes on as long as no two people are found in one face.
+
+    Raises: LatentSyncError: two roles' choices are the same face at the same time.
+    """
+    for scene in scenes:
+        owners: dict[int, Role] = {}
+        for role, face in zip(roles, scene.faces, strict=True):
+            if face is None:
+                continue
+            other = owners.setdefault(face.track_id, role)
+            if other is not role:
+                raise LatentSyncError(
+                    f"at {float(scene.frame.time_s):.2f} s faces {other.face} and {role.face} of the plan are the same "
+                    "person. Choose them by place, box or picture, or move one of the speeches"
+                )
+        yield scene
+
+
+class Dubber:
+    """Lends people their new mouths, one person after the other."""
+
+    def __init__(
+        self, generate: Generate, paster: Paster, settings: ModelSettings, sets: int, overlap: int, clock: StageClock
+    ) -> None:
+        """Args: sets: interleaved sets that frames are dealt into. overlap: frames shared by chunks of one set."""
+        self._generate, self._paster, self._settings, self._clock = generate, paster, settings, clock
+        self._sets, self._size, self._overlap = sets, settings.num_frames * sets, overlap * sets
+
+    def dub(self, scenes: Iterable[Scene], person: int, hearing: Hearing) -> Iterator[Scene]:
+        """Every scene in order, its frame with the new mouth of one of its faces."""
+        under_way: deque[Scene] = deque()
+
+        def items() -> Iterator[Item]:
+            for scene in scenes:
+                under_way.append(scene)
+                yield hearing.item(scene.frame, scene.faces[person])
+
+        stills: dict[int, Float] = {}
+        held: dict[int, Float] = {}
+        pause = _Pause()
+        coming = self._with_stills(items(), stills) if self._settings.still_reference else items()
+        for chunk in make_chunks(coming, self._size, self._overlap):
+            if not chunk.is_edited:
+                scene, item = under_way.popleft(), chunk.items[0]
+                missing = item.is_asked and item.face is None
+                yield replace(scene, is_asked=scene.is_asked or item.is_asked, is_missing=scene.is_missing or missing)
+                continue
+            with self._clock.stage("generate"):
+                originals, crops = self._speak(chunk, stills)
+            held = _cross_faded(chunk, crops, held)
+            for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
+                with self._clock.stage("paste"):
+                    item = chunk.items[k]
+                    frame = self._paster(item, pause.calmed(item, crops[k]), originals[k])
+                yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
+
+    def _speak(self, chunk: Chunk, stills: dict[int, Float]) -> tuple[Float, Float]:
+        """The chunk's crops, (F, R, R, 3), as they are and with the new mouth; each interleaved set on its own."""
+        originals = np.stack([self._crop(item) for item in chunk.items])
+        windows = torch.stack([item.window for item in chunk.items])
+        indices = [item.frame.index for item in chunk.items]
+        crops = np.empty_like(originals)
+        still = stills[cast(int, chunk.items[0].track_id)] if self._settings.still_reference else None
+        for first in range(min(self._sets, len(indices))):
+            part = slice(first, None, self._sets)
+            crops[part] = self._generate(originals[part], windows[part], indices[part], still)
+        return originals, crops
+
+    def _crop(self, item: Item) -> Float:
+        face = cast(AlignedFace, item.face)
+        return extract_crop(item.frame.picture, face.frame_to_crop, self._settings.resolution)
+
+    def _with_stills(self, items: Iterator[Item], stills: dict[int, Float]) -> Iterator[Item]:
+        """Pass items on; before the first one of a track, put the track's still reference into `stills`.
+
+        It is the frame whose mouth is most closed, as that says least about an old word; frames are held back only to
+        find it.
+        """
+        ahead: deque[Item] = deque()
+        while True:
+            if not ahead:
+                ahead.extend(item for item in [next(items, None)] if item is not None)
+            if not ahead:
+                return
+            track = ahead[0].track_id
+            if track is not None and track not in stills:
+                while len(ahead) < STILL_FRAMES * self._sets and ahead[-1].track_id == track:
+                    item = next(items, None)
+                    if item is None:
+                        break
+                    ahead.append(item)
+                own = [item for item in ahead if item.track_id == track]  # the last one may be of another
+                openings = lip_opening(np.stack([cast(AlignedFace, item.face).landmarks for item in own]))
+                while len(stills) > 1:  # the chunk before may still be under way
+                    del stills[next(iter(stills))]
+                stills[track] = self._crop(own[int(np.argmin(openings))]).copy()
+            yield ahead.popleft()
+
+
+class _Pause:
+    """In a pause the mouth is the mean of those so far, of the last PAUSE_FRAMES about: closed, and still."""
+
+    def __init__(self) -> None:
+        self._mean: Float | None = None
+        self._track: int | None = None
+        self._num = 0
+
+    def calmed(self, item: Item, crop: Float) -> Float:
+        """The crop of the next frame; on the way into the pause and out of it partly so."""
+        if item.quiet <= 0 or item.track_id != self._track:
+            self._mean, self._track, self._num = None, item.track_id, 0
+        if item.quiet >= 1:
+            self._num = min(self._num + 1, PAUSE_FRAMES)
+            self._mean = crop if self._mean is None else self._mean + (crop - self._mean) / np.float32(self._num)
+        if self._mean is None:
+            return crop
+        return crop + np.float32(item.quiet) * (self._mean - crop)
+
+
+def _cross_faded(chunk: Chunk, crops: Float, held: dict[int, Float]) -> dict[int, Float]:
+    """Blend the frames that the chunk before held back into `crops`, in place; return what this chunk holds back."""
+    for k in range(chunk.num_shared):
+        at = chunk.num_old + k
+        share = np.float32((k + 1) / (chunk.num_shared + 1))
+        crops[at] = share * crops[at] + (1 - share) * held[chunk.items[at].frame.index]
+    first = len(chunk.items) - chunk.num_held
+    return {chunk.items[k].frame.index: crops[k] for k in range(first, len(chunk.items))}

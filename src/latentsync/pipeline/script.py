@@ -1,0 +1,193 @@
+"""Who says what in one film, and what is heard of it: from a speech or a plan to the roles of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+from latentsync.config.options import SyncOptions
+from latentsync.config.plan import Plan, PlanEntry, load_plan
+from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.core.values import Frame
+from latentsync.faces import Wanted
+from latentsync.media import AudioPlan, AudioReader, Insert, MixPlan, VideoReader, fit_length
+from latentsync.media.audio import SPEECH_RATE_HZ
+from latentsync.media.information import probe
+from latentsync.models.hearing import Sound, measure
+
+ROUNDING_S = Fraction(1, 25)
+"""Lengths of files that differ by less are equal: no warning is worth it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One speech of one person.
+
+    Attributes:
+        sound: the speech, from the moment that is heard at `start_s`.
+        start_s, end_s: its range in the time of the frames; None = from the first frame, to the last.
+        length_s: after the speech silence is heard up to here, in its own time.
+        fades_in, fades_out: the new mouth comes and goes over a few frames at that end of the range.
+    """
+
+    sound: Sound
+    start_s: Fraction = Fraction(0)
+    end_s: Fraction | None = None
+    length_s: Fraction = Fraction(0)
+    fades_in: bool = False
+    fades_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One person: which face, and what it says, in order. A part without an end is the only one."""
+
+    face: str
+    parts: tuple[Part, ...]
+
+    @property
+    def wanted(self) -> Wanted:
+        """The face to follow, and when."""
+        ends = [(part.start_s, part.end_s) for part in self.parts if part.end_s is not None]
+        return Wanted(self.face, tuple(ends) or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A run before it begins.
+
+    Attributes:
+        frames: of the result's length and in its time. duration_s: that length, seconds.
+        track: the sound of the result.
+    """
+
+    roles: tuple[Role, ...]
+    frames: Iterator[Frame]
+    duration_s: Fraction
+    track: AudioPlan | MixPlan | None
+    warnings: tuple[str, ...] = ()
+
+
+def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script:
+    """One person, one speech from the beginning.
+
+    Raises: MediaError: the speech cannot be read. EmptyAudioError: there is none in it.
+    """
+    sound = AudioReader(audio).blocks
+    heard_s = Fraction(measure(sound).num_steps, 100)
+    warnings: list[str] = []
+    frames, total_s = _fitted(reader, heard_s, options, warnings)
+    roles = (Role(options.face, (Part(sound, length_s=total_s),)),)
+    return Script(roles, frames, total_s, AudioPlan(audio, mode=options.keep_audio), tuple(warnings))
+
+
+def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:
+    """Several people or speeches, each in its range; the result is as long as the video.
+
+    Raises: ConfigError: see `load_plan`; entries outside the video, or for one face at one time; a length that is not
+        the video's. MediaError, EmptyAudioError: a speech cannot be read.
+    """
+    if options.length not in ("audio", "video"):  # "audio" is the default
+        raise ConfigError("length", options.length, "leave it out: with a plan the result is as long as the video")
+    plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
+    video_s = reader.info.duration_s if options.end_s is None else options.end_s
+    if video_s is None:
+        raise LatentSyncError(f"{reader.path}: its length is not known. Pass --end")
+    from_s = options.start_s or Fraction(0)
+    warnings: list[str] = []
+    entries = tuple(_ended(entry, plan, reader, options, warnings) for entry in plan.entries)
+    plan = Plan(entries, plan.name)  # now that all ends are known: does anybody say two things at once?
+    inside = [entry for entry in entries if _end(entry) > from_s and entry.start_s < video_s]
+    if not inside:
+        raise ConfigError("plan", plan.name, "no entry lies in the chosen part of the video; see --start and --end")
+    if len(inside) < len(entries):
+        warnings.append(f"{len(entries) - len(inside)} entries of the plan lie outside --start and --end")
+    roles = tuple(
+        Role(face or options.face, tuple(_parts(own, from_s, video_s)))
+        for face, own in Plan(tuple(inside), plan.name).by_face().items()
+    )
+    inserts = tuple(_insert(entry, from_s, video_s) for entry in inside)
+    track = None if options.keep_audio == "none" else MixPlan(reader.path, inserts, from_s)
+    return Script(roles, fit_length(reader, None, "none"), video_s - from_s, track, tuple(warnings))
+
+
+def _ended(entry: PlanEntry, plan: Plan, reader: VideoReader, options: SyncOptions, warnings: list[str]) -> PlanEntry:
+    """The entry with its face and its end."""
+    whole_s = reader.info.duration_s
+    if whole_s is not None and entry.start_s >= whole_s:
+        raise ConfigError("plan", plan.name, f"{entry.words}: the video ends at {float(whole_s):g} s")
+    said_s = _sound_s(entry.audio) - entry.audio_start_s
+    if said_s <= 0:
+        raise ConfigError("plan", plan.name, f"{entry.words}: the speech ends before audio_start")
+    end_s = entry.start_s + said_s if entry.end_s is None else entry.end_s
+    last_s = end_s if whole_s is None else min(end_s, whole_s)
+    if entry.start_s + said_s > last_s + ROUNDING_S:
+        late_s = float(entry.start_s + said_s - last_s)
+        warnings.append(f"{entry.audio.name} is {late_s:.2f} s longer than its range and was cut")
+    return replace(entry, face=options.face if entry.face is None else entry.face, end_s=last_s)
+
+
+def _parts(entries: Sequence[PlanEntry], from_s: Fraction, video_s: Fraction) -> Iterator[Part]:
+    touching = {second.start_s for first, second in pairwise(entries) if first.end_s == second.start_s}
+    for entry in entries:
+        end_s = _end(entry)
+        length_s = end_s - entry.start_s
+        sound = AudioReader(entry.audio, entry.audio_start_s, entry.audio_start_s + length_s).blocks
+        yield Part(
+            sound,
+            entry.start_s - from_s,
+            end_s - from_s,
+            length_s,
+            fades_in=entry.start_s > from_s and entry.start_s not in touching,
+            fades_out=end_s < video_s and end_s not in touching,
+        )
+
+
+def _insert(entry: PlanEntry, from_s: Fraction, video_s: Fraction) -> Insert:
+    at_s = max(entry.start_s, from_s)
+    skipped_s = at_s - entry.start_s
+    return Insert(
+        entry.audio,
+        at_s - from_s,
+        min(_end(entry), video_s) - at_s,
+        entry.audio_start_s + skipped_s,
+        replaces=entry.sound == "replace",
+    )
+
+
+def _end(entry: PlanEntry) -> Fraction:
+    if entry.end_s is None:
+        raise ValueError(f"{entry.words}: its end is not known yet")
+    return entry.end_s
+
+
+def _sound_s(path: Path) -> Fraction:
+    """Length of a file's sound: as the file says, else counted.
+
+    Raises: MediaError, EmptyAudioError: it cannot be read, or there is none.
+    """
+    reader = AudioReader(path)
+    said = probe(path).duration_s if reader.info.duration_s is None else reader.info.duration_s
+    return said or Fraction(sum(len(block) for block in reader.blocks()), SPEECH_RATE_HZ)
+
+
+def _fitted(
+    reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
+) -> tuple[Iterator[Frame], Fraction]:
+    """Frames of the wanted length, and that length in seconds."""
+    info = reader.info
+    end = options.end_s if options.end_s is not None else info.duration_s
+    own_s = None if end is None else max(Fraction(0), Fraction(end) - (options.start_s or 0))
+    if options.length == "video":
+        if own_s is not None and heard_s > own_s + ROUNDING_S:
+            warnings.append(f"the speech is {float(heard_s - own_s):.2f} s longer than the video and was cut")
+        return fit_length(reader, None, "none"), own_s or heard_s
+    if options.length == "audio":
+        return fit_length(reader, heard_s, "ping_pong"), heard_s
+    if own_s is None:
+        raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")
+    wanted = max(own_s, heard_s)
+    return fit_length(reader, wanted, options.length), wanted

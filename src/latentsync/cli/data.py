@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +57,10 @@ def build(
     leave_out: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Names to pass over; may be repeated.")
     ] = None,
+    syncnet: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Judge of sync: our SyncNet (folder or checkpoint), or syncnet_v2.model."),
+    ] = None,
     training: Annotated[bool, typer.Option("--training", help="Also write the arrays that training reads.")] = False,
     face_model: FaceModel = None,
     as_json: Json = False,
@@ -77,9 +84,9 @@ def build(
     from latentsync.faces import MeshTracker
 
     from_file = {} if settings is None else load_preset(str(settings), "data")
-    made = data_settings(
-        from_file, dict(parse_change(change) for change in changes or []), {"write.training": True} if training else {}
-    )
+    judge = {} if syncnet is None else {f"sync.judge{'_v2' if syncnet.suffix == '.model' else ''}": str(syncnet)}
+    written = {"write.training": True} if training else {}
+    made = data_settings(from_file, judge, written, dict(parse_change(change) for change in changes or []))
     tracker: Any = MeshTracker if face_model is None else partial(MeshTracker, model_folder=face_model)
     options = BuildOptions(
         engine=engine,  # type: ignore[arg-type]
@@ -90,11 +97,24 @@ def build(
         tracker=tracker,
     )
     console = stderr_console()
-    with logging_to(console, quiet, verbose), progress_on(console, quiet) as progress, stop_on_signal() as stop:
+    calm = nullcontext() if verbose else _without_each_file()
+    with logging_to(console, quiet, verbose), calm, progress_on(console, quiet) as progress, stop_on_signal() as stop:
         result = run(inputs, out, made, options, progress, stop)
     _show(result, as_json, quiet)
     if not result.num_kept or result.num_failed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _without_each_file() -> Iterator[None]:
+    """No line for every crop video that is written."""
+    writer = logging.getLogger("latentsync.media.writer")
+    before = writer.level
+    writer.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        writer.setLevel(before)
 
 
 def _show(result: BuildResult, as_json: bool, quiet: bool) -> None:

@@ -20,6 +20,7 @@ from latentsync.data.settings import DataSettings, SplitSettings
 from latentsync.data.sources import Speaker, begin, find_sources
 from latentsync.data.split import as_given
 from latentsync.data.stages import make_stages
+from latentsync.data.stages.write import ABOUT
 from latentsync.data.workspace import Workspace, claimed
 from latentsync.faces import FaceTracker, MeshTracker
 
@@ -53,7 +54,8 @@ class BuildOptions:
 
     @property
     def num_workers(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        at_hand = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.workers or at_hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def finish(workspace: Workspace, rows: list[dict[str, Any]], settings: DataSetti
     """Bring the output folder in line with the manifest's lines, the manifest last."""
     kept = {row["clip_id"] for row in rows if row["kept"]}
     for folder in workspace.clips.iterdir():
-        if folder.name not in kept:  # kept under earlier settings; its steps stay known
+        if folder.name not in kept and (folder / ABOUT).is_file():  # kept under earlier settings; its steps stay known
             folder.replace(workspace.scratch(".old"))
     _sweep(workspace)
     if settings.write.training:

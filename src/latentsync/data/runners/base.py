@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os
 import time
 import traceback
 from collections import Counter
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 INTERNAL = "internal_error"
 DIED = "worker_died"
+GONE = "source_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Worker:
         except LatentSyncError as error:
             if is_disk_full(error):
                 return Outcome(fatal=self._full())
+            if not os.access(step.clip.source.path, os.R_OK):  # not stored: it may come back
+                return Outcome((step.clip.reject(stage.name, GONE, detail=str(error)),))
             no = step.clip.reject(stage.name, "unreadable" if step.stage == 0 else "cannot_process", detail=str(error))
             self._ledger.store(stage.name, key, [no], 0.0)
             return Outcome((no,))

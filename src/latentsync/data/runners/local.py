@@ -112,6 +112,7 @@ def single_threaded() -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # for what is imported later, as PyTorch is
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)

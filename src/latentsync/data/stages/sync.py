@@ -71,22 +71,17 @@ class Sync(PlainStage):
     """Adds the scores sync_confidence, sound_late_ms and confidence_at_zero, and who judged."""
 
     name = "sync"
-    version = 3
+    version = 4
 
     def __init__(self, settings: SyncSettings) -> None:
-        super().__init__(settings)
+        self._content = _content(settings)
+        super().__init__(_found_anywhere(settings))
         self._judge: SyncJudge | None = None
         self.needs = Resources() if settings.judge == "lips" and not settings.judge_v2 else Resources(gpus=0.25)
 
     @property
     def settings(self) -> dict[str, Any]:
-        from latentsync.data.stages.sync_networks import content_of
-
-        told = super().settings
-        for key in ("judge", "judge_v2"):
-            if told[key] not in (None, "lips"):
-                told[key] = content_of(Path(told[key]))  # the weights count, not where they lie
-        return told
+        return super().settings | self._content
 
     def open(self, workspace: Workspace) -> None:
         super().open(workspace)
@@ -105,6 +100,23 @@ class Sync(PlainStage):
             sync_confidence=found.confidence, sound_late_ms=1000 * found.late_s, confidence_at_zero=found.at_zero
         )
         return [made.known(sync_judge=self._judge.name)]
+
+
+def _content(settings: SyncSettings) -> dict[str, Any]:
+    """Hashes of the judges' files in place of their paths: the weights count, not where they lie.
+
+    Raises: WeightsError: a file is missing.
+    """
+    from latentsync.data.stages.sync_networks import content_of
+
+    told = {"judge": settings.judge, "judge_v2": settings.judge_v2}
+    return {key: path if path in (None, "lips") else content_of(Path(str(path))) for key, path in told.items()}
+
+
+def _found_anywhere(settings: SyncSettings) -> SyncSettings:
+    """Paths absolute: a worker may work in another folder."""
+    own = settings.judge if settings.judge == "lips" else str(Path(settings.judge).absolute())
+    return replace(settings, judge=own, judge_v2=settings.judge_v2 and str(Path(settings.judge_v2).absolute()))
 
 
 def make_judge(settings: SyncSettings) -> SyncJudge:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,16 +22,22 @@ from latentsync.data.stages.sync import Estimate
 from latentsync.data.workspace import Workspace
 from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.media.reader import VideoReader
-from latentsync.metrics.judges import own_sync_score, v2_crop_boxes, v2_sync_score
+from latentsync.metrics.judges import v2_crop_boxes, v2_sync_score
 from latentsync.metrics.sync import SyncScore
 
 V2_SIDE_PX = 224
+LEAD_FRAMES = GRID_FPS
+LEAD_S = Fraction(LEAD_FRAMES, GRID_FPS)
+"""Sound read before and after the clip: the longest search."""
+KNOWN_SHARE = 0.95
+MIN_PAIRS = 5
+BATCH = 20
 V2_OUTSIDE = 110
 """Fill beyond the picture in SyncNet-v2's crops (published)."""
 
 
 class OwnJudge:
-    """Our SyncNet on the clip's own aligned crops."""
+    """Our SyncNet on the clip's own aligned crops. The sound around the clip is heard too, where the source has it."""
 
     name = "own"
     min_confidence = 0.1
@@ -52,30 +60,61 @@ class OwnJudge:
             raise ConfigError("sync.judge", str(path), "give a SyncNet that looks at pixels")
         model = settings.get("model") or {key: settings.get(key) for key in ("audio_encoder", "visual_encoder")}
         network = cast(Any, load_syncnet(path / "model.safetensors" if path.is_dir() else path, model))
-        self._network = network.eval().requires_grad_(False)
+        self._network = on_gpu(network.eval().requires_grad_(False))
         self._frames = int(settings.get("num_frames") or network.visual_config.in_channels // 3)
         self._side, self._lower = int(settings.get("resolution", 256)), bool(settings.get("lower_half", True))
         self._max = max_offset_frames
 
     def estimate(self, clip: Clip, workspace: Workspace) -> Estimate:
-        from latentsync.audio.mel import syncnet_mel
-
         with VideoReader(workspace.path(clip.files["crops"])) as reader:
-            crops = np.stack([_sized(frame.picture.rgb(), self._side) for frame in reader])
-        wave, _ = sound_span(Path(clip.source.path), clip.start_s, round(len(crops) * SPEECH_RATE_HZ / GRID_FPS))
-        shifts = min(self._max, len(crops) - self._frames - 1)
-        if shifts < 1:
+            crops = [_sized(frame.picture.rgb(), self._side) for frame in reader]
+        seen = self.see(np.stack(crops))
+        count = round((Fraction(len(crops), GRID_FPS) + 2 * LEAD_S) * SPEECH_RATE_HZ)
+        return self.compare(seen, *self.hear(*sound_span(Path(clip.source.path), clip.start_s - LEAD_S, count)))
+
+    def see(self, crops: np.ndarray) -> np.ndarray:
+        """(F, R, R, 3) uint8 crops → (F − n + 1, D) unit vectors of the windows of n frames."""
+        side = self._side
+        crops = crops if crops.shape[1] == side else np.stack([_sized(crop, side) for crop in crops])
+        rows = slice(side // 2, None) if self._lower else slice(None)
+
+        def windows(part: range) -> np.ndarray:
+            cut = np.stack([crops[i : i + self._frames, rows] for i in part]).astype(np.float32) / 127.5 - 1.0
+            return np.ascontiguousarray(cut.transpose(0, 1, 4, 2, 3)).reshape(len(part), -1, *cut.shape[2:4])
+
+        return _embedded(self._network.visual_encoder, windows, max(0, len(crops) - self._frames + 1))
+
+    def hear(self, wave: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sound from `LEAD_S` before the first frame to as long after the last → what is heard beside windows of
+        frames: (P, D) unit vectors from frame −25 on, and (P,) bool: the source has that sound (0.95 of it)."""
+        from latentsync.audio.mel import SYNCNET_HOP, SYNCNET_RATE_HZ, syncnet_mel
+
+        width = -(-self._frames * SYNCNET_RATE_HZ // GRID_FPS)
+        mel = syncnet_mel(wave).numpy()
+        count = (mel.shape[1] - width) * GRID_FPS // SYNCNET_RATE_HZ + 1
+        starts = [SYNCNET_RATE_HZ * i // GRID_FPS for i in range(max(0, count))]
+        spans = [known[SYNCNET_HOP * start : SYNCNET_HOP * (start + width)] for start in starts]
+
+        def windows(part: range) -> np.ndarray:
+            return np.stack([mel[None, :, starts[i] : starts[i] + width] for i in part]).astype(np.float32)
+
+        there = np.array([span.mean() >= KNOWN_SHARE for span in spans], bool)
+        return _embedded(self._network.audio_encoder, windows, len(starts)), there
+
+    def compare(self, seen: np.ndarray, heard: np.ndarray, there: np.ndarray) -> Estimate:
+        """The lag whose pairs are most alike (1 − cosine, mean over the pairs whose sound is known)."""
+        lags = np.arange(-self._max, self._max + 1)
+        curve = np.full(len(lags), np.nan)
+        for number, lag in enumerate(lags):
+            at = np.arange(len(seen)) + lag + LEAD_FRAMES
+            inside = (at >= 0) & (at < len(heard))
+            inside[inside] = there[at[inside]]
+            if inside.sum() >= MIN_PAIRS:
+                curve[number] = 1 - (seen[inside] * heard[at[inside]]).sum(axis=1).mean()
+        if not np.isfinite(curve[self._max]) or np.isfinite(curve).sum() < len(lags) / 2:
             return Estimate(0.0, float("nan"), float("nan"))
-        score = own_sync_score(
-            crops,
-            syncnet_mel(wave).numpy(),
-            self._network.visual_encoder,
-            self._network.audio_encoder,
-            self._frames,
-            shifts,
-            lower_half=self._lower,
-        )
-        return _estimate(score)
+        best, median = int(np.nanargmin(curve)), float(np.nanmedian(curve))
+        return Estimate(int(lags[best]) / GRID_FPS, median - float(curve[best]), median - float(curve[self._max]))
 
 
 class V2Judge:
@@ -89,7 +128,8 @@ class V2Judge:
     def __init__(self, path: Path) -> None:
         from latentsync.models.weights import load_syncnet_v2
 
-        self._network = cast(Any, load_syncnet_v2(path)).eval().requires_grad_(False)
+        self._network = on_gpu(cast(Any, load_syncnet_v2(path)).eval().requires_grad_(False))
+        self._device = next(self._network.parameters()).device
 
     def estimate(self, clip: Clip, workspace: Workspace) -> Estimate:
         landmarks = load_geometry(workspace.path(clip.files["geometry"]))["landmarks"]
@@ -97,7 +137,12 @@ class V2Judge:
         frames = grid_frames(Path(clip.source.path), clip.start_s, clip.num_frames)
         crops = np.stack([_v2_crop(frame.picture.rgb(), boxes[frame.index]) for frame, _ in frames])
         wave, _ = sound_span(Path(clip.source.path), clip.start_s, round(len(crops) * SPEECH_RATE_HZ / GRID_FPS))
-        return _estimate(v2_sync_score(crops, wave, self._network.embed_lips, self._network.embed_audio))
+        network, device = self._network, self._device
+        return _estimate(
+            v2_sync_score(
+                crops, wave, lambda x: network.embed_lips(x.to(device)), lambda x: network.embed_audio(x.to(device))
+            )
+        )
 
 
 def content_of(path: Path) -> str:
@@ -115,6 +160,25 @@ def content_of(path: Path) -> str:
 
 def _estimate(score: SyncScore) -> Estimate:
     return Estimate(-score.av_offset_frames / GRID_FPS, score.sync_confidence, score.confidence_at_zero)
+
+
+def on_gpu(network: Any) -> Any:
+    """The network on the GPU that this worker was given, if any."""
+    import torch
+
+    return network.to("cuda") if torch.cuda.is_available() else network
+
+
+def _embedded(encoder: Any, windows: Callable[[range], np.ndarray], count: int) -> np.ndarray:
+    """(count, D) float32 unit vectors of windows 0 … count − 1; (0, 1) where there are none."""
+    import torch
+
+    device, parts = next(encoder.parameters()).device, [np.zeros((0, 1), np.float32)]
+    with torch.inference_mode():
+        for start in range(0, count, BATCH):
+            batch = torch.from_numpy(windows(range(start, min(start + BATCH, count)))).to(device)
+            parts.append(torch.nn.functional.normalize(encoder(batch).float(), dim=1).cpu().numpy())
+    return np.concatenate(parts[1:] or parts)
 
 
 def _sized(crop: np.ndarray, side: int) -> np.ndarray:

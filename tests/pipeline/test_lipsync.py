@@ -17,8 +17,9 @@ import micro_model
 import planted
 import synth_media
 from latentsync.core.errors import ConfigError, EmptyAudioError, MediaError, NoFaceError, Stopped
-from latentsync.core.values import Frame
+from latentsync.core.values import Face, Frame
 from latentsync.media import RgbPicture, VideoReader
+from latentsync.metrics.mesh import INNER_LIP_PAIRS
 from latentsync.pipeline import Lipsync
 from latentsync.pipeline.result import Result
 
@@ -95,7 +96,10 @@ def test_chunks_end_at_a_cut(model: Lipsync) -> None:
     assert all((a == b).all() for a, b in zip(together[:5], alone, strict=True))
 
 
-@pytest.mark.parametrize(("face", "side"), [("left", 0), ("right", 1), ("1", 1), ("120,60", 1)])
+@pytest.mark.parametrize(
+    ("face", "side"),
+    [("left", 0), ("right", 1), ("1", 1), ("120,60", 1), ("0.75,0.5", 1), ("10,20,70,80", 0), ("0.5,0,0.5,1", 1)],
+)
 def test_of_two_faces_only_the_chosen_one_is_edited(model: Lipsync, face: str, side: int) -> None:
     source = arrays(4, [(45, 60, 60), (118, 60, 60)])
     made = list(model.stream(source, WAVE, face=face))
@@ -268,6 +272,51 @@ def test_in_silence_the_mouth_can_be_that_of_silence(model: Lipsync) -> None:
     assert all((a == b).all() for a, b in zip(as_heard[8:40], closed[8:40], strict=True))
     still = np.stack(closed[70:]).astype(int)
     assert np.abs(still - still[0]).max() <= 2  # nothing moves
+
+
+def test_in_a_pause_the_mouth_does_not_follow_the_old_one(model: Lipsync) -> None:
+    """The filmed mouth flickers, and this model sees it; on the way in and out of the pause nothing jumps."""
+    rng = np.random.default_rng(0)
+    voice, _ = np.split(spoken_then_silent(), [32000])
+    speech = np.concatenate([voice[:16000], rng.normal(0, 1e-4, 16000).astype(np.float32), voice[16000:]])
+    source = [planted.picture(SIZE, ONE, mouth=(200 - 60 * (k % 2), 40, 40)) for k in range(75)]
+    steps = {}
+    for silence in ("model", "closed"):
+        made = np.stack(list(model.stream(source, speech, silence=silence)))[:, 70:85, 70:90].astype(float)
+        steps[silence] = np.abs(np.diff(made, axis=0)).mean(axis=(1, 2, 3))
+    pause = slice(33, 42)  # from 0.2 s after the first half to 0.2 s before the second
+    assert steps["closed"][pause].max() < 0.25 * steps["model"][pause].min()
+    assert steps["closed"].max() < 1.2 * steps["model"].max()
+
+
+def test_the_still_reference_is_the_most_closed_of_a_second_not_of_a_chunk() -> None:
+    """Frame 12, three chunks later, is the one whose lips meet: what it shows decides, and what the others show not."""
+    model = micro_model.lipsync(_Speaking(), still_reference=True)
+    shown = [planted.picture(SIZE, ONE)] * 16
+    green = planted.picture(SIZE, ONE, mouth=(20, 160, 40))
+    mouth = slice(70, 85), slice(70, 90)
+    plain, with_12, with_11 = (
+        next(iter(model.stream([*shown[:at], green, *shown[at + 1 :]], WAVE)))[mouth] for at in (15, 12, 11)
+    )
+    assert micro_model.difference(plain, with_12) > 0
+    assert micro_model.difference(plain, with_11) == 0
+
+
+class _Speaking(planted.PlantedTracker):
+    """The lips are apart in all frames but the one with index 12."""
+
+    def open(self) -> planted.PlantedSession:
+        return _SpeakingSession(self.turn)
+
+
+class _SpeakingSession(planted.PlantedSession):
+    def track(self, frame: Frame) -> tuple[Face, ...]:
+        faces = []
+        for face in super().track(frame):
+            mesh = np.array(face.landmarks)
+            mesh[[lower for _, lower in INNER_LIP_PAIRS]] += (0, 0 if frame.index == 12 else 6)
+            faces.append(Face(face.track_id, mesh, face.score))
+        return tuple(faces)
 
 
 # --- the same again, and nothing left behind

@@ -36,7 +36,7 @@ def section(name: str, found: Any) -> Iterator[str]:
             yield from section(f"{name} {inner_name}", inner_command)
         return
     arguments = [param for param in found.params if param.param_type_name == "argument"]
-    yield f"    {' '.join([name, *(placeholder(param) for param in arguments), '[OPTIONS]'])}\n"
+    yield f"    {' '.join([name, *(argument(param) for param in arguments), '[OPTIONS]'])}\n"
     yield "| what | meaning |\n|---|---|"
     for param in found.params:
         yield row(param)
@@ -56,6 +56,10 @@ def row(param: Any) -> str:
             notes.append(f"Default: {param.default}.")
     written = ", ".join(f"`{name}`" for name in names).replace("|", "\\|")
     return f"| {written} | {' '.join(notes).strip()} |".replace("  ", " ")
+
+
+def argument(param: Any) -> str:
+    return placeholder(param) if param.required else f"[{placeholder(param)}]"
 
 
 def placeholder(param: Any) -> str:

@@ -46,10 +46,11 @@ app = new_app()
 @app.command()
 def sync(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video of the person.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Video to write, e.g. out.mp4.")],
     audio: Annotated[
         Path | None, typer.Argument(metavar="AUDIO", help="Speech: a sound file, or a video with sound.")
     ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Video to write, e.g. out.mp4.")],
     plan: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Instead of AUDIO: a YAML, JSON or CSV file of speeches, faces and times."),

@@ -93,7 +93,7 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     if options.length not in ("audio", "video"):  # "audio" is the default
         raise ConfigError("length", options.length, "leave it out: with a plan the result is as long as the video")
     plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
-    video_s = reader.info.duration_s if options.end_s is None else options.end_s
+    video_s = _end_of(reader, options)
     if video_s is None:
         raise LatentSyncError(f"{reader.path}: its length is not known. Pass --end")
     from_s = options.start_s or Fraction(0)
@@ -109,7 +109,7 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
         Role(face or options.face, tuple(_parts(own, from_s, video_s)))
         for face, own in Plan(tuple(inside), plan.name).by_face().items()
     )
-    inserts = tuple(_insert(entry, from_s, video_s) for entry in inside)
+    inserts = tuple(_insert(entry, from_s) for entry in inside)
     track = None if options.keep_audio == "none" else MixPlan(reader.path, inserts, from_s)
     return Script(roles, fit_length(reader, None, "none"), video_s - from_s, track, tuple(warnings))
 
@@ -127,7 +127,7 @@ def _ended(entry: PlanEntry, plan: Plan, reader: VideoReader, options: SyncOptio
     if entry.start_s + said_s > last_s + ROUNDING_S:
         late_s = float(entry.start_s + said_s - last_s)
         warnings.append(f"{entry.audio.name} is {late_s:.2f} s longer than its range and was cut")
-    return replace(entry, face=options.face if entry.face is None else entry.face, end_s=last_s)
+    return replace(entry, face=options.face if entry.face is None else entry.face, end_s=end_s)
 
 
 def _parts(entries: Sequence[PlanEntry], from_s: Fraction, video_s: Fraction) -> Iterator[Part]:
@@ -146,13 +146,13 @@ def _parts(entries: Sequence[PlanEntry], from_s: Fraction, video_s: Fraction) ->
         )
 
 
-def _insert(entry: PlanEntry, from_s: Fraction, video_s: Fraction) -> Insert:
+def _insert(entry: PlanEntry, from_s: Fraction) -> Insert:
     at_s = max(entry.start_s, from_s)
     skipped_s = at_s - entry.start_s
     return Insert(
         entry.audio,
         at_s - from_s,
-        min(_end(entry), video_s) - at_s,
+        _end(entry) - at_s,
         entry.audio_start_s + skipped_s,
         replaces=entry.sound == "replace",
     )
@@ -178,9 +178,8 @@ def _fitted(
     reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
 ) -> tuple[Iterator[Frame], Fraction]:
     """Frames of the wanted length, and that length in seconds."""
-    info = reader.info
-    end = options.end_s if options.end_s is not None else info.duration_s
-    own_s = None if end is None else max(Fraction(0), Fraction(end) - (options.start_s or 0))
+    end = _end_of(reader, options)
+    own_s = None if end is None else max(Fraction(0), end - (options.start_s or 0))
     if options.length == "video":
         if own_s is not None and heard_s > own_s + ROUNDING_S:
             warnings.append(f"the speech is {float(heard_s - own_s):.2f} s longer than the video and was cut")
@@ -191,3 +190,9 @@ def _fitted(
         raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")
     wanted = max(own_s, heard_s)
     return fit_length(reader, wanted, options.length), wanted
+
+
+def _end_of(reader: VideoReader, options: SyncOptions) -> Fraction | None:
+    """Where the chosen part of the video ends, seconds from its start; None = not known."""
+    known = [end_s for end_s in (reader.info.duration_s, options.end_s) if end_s is not None]
+    return min(known, default=None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from latentsync.core.errors import LatentSyncError
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+FULL = (errno.ENOSPC, errno.EDQUOT, 112)
+"""No space, over quota, and what Windows calls the former; safetensors tells them in words alone."""
 Groups = dict[str, dict[str, Tensor]]
 
 
@@ -61,6 +65,19 @@ def write_state(folder: Path, step: int, parts: list[Groups], facts: Mapping[str
     for old in states(folder)[:-keep]:
         _remove(old)
     return target
+
+
+@contextmanager
+def full_disk_told(out: Path) -> Iterator[None]:
+    """Raises: LatentSyncError: within, a file of the run in `out` could not be written since the disk is full."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) not in FULL and not any(f"(os error {code})" in str(error) for code in FULL):
+            raise
+        kept = states(out / "states") if (out / "states").is_dir() else []
+        at = f" from {kept[-1].name}" if kept else ""
+        raise LatentSyncError(f"{out}: the disk is full. Free space; the same command then goes on{at}.") from error
 
 
 def states(folder: Path) -> list[Path]:

@@ -86,10 +86,10 @@ class Trainer:
 
         Raises:
             LatentSyncError: another run is at work in the folder, or the folder holds another one's state; the disk
-                is too small; rolled back too often.
+                is too small or runs full; rolled back too often.
             ConfigError: the settings do not fit the network, the device or the number of processes.
         """
-        with caller_keeps_randomness(), ExitStack() as stack:
+        with checkpoint.full_disk_told(self.out), caller_keeps_randomness(), ExitStack() as stack:
             self.accelerator = parallel.start(self.config)
             self.is_first = self.accelerator.is_main_process
             stack.enter_context(parallel.claimed(self.accelerator, self.out))

@@ -64,7 +64,10 @@ def open_start(start: str | Path | None) -> Start:
         return Start()
     path = Path(start).expanduser()
     if path.is_dir() and (path / CONFIG).is_file() and (path / TENSORS).is_file():
-        config = UNetConfig.from_mapping(json.loads((path / CONFIG).read_text("utf-8")))
+        try:
+            config = UNetConfig.from_mapping(json.loads((path / CONFIG).read_text("utf-8")))
+        except ConfigError as error:
+            raise WeightsError(f"{path}: another network, not a U-Net ({error.key}). Check --start") from error
         return Start(name=path.name, state=open_checkpoint(path / TENSORS).tensors, config=config)
     if path.is_file():
         return Start(name=path.stem, state=rename_unet_1_0(open_checkpoint(path).tensors))

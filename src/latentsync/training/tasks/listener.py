@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from latentsync.audio.mel import whisper_log_mel
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.models.listener import Listener, ListenerConfig
 from latentsync.pipeline.precision import choose_dtype
@@ -78,7 +78,10 @@ def build(
         torch.manual_seed(seed)
         student = Listener(config)
     if start is not None:
-        found = build_part("listener", str(start), Start(), seed)
+        try:
+            found = build_part("listener", str(start), Start(), seed)
+        except ConfigError as error:
+            raise WeightsError(f"{start}: another network, not a listener ({error.key}). Check --start") from error
         if not isinstance(found, Listener) or found.shape != config:
             told = found.config if isinstance(found, Listener) else type(found).__name__
             raise ConfigError("task.network", str(start), f"the start is another network; set it to {told}")

@@ -1,0 +1,102 @@
+"""What every task refuses before any work, in one line; and a disk that runs full in the middle of a run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from training_clips import write_set
+
+from latentsync.core.errors import LatentSyncError
+from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.models.weights.layout import save_model
+from latentsync.training.registry import TASKS, build_task, recipe
+from media.test_full_disk import UNSHARE, can_mount
+
+PRESETS = {"autoencoder": "debug", "listener": "debug", "syncnet": "small", "unet": "debug"}
+
+
+def refused(task: str, root: Path, start: Path | None = None, **changes: Any) -> str:
+    with pytest.raises(LatentSyncError) as caught:
+        build_task(task, {**recipe(task, PRESETS[task]).task, **changes}, [root], start, 0)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_refuses_data_that_cannot_be_learnt_from(tmp_path: Path, task: str) -> None:
+    root = write_set(tmp_path / "set", people=2, clips=1)
+    for spoil, said in (({"fps": 30}, "at 30 frames a second"), ({"person": "p0"}, "is in split train and in val")):
+        meta = root / "p3-0" / "meta.json"
+        told = json.loads(meta.read_text())
+        meta.write_text(json.dumps(told | spoil))
+        assert said in refused(task, root)
+        meta.write_text(json.dumps(told))
+    np.save(root / "p0-0" / "wave.npy", np.zeros(100, np.float32))
+    assert "Prepare it again" in refused(task, root)
+    for clip in root.iterdir():
+        (clip / "meta.json").unlink()
+    assert "no clips for training or validation" in refused(task, root)
+
+
+@pytest.mark.parametrize("task", ["syncnet", "unet"])
+def test_clips_shorter_than_what_a_network_sees_are_refused(tmp_path: Path, task: str) -> None:
+    assert "too short" in refused(task, write_set(tmp_path / "set", people=2, clips=1, num_frames=14))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_weights_that_do_not_fit_the_settings_are_refused(tmp_path: Path, task: str) -> None:
+    """The start is an autoencoder of another size than any preset's."""
+    config = {"latent_channels": 4, "widths": [8, 8], "encoder_blocks": 1, "decoder_blocks": 1}
+    network = TinyAutoencoder.from_config(config)
+    save_model(tmp_path / "model", {"autoencoder": network}, name="other", settings={})
+    said = refused(task, write_set(tmp_path / "set", people=2, clips=1), tmp_path / "model" / "autoencoder")
+    assert any(
+        word in said for word in ("another network", "doesn't fit", "does not fit", "it is no", "config.json")
+    ), said
+
+
+FILLED = """
+    import sys
+    from pathlib import Path
+    from latentsync.core.errors import LatentSyncError
+    from latentsync.training.config import TrainConfig
+    from latentsync.training.events import Measured
+    from latentsync.training.trainer import Trainer
+    from training.toy_task import Toy
+    disk, config = Path(sys.argv[1]), TrainConfig(
+        steps=40, batch_size=8, save_every_s=1e-9, snapshot_every=None, log_every=1, tensorboard=False,
+        validate_every_s=None,
+    )
+    def fill(event):
+        if isinstance(event, Measured) and event.at.step == 5 and "fill" in sys.argv:
+            try:
+                (disk / "other").write_bytes(bytes(10**6))
+            except OSError:
+                pass
+    try:
+        print("step", Trainer(Toy({"width": 256}), config, disk / "run", watchers=[fill]).run().step)
+    except LatentSyncError as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_runs_full_ends_the_run_in_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not can_mount(disk):
+        pytest.skip("mounting a file system is not permitted here")
+    script = tmp_path / "script.py"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n" + textwrap.dedent(FILLED))
+    again = f"'{sys.executable}' '{script}' '{disk}'"
+    words = f"mount -t tmpfs -o size=600k tmpfs '{disk}' && {again} fill && rm '{disk}/other' && {again}"
+    done = subprocess.run([*UNSHARE, "sh", "-c", words], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.splitlines() == [
+        f"{disk}/run: the disk is full. Free space; the same command then goes on from step-00000004.", "step 40",
+    ], done.stderr  # fmt: skip

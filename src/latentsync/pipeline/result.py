@@ -22,7 +22,7 @@ class Result:
             it: "wait" for frames and faces, "generate", "paste", "write".
         frames_per_s: num_frames / seconds_total.
         peak_memory_gib: peak resident memory of the process so far, with models; None where the system does not say.
-        faces: frames by outcome, see `FaceFollower.counts`.
+        faces: frames by outcome, see `FaceFollower.counts`; with a plan, summed over its people.
     """
 
     out_path: Path

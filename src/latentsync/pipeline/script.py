@@ -104,7 +104,8 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     if not inside:
         raise ConfigError("plan", plan.name, "no entry lies in the chosen part of the video; see --start and --end")
     if len(inside) < len(entries):
-        warnings.append(f"{len(entries) - len(inside)} entries of the plan lie outside --start and --end")
+        left_out = f"{len(entries) - len(inside)} of {len(entries)} entries of the plan"
+        warnings.append(f"{left_out} lie outside --start and --end and were left out")
     roles = tuple(
         Role(face or options.face, tuple(_parts(own, from_s, video_s)))
         for face, own in Plan(tuple(inside), plan.name).by_face().items()

@@ -20,6 +20,7 @@ from latentsync.data.settings import DataSettings, data_settings
 from latentsync.data.stages.base import PlainStage
 from latentsync.media.audio import write_wav
 from latentsync.media.pixels import RgbPicture
+from latentsync.media.reader import VideoReader
 from latentsync.media.sound_track import AudioPlan
 from latentsync.media.writer import VideoWriter
 
@@ -90,13 +91,23 @@ def sound_file(path: Path) -> Path:
 
 
 class Fragile(PlainStage):
-    """A stage that ends its process for clips of one person, always or once, and fills the disk for another."""
+    """A stage that ends its process for one clip, always or once, fills the disk at another, and takes a third away."""
 
     name = "fragile"
 
-    def __init__(self, deadly: str = "", marker: str = "", full: str = "", buggy: str = "", wrong: str = "") -> None:
+    def __init__(
+        self,
+        deadly: str = "",
+        marker: str = "",
+        full: str = "",
+        buggy: str = "",
+        wrong: str = "",
+        leaves: str = "",
+        away: str = "",
+    ) -> None:
         super().__init__()
         self.deadly, self.marker, self.full, self.buggy, self.wrong = deadly, marker, full, buggy, wrong
+        self.leaves, self.away = leaves, away
 
     def process(self, clip: Clip) -> list[Clip] | Rejected:
         import errno
@@ -107,6 +118,10 @@ class Fragile(PlainStage):
             if self.marker:
                 Path(self.marker).touch()
             os._exit(9)
+        if name == self.leaves:
+            Path(clip.source.path).rename(self.away)
+            with VideoReader(Path(clip.source.path)) as reader:
+                next(iter(reader))
         if name == self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
         if name == self.buggy:

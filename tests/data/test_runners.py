@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +19,7 @@ from raw_videos import SETTINGS, Fragile, contents, run, talking
 
 from latentsync.core.errors import LatentSyncError, Stopped
 from latentsync.data.clip import Source
-from latentsync.data.runners.base import DIED, INTERNAL, Engine, Plan, SerialEngine, drive
+from latentsync.data.runners.base import DIED, GONE, INTERNAL, Engine, Plan, SerialEngine, drive
 from latentsync.data.runners.local import LocalEngine
 from latentsync.data.sources import Speaker, begin, find_sources
 from latentsync.data.stages import make_stages
@@ -87,10 +89,62 @@ def test_a_worker_that_dies_once_costs_nothing(
     assert found == dict.fromkeys(NAMES, "")
 
 
+def ray_workers_at_work() -> list[int]:
+    """Processes that do a step for a Ray cluster which this process began (Linux)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if not (folder / "cmdline").read_bytes().startswith(b"ray::_do"):
+                continue
+            above = folder
+            while above.name not in ("0", "1", str(os.getpid())):
+                above = Path("/proc") / (above / "stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:  # it has ended
+            continue
+        if above.name == str(os.getpid()):
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
+def test_a_ray_worker_killed_in_a_build_changes_nothing(
+    raw: Path, truth: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill_one_at_work() -> None:
+        while not killed and not over.wait(0.02):
+            for worker in ray_workers_at_work()[:1]:
+                os.kill(worker, signal.SIGKILL)
+                killed.append(worker)
+
+    killer = threading.Thread(target=kill_one_at_work)
+    killer.start()
+    try:
+        run(raw, tmp_path / "out", engine="ray", workers=2)
+    finally:
+        over.set()
+        killer.join()
+    assert len(killed) == 1
+    assert contents(tmp_path / "out") == truth
+
+
 def test_a_full_disk_ends_the_run_with_what_to_do(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(LatentSyncError, match="the disk is full"):
         fragile(tmp_path, raw, SerialEngine, full="b.mp4")
     assert fragile(tmp_path, raw, SerialEngine) == dict.fromkeys(NAMES, "")
+
+
+def test_a_source_that_goes_away_is_named_and_tried_again_when_it_is_back(raw: Path, tmp_path: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    video, away = tmp_path / "raw" / "b.mp4", tmp_path / "away"
+    assert fragile(tmp_path, tmp_path / "raw", SerialEngine, leaves="b.mp4", away=str(away))["b.mp4"] == GONE
+    away.rename(video)
+    assert fragile(tmp_path, tmp_path / "raw", SerialEngine) == dict.fromkeys(NAMES, "")
 
 
 def test_our_own_bug_is_told_and_tried_again(raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

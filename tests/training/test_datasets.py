@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from training_clips import talk, write_clip, write_set
 
+from latentsync.cli.main import main
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.data.shards import INDEX, _Hashed, _pack
 from latentsync.media.audio import write_wav
+from latentsync.models.weights import find, load
 from latentsync.synth.dataset import write_mp4
 from latentsync.training.datasets import (
     ArrayCache,
@@ -29,7 +31,7 @@ from latentsync.training.datasets import (
     open_data,
 )
 from latentsync.training.datasets.augment import NO_LOOK, NO_SOUND_CHANGE, Look
-from latentsync.training.datasets.features import small_crops, syncnet_mel_of
+from latentsync.training.datasets.features import small_crops, states_of, syncnet_mel_of
 from latentsync.training.datasets.shards import shard_clips
 from latentsync.training.task import rng_of
 
@@ -225,3 +227,20 @@ def test_changes_of_sound_move_nothing_in_time() -> None:
     assert np.array_equal(change_sound(wave, rng_of(1, 0), NO_SOUND_CHANGE), wave)
     noisy = change_sound(wave, rng_of(1, 0), SoundRange(noise=1, least_snr_db=8))
     assert noisy[:2000].std() > 1e-5
+
+
+def test_what_is_computed_beforehand_is_what_training_finds(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "set", people=1, clips=1)
+    with pytest.raises(SystemExit) as left:
+        main(["data", "features", str(root), "--model", "tiny", "--cache", str(tmp_path / "cache"), "--quiet"])
+    assert left.value.code == 0
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    assert {path.relative_to(tmp_path / "cache").parts[0] for path in made} == {"mel-syncnet", "states"}
+    located = find("tiny", complete=True)
+    cache = ArrayCache(tmp_path / "cache")
+    for clip in open_data([root], tmp_path / "cache").train.sources[0].clips:
+        states = states_of(clip, load(located, "listener"), located.settings["trailing_silence_s"], cache)
+        assert states.dtype == np.float16
+        assert len(states) >= 2 * len(clip.crops)
+        syncnet_mel_of(clip, cache)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")} == made

@@ -248,6 +248,48 @@ def merge(
     _show_split(merge_builds(out, folders, anew), as_json)
 
 
+@app.command()
+def features(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Builds with --training, or their clips.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Model whose listener's states are kept: tiny, 1.5, a folder.")
+    ] = None,
+    latents: Annotated[bool, typer.Option("--latents", help="Also the latents of its autoencoder.")] = False,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where. Default: $LATENTSYNC_CACHE/training.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compute what training keeps of every clip (mel, and with --model the listener's states) before it begins.
+
+    Everything lies under the hash of the clip's content and of the network, so nothing is computed twice.
+    """
+    if latents and model is None:
+        raise ConfigError("latents", True, "name the model with --model")
+    from latentsync.cli.console import progress_on, stderr_console, stop_on_signal
+    from latentsync.training.datasets import ArrayCache
+    from latentsync.training.datasets.features import precompute
+    from latentsync.training.datasets.folder import folder_clips
+
+    clips = [clip for folder in folders for clip in folder_clips(folder, None)]
+    networks: dict[str, Any] = {}
+    if model is not None:
+        from latentsync.models.weights import find, load
+
+        located = find(model, complete=True)
+        networks = {
+            "listener": load(located, "listener").eval(),
+            "silence_s": float(located.settings.get("trailing_silence_s", 0.0)),
+            "autoencoder": load(located, "autoencoder").eval() if latents else None,
+            "resolution": int(located.settings.get("resolution", 256)),
+        }
+    arrays = ArrayCache(cache)
+    with progress_on(stderr_console(), quiet) as progress, stop_on_signal() as stop:
+        precompute(clips, arrays, **networks, progress=progress, stop=stop)
+    if not quiet:
+        sys.stdout.write(f"{len(clips)} clips: {arrays.folder}\n")
+
+
 def _split_settings(val: float | None, test: float | None, seed: int) -> Any:
     from latentsync.data.settings import SplitSettings
 

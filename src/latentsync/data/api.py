@@ -193,7 +193,12 @@ def _tell_run(workspace: Workspace, inputs: str, tally: Tally, options: BuildOpt
         "workers": options.num_workers,
         "wall_s": round(tally.wall_s, 2),
         "stages": {
-            name: {"steps": tally.done[name], "seconds": round(tally.seconds[name], 3), "frames": tally.frames[name]}
+            name: {
+                "steps": tally.done[name],
+                "seconds": round(tally.seconds[name], 3),
+                "cpu_s": round(tally.cpu_s[name], 3),
+                "frames": tally.frames[name],
+            }
             for name in tally.done
         },
         "found_done": dict(tally.skipped),

@@ -48,6 +48,7 @@ class Outcome:
     Attributes:
         clips: those that go on and those that carry a reason why they do not.
         seconds: of work, also where `skipped` (then of the work done earlier).
+        cpu_s: processor time of it, all threads of the worker; 0 where `skipped`.
         skipped: it was done before.
         fatal: a message for which the whole run ends: nothing is wrong with the clip.
     """
@@ -56,6 +57,7 @@ class Outcome:
     seconds: float = 0.0
     skipped: bool = False
     fatal: str | None = None
+    cpu_s: float = 0.0
 
 
 class Worker:
@@ -76,11 +78,11 @@ class Worker:
             if step.stage not in self._open:
                 stage.open(self.plan.workspace)
                 self._open.add(step.stage)
-            begun = time.perf_counter()
+            begun, cpu = time.perf_counter(), time.process_time()
             clips = _as_clips(stage.process(step.clip), step.clip)
-            seconds = time.perf_counter() - begun
+            seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
             self._ledger.store(stage.name, key, clips, seconds)
-            return Outcome(tuple(clips), seconds)
+            return Outcome(tuple(clips), seconds, cpu_s=cpu)
         except (ConfigError, WeightsError) as error:
             return Outcome(fatal=str(error))
         except LatentSyncError as error:
@@ -134,9 +136,10 @@ class Engine(Protocol):
 
 @dataclass
 class Tally:
-    """What a run did: seconds of work and frames by stage, steps done and found done."""
+    """What a run did: seconds of work, of processor time, and frames by stage, steps done and found done."""
 
     seconds: Counter[str] = field(default_factory=Counter)
+    cpu_s: Counter[str] = field(default_factory=Counter)
     frames: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -204,6 +207,7 @@ def _count(tally: Tally, name: str, step: Step, outcome: Outcome) -> None:
     frames = step.clip.num_frames or max(told, default=0)
     tally.done[name] += 1
     tally.seconds[name] += outcome.seconds  # type: ignore[assignment]
+    tally.cpu_s[name] += outcome.cpu_s  # type: ignore[assignment]
     tally.frames[name] += frames
 
 

@@ -170,14 +170,21 @@ def on_gpu(network: Any) -> Any:
 
 
 def _embedded(encoder: Any, windows: Callable[[range], np.ndarray], count: int) -> np.ndarray:
-    """(count, D) float32 unit vectors of windows 0 … count − 1; (0, 1) where there are none."""
+    """(count, D) float32 unit vectors of windows 0 … count − 1; (0, 1) where there are none.
+
+    In bfloat16 where the processor multiplies it: docs/data.md has what that changes.
+    """
     import torch
 
+    from latentsync.pipeline.precision import cpu_multiplies_bfloat16
+
     device, parts = next(encoder.parameters()).device, [np.zeros((0, 1), np.float32)]
-    with torch.inference_mode():
+    fast = device.type == "cpu" and cpu_multiplies_bfloat16()
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=fast):
         for start in range(0, count, BATCH):
             batch = torch.from_numpy(windows(range(start, min(start + BATCH, count)))).to(device)
-            parts.append(torch.nn.functional.normalize(encoder(batch).float(), dim=1).cpu().numpy())
+            hidden = encoder(batch.contiguous(memory_format=torch.channels_last))
+            parts.append(torch.nn.functional.normalize(hidden.float(), dim=1).cpu().numpy())
     return np.concatenate(parts[1:] or parts)
 
 

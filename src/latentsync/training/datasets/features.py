@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.training.datasets.augment import SoundRange, change_sound
 from latentsync.training.datasets.cache import ArrayCache, module_hash
 from latentsync.training.datasets.clips import AnyClip
 
 if TYPE_CHECKING:
     from latentsync.models.listener import Listener
+
+RATE_HZ = 16_000
 
 
 def small_crops(clip: AnyClip, side: int, cache: ArrayCache) -> np.ndarray:
@@ -64,14 +68,46 @@ def latents_of(clip: AnyClip, autoencoder: Any, cache: ArrayCache, resolution: i
     return cache.get("latents", (cache.content_of(clip), _hash_of(autoencoder), str(resolution)), make)
 
 
-def heard_of(clip: AnyClip, listener: Listener, cache: ArrayCache) -> np.ndarray:
-    """(F, K, D) float16: the window of states that each frame hears, as in the pipeline."""
-    from latentsync.training.features import hear
+def states_of(clip: AnyClip, listener: Listener, silence_s: float, cache: ArrayCache) -> np.ndarray:
+    """(T, L, D) float16: the listener's states of the whole sound, 50 a second.
+
+    Args: `silence_s`: silence that is heard after the end of the sound, see `ModelSettings.trailing_silence_s`.
+    """
+    from latentsync.models.hearing import StreamingListener, sound_of
 
     def make() -> np.ndarray:
-        return hear(listener, np.array(clip.wave), len(clip.crops)).half().cpu().numpy()
+        sound = np.concatenate([np.array(clip.wave), np.zeros(int(silence_s * RATE_HZ), np.float32)])
+        return StreamingListener(listener).states(sound_of(sound)).half().cpu().numpy()
 
-    return cache.get("heard", (cache.content_of(clip), _hash_of(listener)), make)
+    return cache.get("states", (cache.content_of(clip), _hash_of(listener), f"{silence_s:g}"), make)
+
+
+def precompute(
+    clips: Sequence[AnyClip],
+    cache: ArrayCache,
+    *,
+    mel: bool = True,
+    listener: Listener | None = None,
+    silence_s: float = 0.0,
+    autoencoder: Any = None,
+    resolution: int = 256,
+    progress: ProgressCallback = silent,
+    stop: StopFlag = never,
+) -> None:
+    """Fill the cache with what training would compute at its first sight of each clip; what is there stays.
+
+    Args: None or False leaves a kind out; `resolution`: of the crops that the autoencoder sees.
+    Raises: Stopped: on request; what is done stays done.
+    """
+    for number, clip in enumerate(clips):
+        check(stop)
+        if mel:
+            syncnet_mel_of(clip, cache)
+        if listener is not None:
+            states_of(clip, listener, silence_s, cache)
+        if autoencoder is not None:
+            latents_of(clip, autoencoder, cache, resolution)
+        progress(Progress("features", number + 1, len(clips), "clips"))
 
 
 _HASHES: dict[int, tuple[Any, str]] = {}

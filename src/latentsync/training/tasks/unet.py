@@ -17,7 +17,6 @@ from latentsync.audio.windows import frame_windows, position_code
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.files import atomic_path
 from latentsync.models.autoencoder import Autoencoder
-from latentsync.models.hearing import StreamingListener, sound_of
 from latentsync.models.listener import Listener
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.training.datasets import (
@@ -26,13 +25,11 @@ from latentsync.training.datasets import (
     Mixture,
     Source,
     TrainingData,
-    content_of,
     long_enough,
-    module_hash,
     num_frames,
     open_data,
 )
-from latentsync.training.datasets.features import small_crops, syncnet_mel_of
+from latentsync.training.datasets.features import small_crops, states_of, syncnet_mel_of
 from latentsync.training.datasets.folder import folder_clips
 from latentsync.training.datasets.seen import with_seen_mouths
 from latentsync.training.losses.perceptual import EncoderFeatures, PerceptualLoss, load_lpips
@@ -48,7 +45,7 @@ if TYPE_CHECKING:
     from latentsync.training.tasks.few_step import FewStepTask
 
 log = logging.getLogger(__name__)
-FPS, RATE_HZ = 25, 16_000
+FPS = 25
 
 
 def build(
@@ -198,7 +195,6 @@ class UNetTask:
         if dropped := len(data.train) - len(self.train):
             log.info("%d of %d clips are left out: out of sync, or under %d frames",
                      dropped, len(data.train), 3 * model.num_frames)  # fmt: skip
-        self._hash = module_hash(self.listener)
 
     @property
     def objective(self) -> UNetObjective:
@@ -246,13 +242,7 @@ class UNetTask:
 
     def heard(self, clip: AnyClip, start: int, count: int) -> Tensor:
         """(count, K, D) float32: what frames start … start + count − 1 hear, as in the pipeline."""
-        silence = self.model.trailing_silence_s
-
-        def make() -> np.ndarray:
-            sound = np.concatenate([np.array(clip.wave), np.zeros(int(silence * RATE_HZ), np.float32)])
-            return StreamingListener(self.listener).states(sound_of(sound)).half().numpy()
-
-        states = self.cache.get("states", (content_of(clip), self._hash, f"{silence:g}"), make)
+        states = states_of(clip, self.listener, self.model.trailing_silence_s, self.cache)
         times = [Fraction(i, FPS) for i in range(start, start + count)]
         windows = frame_windows(torch.from_numpy(np.array(states)), times).float()
         return windows + position_code(*windows.shape[1:]) if self.model.token_positions else windows

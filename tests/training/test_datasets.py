@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,23 @@ def test_the_lower_half_of_a_moved_picture_is_cut_after_it_moved() -> None:
     frames = talk(0, 2)[0]
     look = Look(scale=1.05, rotation_deg=6, shift=(0.05, -0.08), flip=True)
     assert np.abs(apply_look(frames, look)[:, 32:].astype(int) - apply_look(frames, look, lower_half=True)).max() <= 1
+
+
+def test_a_distortion_is_smooth_small_and_the_same_for_all_frames() -> None:
+    y, x = np.mgrid[:64, :64].astype(np.float32)
+    frames = np.stack([np.stack([4 * x, 4 * y, 0 * x], axis=-1).astype(np.uint8)] * 2)  # tells where a pixel was
+    plain = Look(scale=1.05, shift=(0.02, 0.0))
+    assert np.abs(plain.sources(64) - Look(scale=1.05, shift=(0.02, 0.0), warp=(0.0,) * 32).sources(64)).max() == 0
+    limits = LookRange(gain=0, gamma=0, blur_px=0, jpeg=0, scale=0, rotation_deg=0, shift=0, flip=0, warp=0.02)
+    out = apply_look(frames, draw_look(rng_of(0, 3), limits)).astype(np.float32)
+    assert np.array_equal(out[0], out[1])
+    moved = (out[0, 8:-8, 8:-8, :2] - frames[0, 8:-8, 8:-8, :2].astype(np.float32)) / 4
+    assert 0.3 < float(np.abs(moved).mean()) < 4
+    assert float(np.abs(np.diff(moved, axis=0)).max()) < 1.5
+    lower = apply_look(frames, draw_look(rng_of(0, 3), limits), lower_half=True)
+    assert np.array_equal(lower, out[:, 32:].astype(np.uint8))
+    same = draw_look(rng_of(0, 3), LookRange(flip=1)), draw_look(rng_of(0, 3), LookRange(flip=1, warp=0.02))
+    assert same[0] == replace(same[1], warp=())
 
 
 def test_the_affine_of_a_look_tells_where_points_go() -> None:

@@ -273,6 +273,9 @@ class Loudness(Hearing):
         heard = levels[around.clip(0, len(levels) - 1)][:, :, None] * np.linspace(-1, 1, 8)
         return torch.from_numpy(heard).half()
 
+    def silence(self, frames: int = 75) -> torch.Tensor:
+        return torch.from_numpy(np.log(1e-4) * np.linspace(-1, 1, 8) * np.ones((frames, 10, 8))).half()
+
 
 def test_the_ear_learns_the_lips_from_loudness(data: TrainingData) -> None:
     hearing = Loudness(listener(), data.cache, SoundRange())
@@ -284,6 +287,15 @@ def test_the_ear_learns_the_lips_from_loudness(data: TrainingData) -> None:
     figures = teach(ear, clips, lips, hearing, 1, 0, config, data.val)
     assert figures["r_train"] > 0.9
     assert figures["r_held_out"] > 0.8
+    told = lips.opening(ear.code(hearing.silence().flatten(1).float())).detach()
+    assert float(told.max()) < float(torch.cat([lips.opening(lips(clip)) for clip in clips]).quantile(0.2))
+
+
+def test_silence_is_heard_as_the_pipeline_would(data: TrainingData) -> None:
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    told = hearing.silence(8)
+    assert told.shape == (16, 10, 8)
+    assert float((told[:8] - told[8:]).abs().max()) > 0
 
 
 def test_the_task_learns_is_judged_and_exported(data: TrainingData, tmp_path: Path) -> None:

@@ -56,7 +56,6 @@ class FewStepConfig:
             mean over time (0 = none).
         pixel_weight, pixel_frames: weight of the decoded terms, and frames a clip that are decoded (0 = none).
         critic_weight, feature_weight: the critic's opinion, and distance of its features (0 = no critic).
-        sync_weight: −log of the cosine of a SyncNet between the decoded lower face and the speech (0 = none).
     """
 
     residual: bool = True
@@ -77,7 +76,6 @@ class FewStepConfig:
     pixel_frames: int = 0
     critic_weight: float = 0.0
     feature_weight: float = 0.0
-    sync_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.pixel_weight > 0 and self.pixel_frames < 1:

@@ -141,7 +141,7 @@ def cross_drive(
             if clip.path not in own:
                 own[clip.path] = opening_of(np.ascontiguousarray(clip.crops), tracker)
         spans = [(piece.clip, slice(piece.start, piece.start + piece.count)) for piece in drive.speech]
-        heard = torch.cat([hearing(clip)[span] for clip, span in spans])[:length]
+        heard = torch.cat([hearing(clip)[span].float() for clip, span in spans])[:length]
         wanted = np.concatenate([own[clip.path][span] for clip, span in spans])[:length]
         old = own[drive.person.path][:length]
         begin = old[:window]

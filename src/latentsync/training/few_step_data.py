@@ -23,9 +23,12 @@ from latentsync.training.datasets import (
     draw_look,
     long_enough,
     module_hash,
+    num_frames,
 )
-from latentsync.training.features import hear
+from latentsync.training.features import FPS, hear
 from latentsync.training.task import rng_of
+
+RATE_HZ = 16_000
 
 
 class Hearing:
@@ -50,6 +53,12 @@ class Hearing:
 
             self.known[content, change] = torch.from_numpy(np.array(self.cache.get("heard", made_from, make)))
         return self.known[content, change]
+
+    def silence(self, frames: int = 75) -> Tensor:
+        """(2·frames, K, D) float16: digital silence, then faint noise, 60 dB below full scale."""
+        count = frames * RATE_HZ // FPS
+        faint = np.random.default_rng(0).normal(0, 1e-3, count).astype(np.float32)
+        return torch.cat([hear(self.listener, wave, frames) for wave in (np.zeros(count, np.float32), faint)]).half()
 
 
 class Windows:
@@ -86,7 +95,7 @@ class Windows:
         rng = rng_of(self.seed, number)
         clip = self.clips.draw(rng)
         heard = self.hearing(clip, int(rng.integers(self.sounds)))
-        total = min(len(clip.crops), len(heard))
+        total = min(num_frames(clip), len(heard))
         start = int(rng.integers(0, total - self.frames + 1))
         # one frame of the others: before the window, or after it
         still = int(rng.integers(0, total - self.frames))

@@ -26,6 +26,8 @@ BATCH = 512
 POSES = 3
 """Principal movements of the still points that count as the head's turn: 97 % of their variance (11 GRID speakers, a
 president, 90 synthetic heads)."""
+CLOSED = 0.1
+"""Share of a clip's frames that count as closed mouths."""
 LEAST_SPREAD = 0.1
 """Shapes that spread less than this share of the main one's are told in its unit: hardly at all."""
 
@@ -38,7 +40,9 @@ class WarmUpConfig:
         steps: of 512 frames; 0 = no warm-up.
         learning_rate, weight_decay: AdamW's; the rate falls along a half cosine.
         dropout: share of hidden values left out.
-        noise: on what is heard, times its spread, drawn per run of frames from 0 to this.
+        noise: on what is heard, times its spread, drawn per frame from 0 to this.
+        silent: share of examples that hear silence and are taught a closed mouth: the mean of the least open
+            `CLOSED` of each clip. Clips hardly hold digital silence, and their pauses are full of open mouths.
     """
 
     steps: int = 1500
@@ -46,6 +50,7 @@ class WarmUpConfig:
     weight_decay: float = 0.05
     dropout: float = 0.3
     noise: float = 0.5
+    silent: float = 0.05
 
 
 def _in_face_frame(meshes: np.ndarray, points: Sequence[int], origin: np.ndarray) -> np.ndarray:
@@ -110,6 +115,12 @@ class LipCode:
             self._known[key] = (shapes - turns @ self.poses @ self.effect) @ self.basis.T / self.scale
         return self._known[key]
 
+    def closed(self, clips: Iterable[AnyClip]) -> Tensor:
+        """(size,): mean code of the frames in which mouths are least open."""
+        codes = [self(clip) for clip in clips]
+        openings = [self.opening(code) for code in codes]
+        return torch.cat([c[o <= o.quantile(CLOSED)] for c, o in zip(codes, openings, strict=True)]).mean(0)
+
     def opening(self, code: Tensor) -> Tensor:
         """(F, size) → (F,) lip opening about its mean, in eye distances."""
         told = (code * self.scale) @ self.basis
@@ -142,6 +153,11 @@ def teach(ear: Ear, clips: Sequence[AnyClip], lips: LipCode, hearing: Hearing, s
             each = hearing(clip, version).flatten(1)
             heard.append(each[: len(code)])
             wanted.append(code[: len(each)])
+    if config.silent > 0:
+        silence = hearing.silence().flatten(1)
+        times = max(1, round(config.silent / (1 - config.silent) * sum(map(len, heard)) / len(silence)))
+        heard.append(silence.repeat(times, 1))
+        wanted.append(lips.closed(clips).expand(len(heard[-1]), -1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _fit(ear, torch.cat(heard), torch.cat(wanted), config)

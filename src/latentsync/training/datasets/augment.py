@@ -25,6 +25,8 @@ class LookRange:
         rotation_deg: ± this.
         shift: ± this share of the side.
         flip: share of clips that are mirrored.
+        warp: standard deviation of a smooth distortion that makes other faces of a few people's, as a share of the
+            side: wider mouths, longer chins, thinner lips. `Look.affine` does not tell of it.
     """
 
     gain: float = 0.3
@@ -35,12 +37,16 @@ class LookRange:
     rotation_deg: float = 4.0
     shift: float = 0.03
     flip: float = 0.5
+    warp: float = 0.0
 
     def __post_init__(self) -> None:
-        for each, most in zip(fields(self), (0.9, 3, 20, 1, 0.5, 45, 0.5, 1), strict=True):
+        for each, most in zip(fields(self), (0.9, 3, 20, 1, 0.5, 45, 0.5, 1, 0.1), strict=True):
             if not 0 <= getattr(self, each.name) <= most:
                 raise ConfigError(f"task.look.{each.name}", getattr(self, each.name), f"choose 0 to {most}")
 
+
+WARP_KNOTS = 4
+"""Displacements along each side from which a distortion is interpolated."""
 
 NO_LOOK = LookRange(gain=0, gamma=0, blur_px=0, jpeg=0, scale=0, rotation_deg=0, shift=0, flip=0)
 
@@ -57,6 +63,7 @@ class Look:
     rotation_deg: float = 0.0
     shift: tuple[float, float] = (0.0, 0.0)
     flip: bool = False
+    warp: tuple[float, ...] = ()
 
     def affine(self, side: int) -> np.ndarray:
         """(2, 3) float32: pixels of a square picture to pixels of its new look (pixel centres at integers)."""
@@ -69,14 +76,26 @@ class Look:
         return np.concatenate([matrix, move[:, None]], axis=1).astype(np.float32)
 
     def moves(self) -> bool:
-        """Does `affine` differ from the identity?"""
-        return self.flip or self.scale != 1 or self.rotation_deg != 0 or self.shift != (0, 0)
+        """Does anything change its place?"""
+        return bool(self.warp) or self.flip or self.scale != 1 or self.rotation_deg != 0 or self.shift != (0, 0)
+
+    def sources(self, side: int) -> np.ndarray:
+        """(side, side, 2) float32: which pixel (x, y) of the picture each pixel of its new look shows."""
+        back = cv2.invertAffineTransform(self.affine(side))
+        y, x = np.mgrid[:side, :side].astype(np.float32)
+        places = np.stack([x, y, np.ones_like(x)], axis=-1) @ back.T.astype(np.float32)
+        if self.warp:
+            knots = np.array(self.warp, np.float32).reshape(WARP_KNOTS, WARP_KNOTS, 2) * side
+            places += cv2.resize(knots, (side, side), interpolation=cv2.INTER_CUBIC)
+        return np.asarray(places, np.float32)
 
 
 def draw_look(rng: np.random.Generator, limits: LookRange) -> Look:
     """A look within `limits`; always takes the same number of draws, so that other draws of `rng` stay in place."""
     both = rng.uniform(-1, 1, 9)
     chance = rng.random(4)
+    # drawn from their own generator: looks without distortion stay what they were
+    knots = np.random.default_rng(int(chance[3] * 2**53)).normal(0, limits.warp, 2 * WARP_KNOTS**2)
     gains = (1 + limits.gain * both[0]) * (1 + limits.gain / 2 * both[1:4])
     return Look(
         gains=(float(gains[0]), float(gains[1]), float(gains[2])),
@@ -87,6 +106,7 @@ def draw_look(rng: np.random.Generator, limits: LookRange) -> Look:
         rotation_deg=float(limits.rotation_deg * both[6]),
         shift=(float(limits.shift * both[7]), float(limits.shift * both[8])),
         flip=bool(chance[2] < limits.flip),
+        warp=tuple(map(float, knots)) if limits.warp else (),
     )
 
 
@@ -97,9 +117,12 @@ def apply_look(frames: np.ndarray, look: Look, lower_half: bool = False) -> np.n
     matrix = look.affine(side).astype(np.float64)
     matrix[1, 2] -= top
     table = _table(look)
+    sources = look.sources(side)[top:] if look.warp else None
     out = np.empty((len(frames), side - top, side, 3), np.uint8)
     for index, frame in enumerate(frames):
-        if look.moves():
+        if sources is not None:
+            picture = cv2.remap(frame, sources, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        elif look.moves():
             size = (side, side - top)
             picture = cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         else:

@@ -21,6 +21,7 @@ from latentsync.models import UNet
 from latentsync.models.ear import Ear
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.pipeline.precision import cpu_multiplies_bfloat16
 from latentsync.training.critic import Critic
 from latentsync.training.datasets import (
     ArrayCache,
@@ -189,6 +190,7 @@ class FewStepTask:
             judge = CriticObjective(critic, made)
             judge.learning_rate_scale = settings.critic_learning_rate
             self.objectives.append(judge)
+        self.fast_bf16 = cpu_multiplies_bfloat16()
         self.hearing = Hearing(listener.eval().requires_grad_(False), data.cache, SoundRange())
         in_sync = data.train.only(lambda clip: clip.in_sync)
         self.lips = LipCode(in_sync, unet.ear.head.out_features) if config.told > 0 else None
@@ -205,7 +207,8 @@ class FewStepTask:
         example = self.windows.example(number)
         if torch.utils.data.get_worker_info() is not None:
             objective = cast(FewStepObjective, self.objectives[0])
-            target, masked, still = objective.latents_of({k: v[None] for k, v in example.items()})
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.fast_bf16):
+                target, masked, still = objective.latents_of({k: v[None] for k, v in example.items()})
             example |= {"target_latents": target[0].half(), "masked_latents": masked[0].half(),
                         "reference_latents": still[0, 0].half()}  # fmt: skip
         return example

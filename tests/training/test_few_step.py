@@ -249,6 +249,25 @@ def test_the_network_draws_the_mouth_it_is_told() -> None:
     assert float((other - heard).abs().max()) > 1e-3
 
 
+def test_clips_out_of_sync_are_told_and_not_heard(data: TrainingData, tmp_path: Path) -> None:
+    meta = tmp_path / "clips" / "bob" / "meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"in_sync": False}))
+    again = open_data([tmp_path / "clips"], cache=tmp_path / "fresh")
+    settings = SETTINGS | {"few_step": {"told": 0.001, "told_noise": 0.0}}
+    task = few_step.build(settings, again, seed=0)
+    found = [task.example(number) for number in range(12)]
+    out = [each for each in found if not each["in_sync"]]
+    assert 0 < len(out) < 12
+    assert all(float(each["heard"].abs().max()) == 0 for each in out)
+    objective = task.objectives[0]
+    for each in found:
+        batch = {key: value[None] for key, value in each.items()}
+        told = objective.told(batch, batch["heard"].float())
+        is_real = torch.equal(told, batch["code"])
+        assert is_real == (not each["in_sync"])
+    assert [c.person for c in few_step.build(SETTINGS | {"few_step": {}}, again, seed=0).windows.clips] == ["ann"]
+
+
 def test_the_reader_reads_lips_off_latents(data: TrainingData, tmp_path: Path) -> None:
     torch.manual_seed(0)
     coder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8, 8)))

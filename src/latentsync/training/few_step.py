@@ -42,6 +42,7 @@ class FewStepConfig:
             are there from the first step. Only safe with a still reference, whose mouth does not move.
         told: share of samples that are told the real code of the lips (`lip_shape.LipCode`) instead of what their ear
             makes of the speech. Speech tells half of what lips do: without this the network learns to draw averages.
+            Clips that are not in sync can be learnt from too; they are always told.
         told_noise: noise on the told code, in its unit: the ear is not exact either.
         freeze_ear: what was taught before the training (`lip_shape`) is kept as it is.
         pure_noise: share of samples at σ = 1; the others are drawn with σ = sqrt(u).
@@ -125,7 +126,7 @@ class FewStepObjective(Objective):
     """Train a U-Net to give the clean latents of the masked face.
 
     A batch holds `target` (B, F, R, R, 3) uint8, `reference` (B, R, R, 3) uint8, `heard` (B, F, K, D), `seed` (B,), and
-    `code` (B, F, n) where `told` asks for it.
+    `code` (B, F, n) and `in_sync` (B,) where `told` asks for them.
     """
 
     keep: Tensor
@@ -219,8 +220,8 @@ class FewStepObjective(Objective):
             return None
         seed, real = batch["seed"], batch["code"].float()
         real = real + self.config.told_noise * noise_like(seed, real.shape[1:], 10).to(real.device)
-        is_told = (uniform_like(seed, 11) < self.config.told).view(-1, 1, 1).to(real.device)
-        return torch.where(is_told, real, cast(UNet, self.network).ear.code(heard.flatten(2)).float())
+        is_told = (uniform_like(seed, 11) < self.config.told).to(real.device) | ~batch["in_sync"]
+        return torch.where(is_told.view(-1, 1, 1), real, cast(UNet, self.network).ear.code(heard.flatten(2)).float())
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `mse`, `l1`, `motion`, `movement` of the latents; `pixels`, `lips`, `critic`, `features` of pixels."""

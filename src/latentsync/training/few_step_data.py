@@ -65,7 +65,7 @@ class Windows:
     """Examples by number.
 
     Example: `target` (F, R, R, 3) uint8, `reference` (R, R, 3) uint8, `heard` (F, K, D) float16, `seed` int64; `code`
-    (F, n) float32 where the code of the lips is known.
+    (F, n) float32 and `in_sync` where the code of the lips is known. Nothing is heard of a clip that is not in sync.
     """
 
     def __init__(
@@ -95,6 +95,8 @@ class Windows:
         rng = rng_of(self.seed, number)
         clip = self.clips.draw(rng)
         heard = self.hearing(clip, int(rng.integers(self.sounds)))
+        if not clip.in_sync:
+            heard = torch.zeros_like(heard)
         total = min(num_frames(clip), len(heard))
         start = int(rng.integers(0, total - self.frames + 1))
         # one frame of the others: before the window, or after it
@@ -111,6 +113,7 @@ class Windows:
         }
         if self.lips is not None:
             example["code"] = self.lips(clip, look.flip)[start : start + self.frames]
+            example["in_sync"] = torch.tensor(clip.in_sync)
         return example
 
 

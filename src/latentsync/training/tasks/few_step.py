@@ -195,8 +195,8 @@ class FewStepTask:
         in_sync = data.train.only(lambda clip: clip.in_sync)
         self.lips = LipCode(in_sync, unet.ear.head.out_features) if config.told > 0 else None
         self.windows = Windows(
-            data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed, look=look_of(settings.look),
-            sounds=settings.sounds, lips=self.lips,
+            data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
+            look=look_of(settings.look), sounds=settings.sounds, lips=self.lips,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)

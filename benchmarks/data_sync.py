@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from latentsync.data.clip import Clip, Source
 from latentsync.data.lip_sync import lip_sync
-from latentsync.data.stages.sync import Estimate
+from latentsync.data.settings import SyncLimits
+from latentsync.data.stages.sync import Estimate, LipJudge, SyncCheck
 from latentsync.data.stages.sync_networks import LEAD_FRAMES, OwnJudge
 from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.metrics.lips import lip_opening
@@ -87,7 +89,32 @@ def by_lips(clips: Sequence, reach: int, max_late_s: float) -> Iterator[Trial]: 
         yield Trial(clip.path.name, clip.person, len(clip.crops) / 25, found, others)
 
 
-def figures(trials: Sequence[Trial]) -> dict[str, object]:
+def verdicts(trials: Sequence[Trial], judge: type[OwnJudge] | type[LipJudge]) -> dict[str, object]:
+    """What the pipeline would do with these clips, and how far from the truth the sound of the kept ones then is."""
+    check = SyncCheck(SyncLimits(min_confidence=judge.min_confidence, correct_above=judge.correct_above,
+                                 margin=judge.margin), 15, 1.0)  # fmt: skip
+
+    def left_over(estimate: Estimate, shift: int, seconds: float) -> float:
+        """Frames that the sound is late after the stage; NaN = rejected."""
+        facts = {"sync_judge": judge.name, "sound_start_s": "-2", "sound_end_s": str(seconds + 2)}
+        scores = {"sync_confidence": estimate.confidence, "confidence_at_zero": estimate.at_zero,
+                  "sound_late_ms": 1000 * estimate.late_s}  # fmt: skip
+        found = check.process(Clip(Source("", ""), num_frames=round(25 * seconds), facts=facts, scores=scores))
+        return shift - 25 * float(found[0].sound_shift_s) if isinstance(found, list) else float("nan")
+
+    off = np.array([[left_over(e, s, t.seconds) for s, e in t.by_shift.items()] for t in trials])
+    others = np.array([left_over(e, 0, t.seconds) for t in trials for e in t.others if np.isfinite(e.confidence)])
+    kept, shifts = np.isfinite(off), np.array(list(trials[0].by_shift))
+    return {
+        "kept_in_time": share(kept[:, shifts == 0]),
+        "kept_shifted": share(kept[:, shifts != 0]),
+        "of_kept_within_1_frame": share(np.abs(off[kept]) < 1.5),
+        "of_kept_exact": share(np.abs(off[kept]) < 0.5),
+        "other_person_kept": share(np.isfinite(others)),
+    }
+
+
+def figures(trials: Sequence[Trial], judge: type[OwnJudge] | type[LipJudge]) -> dict[str, object]:
     """What the trials come to; offsets in frames of 40 ms."""
     errors = np.array([[25 * est.late_s - shift for shift, est in t.by_shift.items()] for t in trials])
     zero = [t.by_shift[0] for t in trials]
@@ -112,6 +139,7 @@ def figures(trials: Sequence[Trial]) -> dict[str, object]:
         "moved_at_zero_p5_50_95": percentiles(off),
         "other_person_p5_50_95_99": percentiles(other, (5, 50, 95, 99)),
         "gain_by_moving_p5_50_95": {shift: percentiles(np.array(values)) for shift, values in gain.items()},
+        "by_the_limits_in_use": verdicts(trials, judge),
         "limits": [limit_line(trials, errors, own.reshape(errors.shape), other, q) for q in (80, 90, 95, 99)],
     }
 
@@ -158,7 +186,8 @@ def main() -> None:
             for trial in trials:
                 found = [round(25 * estimate.late_s - shift, 1) for shift, estimate in trial.by_shift.items()]
                 print(json.dumps({"clip": trial.name, "error_frames": found}))
-        print(json.dumps({"folder": str(folder), "judge": "own" if judge else "lips", **figures(trials)}))
+        kind = OwnJudge if judge else LipJudge
+        print(json.dumps({"folder": folder.name, "judge": kind.name, **figures(trials, kind)}))
 
 
 if __name__ == "__main__":

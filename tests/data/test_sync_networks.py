@@ -15,7 +15,7 @@ from talkers import babble, portrait
 from torch import Tensor, nn
 
 from latentsync.cli.main import main
-from latentsync.core.errors import WeightsError
+from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.data.settings import DataSettings, data_settings
 from latentsync.data.stages import sync_networks
 from latentsync.data.stages.sync_networks import LEAD_FRAMES, OwnJudge
@@ -141,6 +141,16 @@ def test_a_judge_that_is_not_there_is_told_before_any_work(tmp_path: Path, capsy
         main(["data", "build", str(tmp_path / "raw"), str(tmp_path / "out"), "--syncnet", str(tmp_path / "nowhere")])
     assert left.value.code == 1
     assert "no such file" in capsys.readouterr().err
+
+
+def test_a_damaged_judge_and_a_missing_scorer_are_told_before_any_work(tmp_path: Path) -> None:
+    talking(tmp_path / "raw" / "clip.mp4", 0, seed=3, steps=60)
+    (tmp_path / "judge.pt").write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match=r"judge\.pt"):
+        run(tmp_path / "raw", tmp_path / "out", settings_with(tmp_path / "judge.pt"))
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        run(tmp_path / "raw", tmp_path / "out", data_settings({"quality.scorer": "python:nowhere:f"}))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

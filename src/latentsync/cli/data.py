@@ -83,6 +83,8 @@ def build(
     from latentsync.data.sources import Speaker
     from latentsync.faces import MeshTracker
 
+    if settings is not None and not settings.is_file():
+        raise ConfigError("settings", str(settings), "no such file; give a YAML file")
     from_file = {} if settings is None else load_preset(str(settings), "data")
     judge = {} if syncnet is None else {f"sync.judge{'_v2' if syncnet.suffix == '.model' else ''}": str(syncnet)}
     written = {"write.training": True} if training else {}
@@ -138,6 +140,8 @@ def _show(result: BuildResult, as_json: bool, quiet: bool) -> None:
     sys.stdout.write(f"{result.num_kept} of {len(result.rows)} clips kept, {minutes:.1f} minutes: {result.folder}\n")
     for reason, count in reasons.most_common():
         sys.stdout.write(f"{count:6d}  {reason}\n")
+    if reasons and not result.num_kept:
+        sys.stdout.write(f"Values, limits and what to change: latentsync data report {result.folder}\n")
 
 
 def check_build(folder: Path) -> None:

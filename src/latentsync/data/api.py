@@ -20,6 +20,8 @@ from latentsync.data.settings import DataSettings, SplitSettings
 from latentsync.data.sources import Speaker, begin, find_sources
 from latentsync.data.split import as_given
 from latentsync.data.stages import make_stages
+from latentsync.data.stages.quality import make_scorer
+from latentsync.data.stages.sync import make_judge
 from latentsync.data.stages.write import ABOUT
 from latentsync.data.workspace import Workspace, claimed
 from latentsync.faces import FaceTracker, MeshTracker
@@ -96,6 +98,7 @@ def build(
     if any(Path(source.path).is_relative_to(workspace.root) for source in sources):
         raise LatentSyncError(f"{out}: holds inputs. Choose an output folder outside of them.")
     stages = make_stages(settings, options.tracker)
+    _try_networks(settings)
     with claimed(workspace):
         clips = begin(sources, workspace, options.num_workers)
         plan = Plan(stages, workspace)
@@ -107,6 +110,13 @@ def build(
         finish(workspace, rows, settings)
         _tell_run(workspace, str(inputs), tally, options)
     return BuildResult(workspace.root, rows, tally)
+
+
+def _try_networks(settings: DataSettings) -> None:
+    """Load the judge and the scorer once, so that a wrong file is told now and not after hours of other work."""
+    if settings.sync.judge != "lips" or settings.sync.judge_v2 is not None:
+        make_judge(settings.sync)
+    make_scorer(settings.quality.scorer)
 
 
 def finish(workspace: Workspace, rows: list[dict[str, Any]], settings: DataSettings) -> None:

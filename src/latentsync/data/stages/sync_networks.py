@@ -40,9 +40,9 @@ class OwnJudge:
     """Our SyncNet on the clip's own aligned crops. The sound around the clip is heard too, where the source has it."""
 
     name = "own"
-    min_confidence = 0.1
-    correct_above = 0.1
-    margin = 0.0
+    min_confidence = 0.15
+    correct_above = 0.25
+    margin = 0.05
 
     def __init__(self, path: Path, max_offset_frames: int) -> None:
         """Args: `path`: a folder with config.json and model.safetensors, or a checkpoint of the released network.

@@ -19,9 +19,12 @@ MOUTH = (slice(150, 240), slice(64, 192))
 def prepare_people(root: Path, people: int, seconds: float, seed: int, held_out: int = 0) -> dict[str, Float]:
     """Write one clip per person as `training.clips.Clip` wants it, aligned by the true landmarks.
 
-    The last `held_out` people are of split "val". Returns: clip name → (F,) true lip gap in cm.
+    The last `held_out` people are of split "val". No hand comes before a mouth: the lip gap could not be read there.
+    Returns: clip name → (F,) true lip gap in cm.
     """
-    config = SynthConfig(identities=people, clips_per_identity=1, seconds=seconds, size=320, seed=seed, max_turn_deg=8)
+    config = SynthConfig(
+        identities=people, clips_per_identity=1, seconds=seconds, size=320, seed=seed, max_turn_deg=8, hand_share=0
+    )
     gaps = {}
     for index, clip in enumerate(make_clips(config)):
         folder = root / f"person{index}"

@@ -314,7 +314,12 @@ def test_clips_that_are_all_too_short_are_an_error(data: TrainingData) -> None:
 
 @pytest.mark.slow
 def test_four_clips_are_learnt_by_heart_and_their_mouths_follow_the_speech(tmp_path: Path) -> None:
-    """A small U-Net around the embedded autoencoder and listener; mouths are drawn from speech and one still frame."""
+    """A small U-Net around the embedded autoencoder and listener; mouths are drawn from speech and one still frame.
+
+    Measured r: 0.93, 0.94, 0.76, 0.94. The third speaker nods (pitch ± 3.4°) and opens the mouth least (0.34 cm), which
+    the ruler mistakes for each other: from the real frames, encoded and decoded, it reads r 0.89 there and 0.98 or more
+    in the others. So the mean is held to 0.8, and each clip alone to 0.7 only.
+    """
     from synthetic_people import measure, prepare_people, ruler
 
     from latentsync.config.options import SyncOptions
@@ -338,7 +343,7 @@ def test_four_clips_are_learnt_by_heart_and_their_mouths_follow_the_speech(tmp_p
             made = [generator(real[k : k + 4], heard[k : k + 4], range(k, k + 4), real[0]) for k in range(0, count, 4)]
         found.append(float(np.corrcoef(measure(np.concatenate(made), ruler(real, gap)), gap[:count])[0, 1]))
     print("lip gap r:", np.round(found, 3), "loss", np.mean(losses[:20]), "to", np.mean(losses[-20:]))
-    assert np.mean(found) >= 0.8 and min(found) >= 0.6, found
+    assert np.mean(found) >= 0.8 and min(found) >= 0.7, found
 
 
 OVERFIT_STEPS = 400

@@ -109,6 +109,20 @@ def test_an_example_is_a_function_of_its_number_and_its_reference_lies_outside(d
     assert len(starts) > 1
 
 
+def test_references_are_closed_mouths_as_often_as_is_asked(data: TrainingData) -> None:
+    ann = data.train.only(lambda clip: clip.person == "ann")
+    lips = LipCode(list(ann), 2)
+    opening = lips.opening(lips(next(iter(ann))))
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    for share, low, high in ((0.0, 0.3, 0.7), (1.0, 0.0, 0.15)):
+        made = Windows(
+            ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=share
+        )  # fmt: skip
+        frames = [int(made.example(number)["reference"][0, 0, 0]) // 2 for number in range(20)]
+        rank = np.mean([float((opening < opening[frame]).float().mean()) for frame in frames])
+        assert low <= rank <= high
+
+
 def test_clips_shorter_than_a_window_are_refused(data: TrainingData) -> None:
     with pytest.raises(LatentSyncError, match="too short"):
         windows(data, frames=40)

@@ -17,7 +17,7 @@ from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.training.datasets import AnyClip, num_frames
 from latentsync.training.few_step import FewStepObjective, assemble
-from latentsync.training.few_step_data import Hearing
+from latentsync.training.few_step_data import STILL_FRAMES, Hearing
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def cross_drive(
         heard = torch.cat([hearing(clip)[span].float() for clip, span in spans])[:length]
         wanted = np.concatenate([own[clip.path][span] for clip, span in spans])[:length]
         old = own[drive.person.path][:length]
-        begin = old[:window]
+        begin = old[:STILL_FRAMES]
         still = crops[int(np.nanargmin(begin))] if np.isfinite(begin).any() else crops[0]
         made = render(objective, network, crops, still, heard, window)
         curve = opening_of(made, tracker)

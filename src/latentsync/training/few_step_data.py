@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from latentsync.training.features import FPS, hear
 from latentsync.training.task import rng_of
 
 RATE_HZ = 16_000
+STILL_FRAMES = 25
+"""At run time the still reference is the most closed mouth of so many frames."""
 
 
 class Hearing:
@@ -77,18 +79,20 @@ class Windows:
         seed: int,
         look: LookRange,
         sounds: int,
-        lips: Callable[[AnyClip, bool], Tensor] | None = None,
+        lips: Lips | None = None,
+        closed_still: float = 0.0,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
 
         Args:
             sounds: versions of each sound, the first unchanged.
             lips: code (F, n) of the lips of a clip, or of its mirror image; examples then hold it as `code`.
+            closed_still: share of references that are the most closed mouth of `STILL_FRAMES`; needs `lips`.
         Raises: LatentSyncError: no clip is long enough.
         """
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
-        self.lips = lips
+        self.lips, self.closed_still = lips, closed_still
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -99,9 +103,7 @@ class Windows:
             heard = torch.zeros_like(heard)
         total = min(num_frames(clip), len(heard))
         start = int(rng.integers(0, total - self.frames + 1))
-        # one frame of the others: before the window, or after it
-        still = int(rng.integers(0, total - self.frames))
-        still += self.frames if still >= start else 0
+        still = self._still(rng, clip, start, total)
         look = draw_look(rng, self.look)
         pictures = np.concatenate([clip.crops[start : start + self.frames], clip.crops[still : still + 1]])
         pictures = apply_look(pictures, look)
@@ -115,6 +117,22 @@ class Windows:
             example["code"] = self.lips(clip, look.flip)[start : start + self.frames]
             example["in_sync"] = torch.tensor(clip.in_sync)
         return example
+
+    def _still(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> int:
+        """A frame before the window, or after it; often the most closed mouth of some, as at run time."""
+        others = rng.integers(0, total - self.frames, STILL_FRAMES)
+        others += self.frames * (others >= start)
+        if self.lips is None or rng.random() >= self.closed_still:
+            return int(others[0])
+        return int(others[int(self.lips.opening(self.lips(clip))[others].argmin())])
+
+
+class Lips(Protocol):
+    """See `lip_shape.LipCode`."""
+
+    def __call__(self, clip: AnyClip, flip: bool = False) -> Tensor: ...
+
+    def opening(self, code: Tensor) -> Tensor: ...
 
 
 def look_of(mapping: Mapping[str, Any]) -> LookRange:

@@ -53,6 +53,8 @@ class FewStepSettings:
         components: `autoencoder` (a small one) and `listener`: folders or model names; None = the start's.
         few_step: see `FewStepConfig`.
         look: see `LookRange`.
+        closed_still: share of references that are the most closed mouth of 25 frames, as at run time, where the code of
+            the lips is told.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
         warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is told the code
             of the lips (`few_step.told`), which depends on the clips.
@@ -67,6 +69,7 @@ class FewStepSettings:
     components: dict[str, Any] = field(default_factory=dict)
     few_step: dict[str, Any] = field(default_factory=dict)
     look: dict[str, Any] = field(default_factory=dict)
+    closed_still: float = 0.75
     sounds: int = 3
     warm_up: dict[str, Any] = field(default_factory=dict)
     reader: dict[str, Any] = field(default_factory=dict)
@@ -196,7 +199,7 @@ class FewStepTask:
         self.lips = LipCode(in_sync, unet.ear.head.out_features) if config.told > 0 else None
         self.windows = Windows(
             data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
-            look=look_of(settings.look), sounds=settings.sounds, lips=self.lips,
+            look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)

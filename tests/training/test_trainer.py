@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from itertools import pairwise
@@ -345,6 +347,18 @@ def test_what_the_device_or_network_cannot_do_is_refused(tmp_path: Path) -> None
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="needs a GPU"):
             train(tmp_path, precision="fp16")
+
+
+class Killed(Toy):
+    def example(self, number: int) -> dict[str, torch.Tensor]:
+        if number == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().example(number)
+
+
+def test_a_killed_loader_process_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LatentSyncError, match="fewer --workers"):
+        Trainer(Killed(), config(steps=20, workers=1), tmp_path).run()
 
 
 def test_the_page_tells_of_every_setting() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.training.config import TrainConfig
 from latentsync.training.task import Task
 
@@ -64,7 +64,10 @@ def stack(examples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def batches(
     task: Task, share: Share, config: TrainConfig, first_step: int, pin_memory: bool
 ) -> Iterator[dict[str, Tensor]]:
-    """Endless parts of steps, from step `first_step` on, made ahead by `config.workers` processes."""
+    """Endless parts of steps, from step `first_step` on, made ahead by `config.workers` processes.
+
+    Raises (while it is walked through): LatentSyncError: a loader process was killed.
+    """
     loader = DataLoader(
         _Examples(task),
         batch_sampler=_Parts(share, first_step),
@@ -73,4 +76,15 @@ def batches(
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(config.seed),
     )
-    return iter(loader)
+    parts = iter(loader)
+    while True:
+        try:
+            part = next(parts)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise LatentSyncError(
+                "a loader process was killed, most likely for want of memory. Choose fewer --workers; the same command "
+                "goes on from the last state"
+            ) from error
+        yield part

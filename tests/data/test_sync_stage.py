@@ -81,6 +81,7 @@ CHECK = SyncCheck(SyncLimits(min_confidence=0.25, correct_above=0.6, margin=0.65
         (0.9, 0.1, 600, "offset_at_edge"),
         (0.9, 0.1, 200, None),
         (0.5, 0.45, 200, None),
+        (0.95, 0.28, 600, "offset_at_edge"),
     ],
 )
 def test_verdicts(best: float, at_zero: float, late_ms: float, reason: str | None) -> None:

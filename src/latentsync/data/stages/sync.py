@@ -153,7 +153,7 @@ class SyncCheck(PlainStage):
     """
 
     name = "sync_check"
-    version = 1
+    version = 2
 
     def __init__(self, limits: SyncLimits, max_offset_frames: int, min_s: float) -> None:
         super().__init__(limits)
@@ -170,10 +170,10 @@ class SyncCheck(PlainStage):
         if best < least:
             return self.no("not_in_sync", best, least, judge)
         at_edge = abs(late_ms) >= 1000 * self._max_offset / GRID_FPS
-        sure = best >= self.config.correct_above and best - at_zero >= self.config.margin and not at_edge
-        if not sure or late_ms == 0:
-            if at_zero >= least:
-                return [clip]
+        better = late_ms != 0 and best - at_zero >= self.config.margin
+        if not better and at_zero >= least:
+            return [clip]
+        if not better or best < self.config.correct_above or at_edge:
             if at_edge:
                 return self.no("offset_at_edge", late_ms, 1000 * self._max_offset / GRID_FPS, "ms, the search's end")
             return self.no("offset_uncertain", best, self.config.correct_above, f"perhaps {late_ms:.0f} ms, {judge}")

@@ -270,7 +270,7 @@ def test_presets_are_valid(name: str) -> None:
     made = recipe("listener", name)
     settings = listener_settings(made.task)
     Listener.from_config(settings.network)
-    assert made.smoke is not None or name == "tiny"  # what a short run of it reaches has not been measured
+    assert made.smoke is not None or name == "tiny"  # a short run of it reaches no more than a constant
     if name == "tiny":
         shipped = build_part("listener", "tiny", Start(), 0)
         assert isinstance(shipped, Listener)

@@ -22,7 +22,7 @@ SETTINGS = {
     "prediction": "x0", "scheduler": "flow",
     "steps": 1, "guidance": 1.0, "overlap_frames": 2, "keep_latents": True,
     "still_reference": True, "residual": True, "decode_pasted": True,
-    "trailing_silence_s": 5.0, "token_positions": True,
+    "trailing_silence_s": 5.0, "silence": "closed", "token_positions": True,
 }  # fmt: skip
 
 
@@ -35,6 +35,10 @@ def main() -> None:
         "--articulation", type=float, default=1.0,
         help="times what the ear says of the lips; regression draws movement too small on new people",
     )  # fmt: skip
+    parser.add_argument(
+        "--emphasis", type=float, default=1.0,
+        help="times the change from the still reference that the network draws; too small on new people, too",
+    )  # fmt: skip
     parser.add_argument("--provenance", type=Path, help="JSON file: data, licences, training")
     args = parser.parse_args()
     parts = {
@@ -45,6 +49,8 @@ def main() -> None:
     with torch.no_grad():
         for values in (parts["unet"].ear.head.weight, parts["unet"].ear.head.bias):
             values.mul_(args.articulation)
+        for values in (parts["unet"].conv_out.weight, parts["unet"].conv_out.bias):
+            values.mul_(args.emphasis)
     ours = "https://www.apache.org/licenses/LICENSE-2.0"
     save_model(
         args.out, parts, name="tiny", settings=SETTINGS, dtype=torch.float16, overwrite=True,

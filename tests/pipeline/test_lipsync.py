@@ -274,6 +274,14 @@ def test_in_silence_the_mouth_can_be_that_of_silence(model: Lipsync) -> None:
     assert np.abs(still - still[0]).max() <= 2  # nothing moves
 
 
+def test_what_the_mouth_does_in_silence_is_the_checkpoints_where_nothing_is_asked() -> None:
+    closing = micro_model.lipsync(planted.PlantedTracker(), silence="closed")
+    speech, shown = spoken_then_silent(), arrays(80)
+    made = {each: list(closing.stream(shown, speech, silence=each)) for each in (None, "closed", "model")}
+    assert all((a == b).all() for a, b in zip(made[None], made["closed"], strict=True))
+    assert any((a != b).any() for a, b in zip(made[None], made["model"], strict=True))
+
+
 def test_in_a_pause_the_mouth_does_not_follow_the_old_one(model: Lipsync) -> None:
     """The filmed mouth flickers, and this model sees it; on the way in and out of the pause nothing jumps."""
     rng = np.random.default_rng(0)

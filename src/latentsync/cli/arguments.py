@@ -25,7 +25,7 @@ def new_app(**more: Any) -> typer.Typer:
 
 def choice(key: str, kind: Any, text: str) -> Any:
     """An option of `SyncOptions` that takes one word of a Literal, shown as a|b|c with its default."""
-    default = getattr(SyncOptions(), key)
+    default = getattr(SyncOptions(), key) or "the checkpoint's"
     return typer.Option(metavar="|".join(get_args(kind)), help=f"{text} Default: {default}.")
 
 

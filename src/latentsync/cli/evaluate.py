@@ -193,7 +193,7 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
         about = {
             "model": job.load["model"],
             "steps": made.steps or "the checkpoint's",
-            "silence": made.silence,
+            "silence": made.silence or own.silence,
             "judges": judges.names or "none",
         }
         paths = report.write_report(result, job.out, about)

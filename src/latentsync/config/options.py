@@ -30,7 +30,8 @@ class SyncOptions:
         length: which length the result has. "audio": as long as the speech (the video is cut, or extended forwards and
             backwards); "video": as long as the video; "loop", "ping_pong", "hold": as long as the longer of the two,
             the video being repeated, run forwards and backwards, or held on its last frame.
-        silence: what the mouth does where nobody speaks: what the model says, the original pixels, or a closed mouth.
+        silence: what the mouth does where nobody speaks: what the model says, the original pixels, or a closed mouth;
+            None = the checkpoint's default.
         no_face: frames without a face pass through untouched, or the run fails.
         start_s, end_s: part of the video to use, in seconds from its start; None = from the start, to the end.
         overlap_frames: frames shared by neighbouring chunks and cross-faded; None = the checkpoint's default.
@@ -47,7 +48,7 @@ class SyncOptions:
     seed: int = 1247
     face: str = "largest"
     length: Length = "audio"
-    silence: Silence = "model"
+    silence: Silence | None = None
     no_face: NoFace = "pass"
     start_s: Fraction | None = None
     end_s: Fraction | None = None
@@ -64,7 +65,7 @@ class SyncOptions:
     def __post_init__(self) -> None:
         for key, kind in (("length", Length), ("silence", Silence), ("no_face", NoFace), ("sampler", Sampler),
                           ("paste", Paste), ("keep_audio", KeepAudio)):  # fmt: skip
-            if getattr(self, key) not in get_args(kind):
+            if getattr(self, key) not in (*get_args(kind), *((None,) if key == "silence" else ())):
                 raise ConfigError(key, getattr(self, key), f"choose one of {', '.join(get_args(kind))}")
         _in_range("steps", self.steps, 1, 1000)
         _in_range("guidance", self.guidance, 1.0, 20.0)

@@ -55,14 +55,15 @@ class _OpenPart:
     def __init__(
         self, number: int, part: Part, listener: Listener, options: SyncOptions, settings: ModelSettings
     ) -> None:
-        self._number, self._part, self._silence, self._placed = number, part, options.silence, settings.token_positions
-        self._active = None if options.silence == "model" else speech_activity(part.sound())
+        self._number, self._part, self._placed = number, part, settings.token_positions
+        self._silence = options.silence or settings.silence
+        self._active = None if self._silence == "model" else speech_activity(part.sound())
         self._times: deque[Fraction] = deque()
         sound = _followed_by_silence(part.sound, part.length_s, settings.trailing_silence_s)
         level = measure(sound).maximum
         self._windows = StreamingListener(listener).windows(sound, iter(self._times.popleft, None), level)
         self._quiet: Tensor | None = None
-        if options.silence == "closed":
+        if self._silence == "closed":
             still = StreamingListener(listener).windows(sound_of(np.zeros(32000, np.float32)), [Fraction(1)], level)
             self._quiet = next(still)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from latentsync.config.options import Silence
 from latentsync.core.errors import WeightsError
 from latentsync.diffusion import SamplerConfig
 
@@ -20,6 +21,7 @@ OWN = (
     "residual",
     "decode_pasted",
     "trailing_silence_s",
+    "silence",
     "token_positions",
     "feather",
 )
@@ -46,6 +48,7 @@ class ModelSettings:
         trailing_silence_s: silence that the listener is given after the end of the speech. 0 = its window is filled up
             as Whisper's is; a listener that was trained on full windows wants one window of it.
         token_positions: `audio.windows.position_code` is added to what a frame hears.
+        silence: default of what the mouth does where nobody speaks.
         feather: width of the paste border, share of the crop's side.
     """
 
@@ -62,9 +65,12 @@ class ModelSettings:
     keep_latents: bool = False
     trailing_silence_s: float = 0.0
     token_positions: bool = False
+    silence: Silence = "model"
     feather: float = 10 / 256
 
     def __post_init__(self) -> None:
+        if self.silence not in get_args(Silence):
+            raise ValueError(f"silence {self.silence!r} is none of {', '.join(get_args(Silence))}")
         if self.residual and not self.still_reference:
             raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
         if self.decode_pasted and (self.paste_mask is None or not self.still_reference):

@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
         (["talk.mp4", "speech.wav", "--model", "other.safetensors", "--resolution", "256"], "other.safetensors"),
         (["talk.mp4", "speech.wav", "--device", "abacus"], "--device abacus"),
         (["talk.mp4", "speech.wav", "--codec", "none"], "none"),
-        (["talk.mp4", "speech.wav", "--start", "100"], "talk.mp4"),
+        (["talk.mp4", "speech.wav", "--start", "100"], "talk.mp4: it ends at 0.4 s. Choose a --start"),
     ],
 )
 def test_one_line_says_what_is_wrong(

@@ -222,6 +222,17 @@ def test_the_result_is_as_long_as_asked(
     assert any("cut" in text for text in result.warnings) == (length == "video" and seconds > 0.4)
 
 
+@pytest.mark.parametrize("length", ["hold", "loop", "ping_pong"])
+@pytest.mark.parametrize(("end_s", "seconds", "frames"), [(5, 0.2, 10), (5, 0.8, 20), ("0.2", 0.32, 8)])
+def test_an_end_beyond_the_video_does_not_lengthen_it(
+    model: Lipsync, tmp_path: Path, length: str, end_s: int | str, seconds: float, frames: int
+) -> None:
+    """The part to fill up is what there is of it: to the end of the video, or of the speech if that is later."""
+    speech = sound(tmp_path / "s.wav", seconds)
+    made = model(film(tmp_path / "a.mp4"), speech, tmp_path / "o.mp4", length=length, end_s=Fraction(end_s))
+    assert made.num_frames == len(times(tmp_path / "o.mp4")) == frames
+
+
 def test_one_frame_is_enough(model: Lipsync, tmp_path: Path, speech: Path) -> None:
     result = model(film(tmp_path / "a.mp4", 1), speech, tmp_path / "o.mp4", length="video")
     assert (result.num_frames, result.num_edited) == (1, 1)

@@ -194,6 +194,12 @@ def _fitted(
 
 
 def _end_of(reader: VideoReader, options: SyncOptions) -> Fraction | None:
-    """Where the chosen part of the video ends, seconds from its start; None = not known."""
-    known = [end_s for end_s in (reader.info.duration_s, options.end_s) if end_s is not None]
+    """Where the chosen part of the video ends, seconds from its start; None = not known.
+
+    Raises: LatentSyncError: the part begins where the video is over.
+    """
+    whole_s = reader.info.duration_s
+    if whole_s is not None and options.start_s is not None and options.start_s >= whole_s:
+        raise LatentSyncError(f"{reader.path}: it ends at {float(whole_s):g} s. Choose a --start before that")
+    known = [end_s for end_s in (whole_s, options.end_s) if end_s is not None]
     return min(known, default=None)

@@ -62,10 +62,13 @@ def test_a_plan_on_the_sample(run, tmp_path: Path) -> None:
     sample = Path(str(resources.files("latentsync") / "assets" / "sample"))
     entry = {"audio": str(sample / "speech.wav"), "face": "0,0,1,1", "start": 0.12, "end": 0.24}
     (tmp_path / "plan ü.json").write_text(json.dumps({"entries": [entry]}))
+    strip = tmp_path / "strip.png"
     files = sample / "talk.mp4", "--plan", tmp_path / "plan ü.json", "-o", tmp_path / "out.mp4"
-    told = run("sync", *files, "--model", tmp_path / "micro", "--end", "0.4", "--json", "--quiet")
+    told = run("sync", *files, "--model", tmp_path / "micro", "--end", "0.4", "--strip", strip, "--json", "--quiet")
     assert told.code == 0, told.err
     answer = json.loads(told.out)
+    assert answer["strip_path"] == str(strip)
+    assert strip.read_bytes()[:4] == b"\x89PNG"  # what is on it: tests/metrics/test_strips.py
     assert (answer["num_frames"], answer["num_edited"], answer["num_without_face"]) == (10, 3, 0)
     assert any("longer than its range" in text for text in answer["warnings"])
 

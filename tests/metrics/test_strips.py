@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from latentsync.core.errors import MediaError, NoFaceError
-from latentsync.metrics.strips import draw_strip, mouth_strip, save_png
+from latentsync.faces import Wanted
+from latentsync.media import VideoReader
+from latentsync.metrics.strips import draw_strip, mouth_strip, people_strip, save_png
 from planted import PlantedTracker, film, picture
 
 SIZE, NUM_FRAMES = (320, 240), 32
@@ -25,9 +27,9 @@ def blue(frame: int) -> tuple[int, int, int]:
     return (20, 20, 130 + frame * 3)
 
 
-def tile(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
-    """Mean colour of the middle of one tile, RGB."""
-    y, x = HEAD + row * (TILE + GAP), LABEL + column * (TILE + GAP)
+def tile(sheet: np.ndarray, row: int, column: int, below: int = HEAD) -> np.ndarray:
+    """Mean colour of the middle of one tile, RGB; the first row's tiles begin `below` the top."""
+    y, x = below + row * (TILE + GAP), LABEL + column * (TILE + GAP)
     middle = sheet[y + TILE // 2 - 10 : y + TILE // 2 + 10, x + TILE // 2 - 10 : x + TILE // 2 + 10]
     return middle.reshape(-1, 3).mean(axis=0)
 
@@ -64,10 +66,37 @@ def test_a_result_that_begins_later_is_compared_with_that_part(videos: tuple[Pat
         assert np.abs(tile(sheet, 1, column) - blue(frame)).max() < 6
 
 
+def test_each_person_of_a_plan_has_its_rows_at_its_own_times(tmp_path: Path) -> None:
+    """Left speaks in frames 8 to 15 and 24 to 31, right in frames 16 to 23."""
+    squares = [(80, 120, 120), (240, 120, 120)]
+
+    def shown(colour, number: int) -> np.ndarray:
+        whole = picture(SIZE, squares[:1], colour(number))
+        whole[:, 160:] = picture(SIZE, squares[1:], colour(31 - number))[:, 160:]
+        return whole
+
+    source = film(tmp_path / "a.mp4", [shown(green, n) for n in range(NUM_FRAMES)])
+    result = film(tmp_path / "b.mp4", [shown(blue, n) for n in range(NUM_FRAMES)])
+    at = [Fraction(n, 25) for n in (8, 16, 24, 32)]
+    people = [Wanted("left", ((at[0], at[1]), (at[2], at[3]))), Wanted("right", ((at[1], at[2]),)), Wanted("7")]
+    with VideoReader(source) as reader:
+        out = people_strip(reader, result, tmp_path / "s.png", people, columns=4, tracker=PlantedTracker())
+    sheet = cv2.imread(str(out))[..., ::-1]
+    pair = 2 * HEAD + 2 * (TILE + GAP)
+    assert sheet.shape == (2 * pair, LABEL + 4 * (TILE + GAP), 3)  # the seventh face is nobody and has no rows
+    for person, frames in enumerate([(10, 14, 26, 30), (31 - 17, 31 - 19, 31 - 21, 31 - 23)]):
+        for column, frame in enumerate(frames):
+            below = person * pair + 2 * HEAD
+            assert np.abs(tile(sheet, 0, column, below) - green(frame)).max() < 6
+            assert np.abs(tile(sheet, 1, column, below) - blue(frame)).max() < 6
+
+
 def test_without_a_face_there_is_no_strip(tmp_path: Path) -> None:
     empty = film(tmp_path / "empty.mp4", [picture(SIZE, [])] * 5)
     with pytest.raises(NoFaceError, match="no face"):
         mouth_strip(empty, empty, tmp_path / "strip.png", tracker=PlantedTracker())
+    with VideoReader(empty) as reader, pytest.raises(NoFaceError, match="nobody is seen"):
+        people_strip(reader, empty, tmp_path / "strip.png", [Wanted("left")], tracker=PlantedTracker())
     assert not (tmp_path / "strip.png").exists()
 
 

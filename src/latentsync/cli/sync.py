@@ -215,7 +215,16 @@ def run(job: _Job) -> Result:
 
 def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
     """Draw the strip and write the page of a finished result."""
-    if job.strip is not None:
+    if job.strip is not None and job.plan is not None:
+        from latentsync.media import VideoReader
+        from latentsync.metrics.strips import people_strip
+        from latentsync.pipeline.script import planned
+
+        with VideoReader(job.video, job.options.start_s, job.options.end_s) as reader:
+            script = planned(job.plan, reader, job.options)
+            people = [role.wanted for role in script.roles]
+            people_strip(script.frames, job.out, job.strip, people, tracker=lipsync.tracker)
+    elif job.strip is not None:
         from latentsync.metrics.strips import mouth_strip
 
         start_s = job.options.start_s or Fraction(0)

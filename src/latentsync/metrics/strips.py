@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from latentsync.core.errors import MediaError, NoFaceError
 from latentsync.core.files import atomic_path
 from latentsync.core.values import AlignedFace, Bytes, Float, Frame
-from latentsync.faces import FaceFollower, FaceTracker, MeshTracker, extract_crop
+from latentsync.faces import FaceFollower, FaceTracker, MeshTracker, PeopleFollower, Wanted, extract_crop
 from latentsync.media.pixels import to_bytes
 from latentsync.media.reader import VideoReader
 
@@ -27,6 +28,8 @@ LONGEST_S = Fraction(8)
 
 _GAP_PX, _HEAD_PX, _LABEL_PX = 2, 18, 64
 _INK, _PAPER = (40, 40, 40), 255
+
+Found = TypeVar("Found")
 
 
 def mouth_strip(
@@ -73,6 +76,52 @@ def mouth_strip(
         [before for _, before, _ in pairs], [after for *_, after in pairs], [time for time, *_ in pairs]
     )
     save_png(out_png, picture)
+    return out_png
+
+
+def people_strip(
+    source: Iterable[Frame],
+    result_path: Path,
+    out_png: Path,
+    people: Sequence[Wanted],
+    columns: int = 16,
+    *,
+    tracker: FaceTracker | None = None,
+) -> Path:
+    """Write one picture with a pair of rows for each person, in which a title names its face.
+
+    The columns of a person are even steps through its own spans, end to end, at most `LONGEST_S` of them. The source is
+    followed from its beginning to the last moment shown, so that each face is chosen as it was chosen in the run.
+
+    Args:
+        source: frames in the time of the result. people: as they were wanted there.
+        tracker: None = a `MeshTracker` with the installed networks.
+    Returns: `out_png`.
+    Raises: MediaError: see `mouth_strip`. NoFaceError: none of them is seen at the moments shown; one who is not, while
+        others are, has no rows.
+    """
+    moments = sorted((time_s, one) for one, wanted in enumerate(people) for time_s in _spoken(wanted, columns))
+    times_s = [time_s for time_s, _ in moments]
+    follower = PeopleFollower(tracker or MeshTracker(), people, CROP_PX)
+    seen = []
+    for (_, one), (frame, faces) in zip(moments, _at(follower.follow(source), times_s), strict=False):
+        face = faces[one]
+        seen.append(None if face is None else (face, _mouth(frame, face)))
+    rows: list[list[tuple[Fraction, Bytes, Bytes]]] = [[] for _ in people]
+    with VideoReader(result_path) as result:
+        for (time_s, one), before, (frame, _) in zip(moments, seen, _at(_faceless(result), times_s), strict=False):
+            if before is not None:
+                rows[one].append((time_s, before[1], _mouth(frame, before[0])))
+    if not any(rows):
+        raise NoFaceError(f"{result_path}: nobody is seen at the moments of a strip. Leave --strip out.")
+    sheets = [
+        _titled(f"face {wanted.choice}", draw_strip([b for _, b, _ in row], [a for *_, a in row], [t for t, *_ in row]))
+        for wanted, row in zip(people, rows, strict=True)
+        if row
+    ]
+    width = max(sheet.shape[1] for sheet in sheets)
+    wide = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=_PAPER) for s in sheets]
+    save_png(out_png, np.concatenate(wide))
     return out_png
 
 
@@ -124,11 +173,28 @@ def _times(source: VideoReader, result: VideoReader, start_s: Fraction, columns:
     return [length_s * (2 * column + 1) / (2 * columns) for column in range(columns)]
 
 
-def _at(
-    stream: Iterable[tuple[Frame, AlignedFace | None]], times_s: Sequence[Fraction]
-) -> Iterator[tuple[Frame, AlignedFace | None]]:
+def _spoken(wanted: Wanted, columns: int) -> Iterator[Fraction]:
+    """The middles of `columns` equal parts of the spans laid end to end, as far as `LONGEST_S`."""
+    spans = wanted.spans or ((Fraction(0), LONGEST_S),)
+    length_s = min(sum((end_s - start_s for start_s, end_s in spans), Fraction(0)), LONGEST_S)
+    for column in range(columns):
+        left_s = length_s * (2 * column + 1) / (2 * columns)
+        for start_s, end_s in spans:
+            if left_s < end_s - start_s:
+                yield start_s + left_s
+                break
+            left_s -= end_s - start_s
+
+
+def _titled(text: str, sheet: Bytes) -> Bytes:
+    band = np.full((_HEAD_PX, sheet.shape[1], 3), _PAPER, dtype=np.uint8)
+    _write(band, text, (6, _HEAD_PX - 5))
+    return np.concatenate([band, sheet])
+
+
+def _at(stream: Iterable[tuple[Frame, Found]], times_s: Sequence[Fraction]) -> Iterator[tuple[Frame, Found]]:
     """The items that are on at each of the rising times; the last one again where the stream ends before."""
-    now: tuple[Frame, AlignedFace | None] | None = None
+    now: tuple[Frame, Found] | None = None
     stream = iter(stream)
     coming = next(stream, None)
     for time_s in times_s:

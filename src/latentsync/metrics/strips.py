@@ -115,7 +115,10 @@ def people_strip(
     if not any(rows):
         raise NoFaceError(f"{result_path}: nobody is seen at the moments of a strip. Leave --strip out.")
     sheets = [
-        _titled(f"face {wanted.choice}", draw_strip([b for _, b, _ in row], [a for *_, a in row], [t for t, *_ in row]))
+        _titled(
+            f"face {Path(wanted.choice).name}",
+            draw_strip([b for _, b, _ in row], [a for *_, a in row], [t for t, *_ in row]),
+        )
         for wanted, row in zip(people, rows, strict=True)
         if row
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from training_clips import write_set
 
 from latentsync.core.errors import LatentSyncError
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.weights.layout import save_model
+from latentsync.training.checkpoint import full_disk_told
 from latentsync.training.registry import TASKS, build_task, recipe
 from media.test_full_disk import UNSHARE, can_mount
 
@@ -100,3 +103,13 @@ def test_a_disk_that_runs_full_ends_the_run_in_one_line_and_loses_nothing(tmp_pa
     assert done.stdout.splitlines() == [
         f"{disk}/run: the disk is full. Free space; the same command then goes on from step-00000004.", "step 40",
     ], done.stderr  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="112 means a full disk there")
+def test_a_lost_host_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    for error in (OSError(errno.EHOSTDOWN, "Host is down"), SafetensorError("Host is down (os error 112)")):
+        with pytest.raises(type(error), match="Host is down"), full_disk_told(tmp_path):
+            raise error
+    for error in (OSError(errno.ENOSPC, "No space left"), SafetensorError("No space left on device (os error 28)")):
+        with pytest.raises(LatentSyncError, match="the disk is full"), full_disk_told(tmp_path):
+            raise error

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, LatentSyncError
-from latentsync.training import preflight
+from latentsync.training import preflight, trainer
 from latentsync.training.average import AveragedWeights
 from latentsync.training.config import TrainConfig
 from latentsync.training.events import Event, Judged, RolledBack
@@ -162,7 +165,9 @@ def test_compiled_networks_learn_alike_and_are_judged_as_written(tmp_path: Path)
     assert compiled.score == pytest.approx(plain.score, rel=1e-4)
 
 
-def test_minutes_end_a_run_and_lead_the_schedule(tmp_path: Path) -> None:
+def test_minutes_end_a_run_and_lead_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count()
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(clock) / 100))  # steps of equal length
     out = train(tmp_path, steps=None, minutes=0.02, warmup_steps=0)
     assert out.reason == "finished"
     assert out.minutes >= 0.02
@@ -356,9 +361,39 @@ class Killed(Toy):
         return super().example(number)
 
 
+class Broken(Toy):
+    def example(self, number: int) -> dict[str, torch.Tensor]:
+        if number == 40:
+            raise RuntimeError("shapes differ")
+        return super().example(number)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_loader_process_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(LatentSyncError, match="fewer --workers"):
         Trainer(Killed(), config(steps=20, workers=1), tmp_path).run()
+    gc.collect()  # a loader that lived on would tell it again, at the end of any other process
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="PyTorch tells it by this signal")
+def test_it_is_told_alike_while_something_else_is_done(tmp_path: Path) -> None:
+    def kill_and_wait() -> bool:
+        for child in multiprocessing.active_children():
+            child.kill()
+            time.sleep(60)
+        return False
+
+    with pytest.raises(LatentSyncError, match="fewer --workers"):
+        Trainer(Toy(), config(steps=20, workers=1), tmp_path, stop=kill_and_wait).run()
+    gc.collect()
+
+
+def test_a_bug_in_a_loader_process_is_not_taken_for_its_death(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        Trainer(Broken(), config(steps=20, workers=1), tmp_path).run()
+    gc.collect()
+    assert not multiprocessing.active_children()
 
 
 def test_the_page_tells_of_every_setting() -> None:

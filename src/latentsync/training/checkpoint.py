@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +24,9 @@ from latentsync.core.errors import LatentSyncError
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-FULL = (errno.ENOSPC, errno.EDQUOT, 112)
-"""No space, over quota, and what Windows calls the former; safetensors tells them in words alone."""
+FULL = (errno.ENOSPC, errno.EDQUOT, *((112,) if sys.platform == "win32" else ()))
+"""No space, over quota, and what Windows calls the former (elsewhere 112 is a lost host); safetensors tells them in
+words alone."""
 Groups = dict[str, dict[str, Tensor]]
 
 

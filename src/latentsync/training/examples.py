@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -64,10 +65,7 @@ def stack(examples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def batches(
     task: Task, share: Share, config: TrainConfig, first_step: int, pin_memory: bool
 ) -> Iterator[dict[str, Tensor]]:
-    """Endless parts of steps, from step `first_step` on, made ahead by `config.workers` processes.
-
-    Raises (while it is walked through): LatentSyncError: a loader process was killed.
-    """
+    """Endless parts of steps, from step `first_step` on, made ahead by `config.workers` processes."""
     loader = DataLoader(
         _Examples(task),
         batch_sampler=_Parts(share, first_step),
@@ -76,15 +74,21 @@ def batches(
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(config.seed),
     )
-    parts = iter(loader)
-    while True:
-        try:
-            part = next(parts)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise LatentSyncError(
-                "a loader process was killed, most likely for want of memory. Choose fewer --workers; the same command "
-                "goes on from the last state"
-            ) from error
-        yield part
+    return iter(loader)
+
+
+@contextmanager
+def lost_loader_told() -> Iterator[None]:
+    """Raises: LatentSyncError: within, a loader process was killed.
+
+    PyTorch tells it by a signal, wherever the main thread is then. An error inside a loader process is not meant.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise LatentSyncError(
+            "a loader process was killed, most likely for want of memory. Choose fewer --workers; the same command "
+            "goes on from the last state"
+        ) from error

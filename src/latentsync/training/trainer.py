@@ -21,7 +21,7 @@ from latentsync.core.progress import StopFlag, never
 from latentsync.training import checkpoint, parallel
 from latentsync.training.config import TrainConfig
 from latentsync.training.events import Began, Judged, Measured, Moment, RolledBack, Saved, Watcher
-from latentsync.training.examples import Share, batches
+from latentsync.training.examples import Share, batches, lost_loader_told
 from latentsync.training.export import export_component, forget_run, replace_files
 from latentsync.training.health import only_gradients, what_is_wrong
 from latentsync.training.identity import Identity
@@ -86,10 +86,15 @@ class Trainer:
 
         Raises:
             LatentSyncError: another run is at work in the folder, or the folder holds another one's state; the disk
-                is too small or runs full; rolled back too often.
+                is too small or runs full; a loader process was killed; rolled back too often.
             ConfigError: the settings do not fit the network, the device or the number of processes.
         """
-        with checkpoint.full_disk_told(self.out), caller_keeps_randomness(), ExitStack() as stack:
+        with (
+            checkpoint.full_disk_told(self.out),
+            lost_loader_told(),
+            caller_keeps_randomness(),
+            ExitStack() as stack,
+        ):
             self.accelerator = parallel.start(self.config)
             self.is_first = self.accelerator.is_main_process
             stack.enter_context(parallel.claimed(self.accelerator, self.out))
@@ -97,6 +102,7 @@ class Trainer:
                 if self.fresh:
                     forget_run(self.out)
                 self.watchers.insert(0, stack.enter_context(RunLog(self.out, self.config.tensorboard)))
+            stack.callback(vars(self).pop, "_batches", None)  # its processes end with the run
             self._begin()
             while not (stopped := self._asked_to_stop) and self._share() < 1:
                 self._advance()

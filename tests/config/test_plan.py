@@ -78,6 +78,7 @@ def test_a_picture_of_the_person_lies_beside_the_plan(tmp_path: Path) -> None:
         ("p.yaml", "- {face: left}", "entry 1: audio : missing"),
         ("p.yaml", "- {audio: a.wav, start: soon}", "entry 1: start soon: write seconds"),
         ("p.yaml", "- {audio: a.wav, start: '00:00:01:25'}", "frames below the video's rate"),
+        ("p.yaml", "- {audio: a.wav, start: '00:00:01:²'}", "frames below the video's rate"),
         ("p.yaml", "- {audio: a.wav, start: 4, end: 3}", "a.wav from 4 s to 3 s: choose an end after the start"),
         ("p.yaml", "- {audio: a.wav, sound: loud}", "choose sound of replace, mix"),
         ("p.yaml", "audio: a.wav", "write a list of entries"),

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from training_clips import talk, write_clip, write_set
 
+from latentsync.cli.main import main
 from latentsync.core.errors import LatentSyncError
 from latentsync.data.shards import INDEX, _Hashed, _pack
 from latentsync.data.stages.write import mouth_covered
@@ -19,6 +20,7 @@ from latentsync.synth.config import SynthConfig
 from latentsync.synth.dataset import write_mp4
 from latentsync.training.datasets import content_of, long_enough, num_frames, open_data, synthetic
 from latentsync.training.datasets.cache import ArrayCache
+from latentsync.training.datasets.features import syncnet_mel_of
 from latentsync.training.tasks.autoencoder import build as build_autoencoder
 from latentsync.training.tasks.syncnet import make_task
 from latentsync.training.tasks.unet import _opened
@@ -63,6 +65,17 @@ def test_a_clip_becomes_the_pieces_between_with_their_own_sound_and_mesh(root: P
         assert (clip.person, clip.split, clip.in_sync) == ("p0", "train", True)
     assert len({content_of(clip) for clip in data.train}) == len(data.train) == 4
     assert len(long_enough(data.train, 59)) == 3, "a piece may be too short for a task; that is no error"
+
+
+def test_what_is_computed_beforehand_is_of_the_pieces(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["data", "features", str(root), "--cache", str(tmp_path / "cache"), "--quiet"])
+    assert left.value.code == 0
+    made = set((tmp_path / "cache").rglob("*.npy"))
+    data = open_data([root], tmp_path / "cache")
+    for clip in (*data.train, *data.val):
+        syncnet_mel_of(clip, data.cache)
+    assert set((tmp_path / "cache").rglob("*.npy")) == made
 
 
 def test_no_task_draws_a_hidden_mouth(root: Path, tmp_path: Path) -> None:

@@ -274,8 +274,9 @@ def features(
     from latentsync.training.datasets import ArrayCache
     from latentsync.training.datasets.features import precompute
     from latentsync.training.datasets.folder import folder_clips
+    from latentsync.training.datasets.seen import with_seen_mouths
 
-    clips = [clip for folder in folders for clip in folder_clips(folder, None)]
+    clips = with_seen_mouths([clip for folder in folders for clip in folder_clips(folder, None)])
     networks: dict[str, Any] = {}
     if model is not None:
         from latentsync.models.weights import find, load

@@ -131,7 +131,7 @@ def _moment(key: str, text: str, fps: Fraction | None) -> Fraction:
     head, _, frames = text.rpartition(":")
     if head.count(":") != 2:
         return parse_time(key, text.replace(",", "."))
-    if fps is None or not frames.isdigit() or int(frames) >= round(fps):
+    if fps is None or not frames.isdecimal() or int(frames) >= round(fps):
         raise ConfigError(key, text, "write hours:minutes:seconds:frames with frames below the video's rate")
     return (parse_time(key, head) * round(fps) + int(frames)) / fps
 

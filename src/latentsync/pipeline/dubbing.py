@@ -124,6 +124,7 @@ class Dubber:
         find it.
         """
         ahead: deque[Item] = deque()
+        last: int | None = None
         while True:
             if not ahead:
                 ahead.extend(item for item in [next(items, None)] if item is not None)
@@ -138,9 +139,10 @@ class Dubber:
                     ahead.append(item)
                 own = [item for item in ahead if item.track_id == track]  # the last one may be of another
                 openings = lip_opening(np.stack([cast(AlignedFace, item.face).landmarks for item in own]))
-                while len(stills) > 1:  # the chunk before may still be under way
-                    del stills[next(iter(stills))]
+                for old in [old for old in stills if old != last]:  # the last one's chunk may still be under way
+                    del stills[old]
                 stills[track] = self._crop(own[int(np.argmin(openings))]).copy()
+            last = track
             yield ahead.popleft()
 
 

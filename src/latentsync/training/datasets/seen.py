@@ -114,7 +114,8 @@ def seen_pieces(clip: AnyClip) -> list[AnyClip]:
 def with_seen_mouths(clips: Sequence[AnyClip]) -> list[AnyClip]:
     """Clips in which every mouth is seen, as far as is known; what is left out is counted in the log."""
     made = [piece for clip in clips for piece in seen_pieces(clip)]
-    if cut := [clip for clip in clips if all(clip is not piece for piece in made)]:
+    whole = {id(piece) for piece in made}
+    if cut := [clip for clip in clips if id(clip) not in whole]:
         kept = sum(num_frames(piece) for piece in made if isinstance(piece, Piece))
         log.info("%d clips are cut where the mouth is hidden: %d of their %d frames are left out",
                  len(cut), sum(map(num_frames, cut)) - kept, sum(map(num_frames, cut)))  # fmt: skip

@@ -1,0 +1,55 @@
+"""The still reference of each track, whatever order the tracks come in."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from latentsync.core.values import AlignedFace, Frame
+from latentsync.media import RgbPicture
+from latentsync.pipeline.chunks import Item
+from latentsync.pipeline.dubbing import Dubber, Scene
+from latentsync.pipeline.settings import ModelSettings
+from latentsync.pipeline.timing import StageClock
+
+SIDE = 16
+MESH = np.random.default_rng(0).uniform(0, SIDE, (468, 2)).astype(np.float32)
+
+
+def scene(index: int, track: int | None) -> Scene:
+    """All of a track's picture has the track's number as its colour."""
+    picture = RgbPicture(np.full((SIDE, SIDE, 3), 10 * (track or 0), np.uint8))
+    face = None
+    if track is not None:
+        face = AlignedFace(track, MESH[:3], np.eye(2, 3, dtype=np.float32), MESH, 1.0)
+    return Scene(Frame(index, Fraction(index, 25), picture), (face,))
+
+
+class Hearing:
+    def item(self, frame: Frame, face: AlignedFace | None) -> Item:
+        return Item(frame, face, torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize(
+    "tracks", ["AAAAABBBBB", "AABAAC", "ABACABC", "A.AB.BA..C", "A" * 60 + "B" + "A" * 30 + "C"], ids=str.lower
+)
+def test_every_track_refers_to_itself_also_when_it_comes_back(tracks: str) -> None:
+    seen: list[tuple[float, float]] = []
+
+    def generate(crops: Any, windows: Any, indices: Any, still: Any) -> Any:
+        seen.extend((float(crop.mean()), float(still.mean())) for crop in crops)
+        return crops
+
+    settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True)
+    paste: Any = lambda item, crop, original: item.frame  # noqa: E731
+    dubber = Dubber(generate, paste, settings, sets=1, overlap=0, clock=StageClock())
+    scenes = [scene(index, None if name == "." else ord(name) - ord("A")) for index, name in enumerate(tracks)]
+    made = list(dubber.dub(scenes, 0, Hearing()))  # type: ignore[arg-type]
+    assert [one.frame.index for one in made] == list(range(len(tracks)))
+    assert [one.is_edited for one in made] == [name != "." for name in tracks]
+    assert len(seen) >= len(tracks) - tracks.count(".")
+    assert all(crop == still for crop, still in seen)

@@ -10,10 +10,12 @@ import time
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import micro_model
 import planted
+from latentsync.media import read_audio, write_wav
 
 SAMPLE = Path(str(resources.files("latentsync") / "assets" / "sample"))
 
@@ -33,19 +35,25 @@ def test_stopped_in_the_middle_nothing_is_left(tmp_path: Path, signals: list[sig
     target = tmp_path / "out"
     target.mkdir()
     (target / "out.mp4").write_bytes(b"the user's earlier result")
-    words = ["sync", SAMPLE / "talk.mp4", SAMPLE / "speech.wav", "-o", target / "out.mp4", "--overwrite"]
+    write_wav(tmp_path / "long.wav", np.tile(read_audio(SAMPLE / "speech.wav"), 10))  # a minute
+    words = ["sync", SAMPLE / "talk.mp4", tmp_path / "long.wav", "-o", target / "out.mp4", "--overwrite"]
     command = [sys.executable, "-m", "latentsync", *map(str, words), "--model", str(tmp_path / "micro")]
-    # the speech is played for so long that the run cannot end before the signal
+    # the speech is so long that the run cannot end before the signal
     command += ["--length", "loop", "--codec", "hevc", "--offline"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
-        deadline = time.monotonic() + 120
-        while not (parts := [path for path in target.iterdir() if ".part" in path.name and path.stat().st_size > 0]):
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-            time.sleep(0.02)
-        for number in signals:
-            process.send_signal(number)
-            time.sleep(0.05)
-        out, err = process.communicate(timeout=120)
+        try:
+            deadline = time.monotonic() + 300
+            while not (
+                parts := [path for path in target.iterdir() if ".part" in path.name and path.stat().st_size > 0]
+            ):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+            for number in signals:
+                process.send_signal(number)
+                time.sleep(0.05)
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert parts and process.returncode == 130, err.decode()
     assert out == b"" and b"Traceback" not in err
     assert b"nothing was written" in err

@@ -64,7 +64,7 @@ def test_it_is_said_in_one_line_and_nothing_is_left(tmp_path: Path, name: str, s
     fill = f"head -c 100000 /dev/zero > {disk}/other 2>/dev/null; " if not size_kib else ""
     words = f"mount -t tmpfs -o size={size_kib or 4}k tmpfs '{disk}' && {fill}exec \"$@\""
     command = [*UNSHARE, "sh", "-c", words, "sh", sys.executable, "-c", script, str(disk), name, str(speech)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     said, left = done.stdout.splitlines()
     assert "disk is full" in said or "No space left" in said
     assert name in said and said.endswith("another place.")

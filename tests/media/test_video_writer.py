@@ -318,7 +318,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path) -> None:
             sys.exit(1)
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "out.mp4")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1 and "out.mp4: cannot be written" in done.stdout, done.stdout + done.stderr
     assert done.stdout.count("\n") == 1 and list(tmp_path.iterdir()) == []
 

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,26 +37,35 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
+@contextmanager
+def at_work(out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run whose loader's process is there; it is killed at the end, whatever happens."""
+    said = out.parent / "said.txt"
+    with said.open("wb") as file:
+        process = subprocess.Popen(command(out), env=environment(), stderr=file)
+    try:
+        until = time.monotonic() + 300
+        while not any((out / "states").glob("step-*[1-9]*")):  # not step 0, which is written before the first batch
+            assert process.poll() is None and time.monotonic() < until, said.read_text()
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_second_run_in_the_folder_is_refused_until_the_first_is_gone_however_it_went(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    first = subprocess.Popen(command(out), env=environment(), stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while not any((out / "states").glob("step-*")):  # its loader's process is there soon after
-        assert first.poll() is None and time.monotonic() < until
-        time.sleep(0.05)
-    time.sleep(1.0)
-    second = subprocess.run(command(out), env=environment(), capture_output=True, text=True, timeout=120)
-    assert second.returncode == 1
-    assert "another run is at work in it. Wait for it, stop it, or choose another --out." in " ".join(
-        second.stderr.split()
-    )
-    assert "Traceback" not in second.stderr
-    with pytest.raises(LatentSyncError, match="another run is at work"):
-        Trainer(Toy(), SHORT, out, fresh=True).run()
-    assert first.poll() is None and any((out / "states").glob("step-*")), "the first one was not touched"
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    with at_work(out) as first:
+        second = subprocess.run(command(out), env=environment(), capture_output=True, text=True, timeout=300)
+        assert second.returncode == 1
+        said = " ".join(second.stderr.split())
+        assert "another run is at work in it. Wait for it, stop it, or choose another --out." in said
+        assert "Traceback" not in second.stderr
+        with pytest.raises(LatentSyncError, match="another run is at work"):
+            Trainer(Toy(), SHORT, out, fresh=True).run()
+        assert first.poll() is None and any((out / "states").glob("step-*")), "the first one was not touched"
     with try_lock(out / "lock") as ours:
         assert ours, "the loader's process, which may still live, holds it"
     assert Trainer(Toy(), SHORT, out, fresh=True).run().step == 2

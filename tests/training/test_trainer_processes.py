@@ -60,15 +60,18 @@ def test_killed_at_any_moment_it_goes_on_as_if_never_stopped(tmp_path: Path, dat
         process = subprocess.Popen(
             [sys.executable, *command(data, out, steps=10**6, save_every_s=1e-9, keep_states=3)], env=environment()
         )
-        wanted = newest_step(out) + 5
-        until = time.monotonic() + 120
-        while newest_step(out) < wanted:
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.005)
-        time.sleep(extra_s)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        try:
+            wanted = newest_step(out) + 5
+            until = time.monotonic() + 300
+            while newest_step(out) < wanted:
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.005)
+            time.sleep(extra_s)
+        finally:
+            process.kill()
+            left = process.wait()
+        assert left == -signal.SIGKILL
         states.append(newest_step(out))
     assert states[1] > states[0] > 0
     last = states[1] + 20

@@ -137,6 +137,12 @@ def test_a_face_is_chosen_when_its_range_begins(model: Lipsync, tmp_path: Path) 
     assert not (tmp_path / "p.mp4").exists()
 
 
+def test_a_range_between_two_frames_is_warned_of(model: Lipsync, film: Path, tmp_path: Path) -> None:
+    result = model(film, out=tmp_path / "o.mkv", plan=Plan((entry(speech(tmp_path / "a.wav", 1), "left", 0.41, 0.43),)))
+    assert (result.num_frames, result.num_edited) == (40, 0)
+    assert any("no frame lies in a range of the plan" in text for text in result.warnings)
+
+
 def test_what_cannot_be_is_refused_in_one_line(model: Lipsync, film: Path, tmp_path: Path) -> None:
     a, out = speech(tmp_path / "a.wav", 0.5), tmp_path / "o.mp4"
     refused: list[tuple[type[Exception], str, Plan, dict[str, str]]] = [

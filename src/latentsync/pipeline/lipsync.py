@@ -197,6 +197,8 @@ class Lipsync:
                         progress(Progress("sync", counts.frames, max(total, counts.frames)))
                 if not counts.edited and 0 < counts.asked == counts.faceless:
                     raise NoFaceError(_no_face_text(video, plan is not None, counts))
+            if not counts.asked:
+                warnings.append("no frame lies in a range of the plan: the picture is unchanged")
             if reader.damaged:
                 warnings.append(f"{reader.damaged} damaged packets were skipped")
             fps = reader.info.fps

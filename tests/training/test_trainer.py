@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from itertools import count, pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from latentsync.training import preflight, trainer
 from latentsync.training.average import AveragedWeights
 from latentsync.training.config import TrainConfig
 from latentsync.training.events import Event, Judged, RolledBack
-from latentsync.training.examples import Share
+from latentsync.training.examples import Share, next_part
 from latentsync.training.outcome import Outcome
 from latentsync.training.schedule import rate_share
 from latentsync.training.task import Batch, Objective
@@ -368,6 +368,7 @@ class Broken(Toy):
         return super().example(number)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_loader_process_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(LatentSyncError, match="fewer --workers"):
@@ -376,6 +377,7 @@ def test_a_killed_loader_process_is_told_in_one_line(tmp_path: Path) -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="PyTorch tells it by this signal")
 def test_it_is_told_alike_while_something_else_is_done(tmp_path: Path) -> None:
     def kill_and_wait() -> bool:
@@ -389,11 +391,22 @@ def test_it_is_told_alike_while_something_else_is_done(tmp_path: Path) -> None:
     gc.collect()
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_loader_process_is_not_taken_for_its_death(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="shapes differ"):
         Trainer(Broken(), config(steps=20, workers=1), tmp_path).run()
     gc.collect()
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), EOFError()])
+def test_a_loader_process_lost_while_it_hands_over_is_told_too(error: Exception) -> None:
+    def parts() -> Iterator[dict[str, torch.Tensor]]:
+        raise error
+        yield {}
+
+    with pytest.raises(LatentSyncError, match="fewer --workers"):
+        next_part(parts())
 
 
 def test_the_page_tells_of_every_setting() -> None:

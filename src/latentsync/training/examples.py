@@ -77,6 +77,20 @@ def batches(
     return iter(loader)
 
 
+LOST = (
+    "a loader process was killed, most likely for want of memory. Choose fewer --workers; the same command goes on "
+    "from the last state"
+)
+
+
+def next_part(parts: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The next part of a step. Raises: LatentSyncError: the loader process that was handing it over is gone."""
+    try:
+        return next(parts)
+    except (ConnectionError, EOFError) as error:
+        raise LatentSyncError(LOST) from error
+
+
 @contextmanager
 def lost_loader_told() -> Iterator[None]:
     """Raises: LatentSyncError: within, a loader process was killed.
@@ -88,7 +102,4 @@ def lost_loader_told() -> Iterator[None]:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker (pid"):
             raise
-        raise LatentSyncError(
-            "a loader process was killed, most likely for want of memory. Choose fewer --workers; the same command "
-            "goes on from the last state"
-        ) from error
+        raise LatentSyncError(LOST) from error

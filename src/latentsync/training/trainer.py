@@ -21,7 +21,7 @@ from latentsync.core.progress import StopFlag, never
 from latentsync.training import checkpoint, parallel
 from latentsync.training.config import TrainConfig
 from latentsync.training.events import Began, Judged, Measured, Moment, RolledBack, Saved, Watcher
-from latentsync.training.examples import Share, batches, lost_loader_told
+from latentsync.training.examples import Share, batches, lost_loader_told, next_part
 from latentsync.training.export import export_component, forget_run, replace_files
 from latentsync.training.health import only_gradients, what_is_wrong
 from latentsync.training.identity import Identity
@@ -244,7 +244,7 @@ class Trainer:
 
     def _next_batch(self) -> dict[str, Tensor]:
         began = time.monotonic()
-        batch = next(self._batches)
+        batch = next_part(self._batches)
         device = self.accelerator.device
         moved = {k: v if k == "seed" else v.to(device, non_blocking=True) for k, v in batch.items()}
         self._data_s += time.monotonic() - began

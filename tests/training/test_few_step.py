@@ -238,9 +238,9 @@ def test_the_code_of_lips_leaves_nodding_out(tmp_path: Path) -> None:
     lips = LipCode([clip], 2)
     lower, upper = mesh.INNER_LIP_PAIRS[0][1], mesh.INNER_LIP_PAIRS[0][0]
     opening = moving[:, lower, 1] - moving[:, upper, 1]
-    assert abs(np.corrcoef(lips(clip)[:, 0], opening)[0, 1]) > 0.99
-    assert np.corrcoef(lips.opening(lips(clip)), opening)[0, 1] > 0.99
-    assert abs(np.corrcoef(lips(clip)[:, 0], moving[:, 4, 1])[0, 1]) < 0.3
+    assert abs(np.corrcoef(lips(clip)[:, 0], opening)[0, 1]) > 0.95
+    assert np.corrcoef(lips.opening(lips(clip)), opening)[0, 1] > 0.95
+    assert abs(np.corrcoef(lips(clip)[:, 0], moving[:, 4, 1])[0, 1]) < 0.01
 
 
 def test_mirrored_points_are_those_of_the_mirrored_picture() -> None:

@@ -26,6 +26,8 @@ BATCH = 512
 POSES = 3
 """Principal movements of the still points that count as the head's turn: 97 % of their variance (11 GRID speakers, a
 president, 90 synthetic heads)."""
+LEAST_TURN = 1e-6
+"""Turns with less than about this share of the variance explain nothing: rounding is not movement."""
 CLOSED = 0.1
 """Share of a clip's frames that count as closed mouths."""
 LEAST_SPREAD = 0.1
@@ -98,7 +100,10 @@ class LipCode:
         """Learn from clips. Args: size: numbers of the code."""
         shapes, turns = (torch.cat(parts) for parts in zip(*map(_movements, clips), strict=True))
         self.poses = torch.linalg.svd(turns[::3], full_matrices=False).Vh[:POSES].T
-        self.effect = torch.linalg.lstsq(turns @ self.poses, shapes).solution
+        told = (turns @ self.poses).double()
+        gram = told.T @ told
+        gram += LEAST_TURN * gram.trace() * torch.eye(len(gram), dtype=gram.dtype)
+        self.effect = torch.linalg.solve(gram, told.T @ shapes.double()).float()
         free = shapes - turns @ self.poses @ self.effect
         self.basis = torch.linalg.svd(free[::3], full_matrices=False).Vh[:size]
         scale = (free @ self.basis.T).std(0)

@@ -27,6 +27,7 @@ def main() -> None:
     torch.set_num_threads(1)
     lipsync = Lipsync.from_pretrained(args.model)
     generator = Generator(lipsync.networks, lipsync.settings, SyncOptions())
+    stills = lipsync.settings.still_reference + lipsync.settings.open_reference
     rng, side = np.random.default_rng(0), lipsync.settings.resolution
     for frames in args.frames:
         crops = rng.random((frames, side, side, 3), dtype=np.float32)
@@ -34,7 +35,7 @@ def main() -> None:
         spent = []
         for _ in range(6):
             started = time.process_time()
-            generator(crops, heard, range(frames), crops[0] if lipsync.settings.still_reference else None)
+            generator(crops, heard, range(frames), crops[:stills] if stills else None)
             spent.append((time.process_time() - started) * 1e3)
         print(json.dumps({"frames": frames, "cpu_ms": round(statistics.median(spent[1:])),
                           "dtype": str(lipsync.networks.dtype)}))  # fmt: skip

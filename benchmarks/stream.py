@@ -37,7 +37,7 @@ from latentsync.pipeline.generate import Generator
 class Identity(Generator):
     """The crops as they are: every other stage runs as always."""
 
-    def __call__(self, crops: Float, windows: object, frames: Sequence[int], still: object = None) -> Float:  # type: ignore[override]
+    def __call__(self, crops: Float, windows: object, frames: Sequence[int], stills: object = None) -> Float:  # type: ignore[override]
         return crops
 
 

@@ -21,7 +21,7 @@ from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.training.datasets import SoundRange, num_frames, open_data
 from latentsync.training.features import load_component
 from latentsync.training.few_step import FewStepConfig, FewStepObjective
-from latentsync.training.few_step_check import drives_of, opening_of, render
+from latentsync.training.few_step_check import drives_of, opening_of, references_of, render
 from latentsync.training.few_step_data import STILL_FRAMES, Hearing
 
 FRAMES = 7
@@ -43,7 +43,9 @@ def main() -> None:
         sources.append(list({clip.person: clip for clip in clips}.values()))
     people = [clip for group in zip_longest(*sources) for clip in group if clip is not None][: args.people]
     coder = load_component(args.model / "autoencoder", TinyAutoencoder).float()
-    objective = FewStepObjective(load_component(args.model / "unet", UNet).float(), coder, FewStepConfig())
+    objective = FewStepObjective(
+        load_component(args.model / "unet", UNet).float(), coder, FewStepConfig(open_reference=True)
+    )
     hearing = Hearing(
         load_component(args.model / "listener", Listener).float(), open_data(args.data).cache, SoundRange()
     )
@@ -52,8 +54,8 @@ def main() -> None:
     for drive in drives_of(people, len(people)):
         crops = np.ascontiguousarray(drive.person.crops[: num_frames(drive.person)])
         told = [hearing(piece.clip)[piece.start : piece.start + piece.count].float() for piece in drive.speech]
-        still = crops[int(np.nanargmin(opening_of(crops[:STILL_FRAMES], tracker)))]
-        made = render(objective, objective.network, crops, still, torch.cat(told)[: len(crops)], 8)
+        stills = references_of(crops, opening_of(crops[:STILL_FRAMES], tracker), objective)
+        made = render(objective, objective.network, crops, stills, torch.cat(told)[: len(crops)], 8)
         picks = np.linspace(0.2 * len(crops), 0.9 * len(crops), FRAMES).astype(int)
         blocks.append(
             np.concatenate([np.concatenate(list(p[picks][:, PART[0], PART[1]]), axis=1) for p in (crops, made)])

@@ -1,4 +1,4 @@
-"""The still reference of each track, whatever order the tracks come in."""
+"""The still references of each track, whatever order the tracks come in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from latentsync.core.values import AlignedFace, Frame
 from latentsync.media import RgbPicture
+from latentsync.metrics import mesh
 from latentsync.pipeline.chunks import Item
 from latentsync.pipeline.dubbing import Dubber, Scene
 from latentsync.pipeline.settings import ModelSettings
@@ -53,3 +54,34 @@ def test_every_track_refers_to_itself_also_when_it_comes_back(tracks: str) -> No
     assert [one.is_edited for one in made] == [name != "." for name in tracks]
     assert len(seen) >= len(tracks) - tracks.count(".")
     assert all(crop == still for crop, still in seen)
+
+
+def mouth(index: int, opening: int) -> Scene:
+    """A mouth as open as is said, in a picture whose grey level tells it."""
+    points = MESH.copy()
+    points[mesh.LEFT_EYE_OUTER], points[mesh.RIGHT_EYE_OUTER] = (2, 4), (12, 4)
+    for upper, lower in mesh.INNER_LIP_PAIRS:
+        points[upper], points[lower] = (8, 10), (8, 10 + opening / 4)
+    picture = RgbPicture(np.full((SIDE, SIDE, 3), 20 * opening, np.uint8))
+    face = AlignedFace(0, points[:3], np.eye(2, 3, dtype=np.float32), points, 1.0)
+    return Scene(Frame(index, Fraction(index, 25), picture), (face,))
+
+
+def test_the_second_reference_is_the_most_open_mouth() -> None:
+    given: list[Any] = []
+
+    def generate(crops: Any, windows: Any, indices: Any, stills: Any) -> Any:
+        given.append(stills)
+        return crops
+
+    openings = [3, 5, 1, 9, 4, 6]
+    paste: Any = lambda item, crop, original: item.frame  # noqa: E731
+    for both in (False, True):
+        given.clear()
+        settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True, open_reference=both)
+        dubber = Dubber(generate, paste, settings, sets=1, overlap=0, clock=StageClock())
+        scenes = [mouth(index, opening) for index, opening in enumerate(openings)]
+        assert len(list(dubber.dub(scenes, 0, Hearing()))) == len(openings)  # type: ignore[arg-type]
+        levels = [[float(crop.mean()) for crop in stills] for stills in given]
+        wanted = [20 / 255, 180 / 255] if both else [20 / 255]
+        assert all(each == pytest.approx(wanted, abs=1e-3) for each in levels)

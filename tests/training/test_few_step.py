@@ -25,6 +25,7 @@ from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, lip_shape, mirrored, teach
 from latentsync.training.task import noise_like, uniform_like
 from latentsync.training.tasks import few_step
+from latentsync.training.tasks.components import Start, build_unet
 from micro_model import LISTENER, UNET
 
 EAR = UNET | {"audio_embedding_tokens": 10, "audio_code": 3, "audio_map_channels": 4}
@@ -92,7 +93,7 @@ def objective(config: FewStepConfig) -> FewStepObjective:
 def batch_of(source: Windows, *numbers: int) -> dict[str, torch.Tensor]:
     return {
         key: torch.stack([source.example(n)[key] for n in numbers])
-        for key in ("target", "reference", "heard", "seed")
+        for key in ("target", "references", "heard", "seed")
     }  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def test_an_example_is_a_function_of_its_number_and_its_reference_lies_outside(d
         assert all(torch.equal(one[key], two[key]) for key in one)
         shown = one["target"][:, 0, 0, 0].tolist()
         assert shown == list(range(shown[0], shown[0] + 8, 2))
-        assert int(one["reference"][0, 0, 0]) not in shown
+        assert int(one["references"][0, 0, 0, 0]) not in shown
         starts.add(shown[0])
     assert len(starts) > 1
 
@@ -118,9 +119,24 @@ def test_references_are_closed_mouths_as_often_as_is_asked(data: TrainingData) -
         made = Windows(
             ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=share
         )  # fmt: skip
-        frames = [int(made.example(number)["reference"][0, 0, 0]) // 2 for number in range(20)]
+        frames = [int(made.example(number)["references"][0, 0, 0, 0]) // 2 for number in range(20)]
         rank = np.mean([float((opening < opening[frame]).float().mean()) for frame in frames])
         assert low <= rank <= high
+
+
+def test_the_code_is_told_as_the_difference_from_the_first_references(data: TrainingData) -> None:
+    lips = LipCode(list(data.train), 2)
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    made = Windows(
+        data.train, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=0.5, open_reference=True
+    )  # fmt: skip
+    by_grey = {clip.person: lips(clip) for clip in data.train}
+    for number in range(8):
+        one = made.example(number)
+        assert one["references"].shape == (2, 256, 256, 3)
+        still, first = int(one["references"][0, 0, 0, 0]) // 2, int(one["target"][0, 0, 0, 0]) // 2
+        wanted = [code[first : first + 4] - code[still] for code in by_grey.values()]
+        assert any(torch.allclose(one["code"], each, atol=1e-6) for each in wanted)
 
 
 def test_clips_shorter_than_a_window_are_refused(data: TrainingData) -> None:
@@ -150,11 +166,18 @@ def test_a_network_that_gives_nothing_leaves_the_reference(data: TrainingData) -
     assert terms["movement"].item() == pytest.approx(2 * float((centred**2 * task.weight).mean()), rel=1e-4)
 
 
+def test_a_start_with_one_reference_less_begins_as_if_it_did_not_see_the_new_one() -> None:
+    old = UNet.from_config(EAR)
+    new = build_unet(EAR | {"in_channels": 17}, Start(name="old", state=old.state_dict()), 0)
+    sample, states = torch.randn(1, 17, 2, 8, 8), torch.randn(1, 2, 10, 8)
+    torch.testing.assert_close(new(sample, 1000.0, states), old(sample[:, :13], 1000.0, states))
+
+
 def test_latents_made_by_the_loader_are_taken(data: TrainingData) -> None:
     task = objective(FewStepConfig())
     batch = batch_of(windows(data), 4)
     target, masked, reference = task.latents_of(batch)
-    ready = batch | {"target_latents": target, "masked_latents": masked, "reference_latents": reference[:, 0]}
+    ready = batch | {"target_latents": target, "masked_latents": masked, "reference_latents": reference[:, :1]}
     given, made = task(ready), task(batch)
     assert all(torch.allclose(given[name], made[name], rtol=1e-4) for name in made)
 
@@ -240,7 +263,25 @@ def test_the_code_of_lips_leaves_nodding_out(tmp_path: Path) -> None:
     opening = moving[:, lower, 1] - moving[:, upper, 1]
     assert abs(np.corrcoef(lips(clip)[:, 0], opening)[0, 1]) > 0.95
     assert np.corrcoef(lips.opening(lips(clip)), opening)[0, 1] > 0.95
-    assert abs(np.corrcoef(lips(clip)[:, 0], moving[:, 4, 1])[0, 1]) < 0.01
+    by_chance = np.corrcoef(opening, moving[:, 4, 1])[0, 1]
+    assert abs(np.corrcoef(lips.opening(lips(clip)), moving[:, 4, 1])[0, 1] - by_chance) < 0.01
+    assert abs(np.corrcoef(lips(clip)[:, 0], moving[:, 4, 1])[0, 1]) < abs(by_chance) + 0.01
+
+
+def test_the_code_of_lips_keeps_an_opening_that_moves_the_nose(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    moving = nodding(rng, 60)
+    opening = moving[:, mesh.INNER_LIP_PAIRS[0][1], 1] - moving[:, mesh.INNER_LIP_PAIRS[0][0], 1]
+    moving[:, [4, 5, 195], 1] += 0.5 * opening[:, None]  # as a tracker does
+    folder = tmp_path / "nodding"
+    folder.mkdir()
+    np.save(folder / "mesh.npy", moving.astype(np.float32))
+    np.save(folder / "crops.npy", np.zeros((60, 8, 8, 3), np.uint8))
+    np.save(folder / "wave.npy", np.zeros(60 * 640, np.float32))
+    (folder / "meta.json").write_text('{"person": "ann", "split": "train", "in_sync": true}')
+    clip = next(iter(load_clips(tmp_path, "train")))
+    lips = LipCode([clip], 2)
+    assert np.corrcoef(lips.opening(lips(clip)), opening)[0, 1] > 0.99
 
 
 def test_mirrored_points_are_those_of_the_mirrored_picture() -> None:

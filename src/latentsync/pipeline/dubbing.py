@@ -22,8 +22,9 @@ from latentsync.pipeline.script import Role
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.timing import StageClock
 
-STILL_FRAMES = 25
-"""Frames of a track among which its still reference is chosen: most people close their mouth once in a second."""
+STILL_FRAMES = 50
+"""Frames of a track among which its still references are chosen: most people close and open their mouth in two seconds
+of speech."""
 PAUSE_FRAMES = 12
 """Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
 
@@ -118,10 +119,10 @@ class Dubber:
         return extract_crop(item.frame.picture, face.frame_to_crop, self._settings.resolution)
 
     def _with_stills(self, items: Iterator[Item], stills: dict[int, Float]) -> Iterator[Item]:
-        """Pass items on; before the first one of a track, put the track's still reference into `stills`.
+        """Pass items on; before the first of a track, put the track's still references, (n, R, R, 3), into `stills`.
 
-        It is the frame whose mouth is most closed, as that says least about an old word; frames are held back only to
-        find it.
+        The first is the frame whose mouth is most closed, as that says least about an old word; the second, where the
+        model takes one, shows the mouth at its most open. Frames are held back only to find them.
         """
         ahead: deque[Item] = deque()
         last: int | None = None
@@ -141,7 +142,8 @@ class Dubber:
                 openings = lip_opening(np.stack([cast(AlignedFace, item.face).landmarks for item in own]))
                 for old in [old for old in stills if old != last]:  # the last one's chunk may still be under way
                     del stills[old]
-                stills[track] = self._crop(own[int(np.argmin(openings))]).copy()
+                picks = [int(np.argmin(openings)), int(np.argmax(openings))][: 1 + self._settings.open_reference]
+                stills[track] = np.stack([self._crop(own[pick]) for pick in picks])
             last = track
             yield ahead.popleft()
 

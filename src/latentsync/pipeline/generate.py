@@ -18,10 +18,8 @@ from latentsync.diffusion.sampling import guided
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.unet import StepCache, UNet
+from latentsync.models.window import LatentWindow
 from latentsync.pipeline.settings import ModelSettings
-
-MARGIN = 2
-"""Rows of latents decoded beyond the pasted region: what the decoder's convolutions see of them is not pasted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Generator:
             raise ConfigError("sampler", options.sampler, f"this model is sampled by {settings.sampler.kind!r}")
         self.seed, self.cache_interval = options.seed, options.block_cache_interval
         autoencoder, unet = networks.autoencoder, networks.unet
-        wanted = 3 * autoencoder.latent_channels + 1
+        wanted = (4 if settings.open_reference else 3) * autoencoder.latent_channels + 1
         if unet.config.in_channels != wanted:
             raise WeightsError(
                 f"the U-Net takes {unet.config.in_channels} channels, the autoencoder makes latents for {wanted}: "
@@ -60,68 +58,62 @@ class Generator:
         self._keep = torch.from_numpy(1 - latent_mask(mask, factor)).to(networks.device)
         touched = functional.max_pool2d(torch.from_numpy(mask)[None, None], factor)
         # decoding a cell looks at its neighbours, so they are generated too
-        self._region = functional.max_pool2d(touched, 3, stride=1, padding=1)[0, 0].to(networks.device)
-        self._rows = self._decoded_rows(factor)
-        self._keeps = settings.keep_latents and bool((self._region[self._rows] < 1).any())
-
-    def _decoded_rows(self, factor: int) -> slice:
-        """Rows of latents that are decoded: all, or those of the pasted region and two more on either side."""
-        settings = self.settings
-        cells = settings.resolution // factor
-        if not settings.decode_pasted:
-            return slice(0, cells)
-        rows = np.flatnonzero(inpaint_mask(settings.resolution, str(settings.paste_mask)).max(axis=1) > 0)
-        return slice(max(0, int(rows[0]) // factor - MARGIN), min(cells, int(rows[-1]) // factor + 1 + MARGIN))
+        region = functional.max_pool2d(touched, 3, stride=1, padding=1)[0, 0].to(networks.device)
+        try:
+            self._window = LatentWindow.of(settings.window, len(region))
+        except ValueError as error:
+            raise WeightsError(f"the model's settings cannot be used: {error}") from error
+        self._keep, self._region = self._window.cut(self._keep), self._window.cut(region)
+        self._keeps = settings.keep_latents and bool((self._region < 1).any())
 
     @torch.no_grad()
-    def __call__(self, crops: Float, windows: Tensor, frames: Sequence[int], still: Float | None = None) -> Float:
+    def __call__(self, crops: Float, windows: Tensor, frames: Sequence[int], stills: Float | None = None) -> Float:
         """Generate one set of crops.
 
         Args:
             crops: (F, R, R, 3) float32 in [0, 1].
             windows: (F, K, D) what is heard.
             frames: F indices in the video; they choose the noise.
-            still: (R, R, 3), one reference for all frames; None = each frame is its own.
+            stills: (n, R, R, 3), references for all frames, as many as the model takes; None = each frame is its own.
         Returns: (F, R, R, 3) float32 in [0, 1]; only the masked part is meant to be used.
         """
         net, factor = self.networks, self.networks.autoencoder.factor
         pixels = torch.from_numpy(crops).to(net.device).permute(0, 3, 1, 2) * 2 - 1
-        own = self._encode(pixels) if still is None or self._keeps else None
-        if still is None:
-            assert own is not None
-            reference = own
+        if stills is None:
+            references = self._encode(pixels)
         else:
-            picture = torch.from_numpy(still).to(net.device).permute(2, 0, 1)[None] * 2 - 1
-            reference = self._encode(picture).expand(len(crops), -1, -1, -1)
-        made = self._denoise(reference, self._encode(pixels * self._keep_pixels), windows, frames)
-        if self._keeps and own is not None:
-            made = torch.lerp(own.float(), made, self._region)
-        rows = self._rows
-        wanted = made[:, :, rows].to(net.dtype).contiguous(memory_format=torch.channels_last)
+            pictures = torch.from_numpy(stills).to(net.device).permute(0, 3, 1, 2) * 2 - 1
+            references = self._encode(pictures).flatten(0, 1).expand(len(crops), -1, -1, -1)
+        masked = self._encode(pixels * self._keep_pixels)
+        made = self._denoise(references, masked, windows, frames)
+        if self._keeps:
+            made = torch.lerp(masked.float(), made, self._region)
+        wanted = made.to(net.dtype).contiguous(memory_format=torch.channels_last)
         decoded = (net.autoencoder.decode(wanted).float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         if decoded.shape == crops.shape:
             return np.ascontiguousarray(decoded, dtype=np.float32)
+        rows, columns = self._window.pixels(factor)
         out = crops.copy()
-        out[:, rows.start * factor : rows.stop * factor] = decoded
+        out[:, rows, columns] = decoded
         return out
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        """(n, 3, R, R) in [−1, 1] → latents in the network's format."""
+        """(n, 3, R, R) in [−1, 1] → latents of the window in the network's format."""
         net = self.networks
-        return net.autoencoder.encode(pixels.to(net.dtype, memory_format=torch.channels_last))
+        return self._window.encode(net.autoencoder, pixels.to(net.dtype))
 
-    def _denoise(self, reference: Tensor, masked: Tensor, windows: Tensor, frames: Sequence[int]) -> Tensor:
-        """Latents (F, c, h, w) float32 from latents of the references, of the masked frames, and speech."""
+    def _denoise(self, references: Tensor, masked: Tensor, windows: Tensor, frames: Sequence[int]) -> Tensor:
+        """Latents (F, c, h, w) float32 from those of the references (F, n·c, h, w), of the masked frames, and speech."""
         net = self.networks
         windows = windows.to(net.device, net.dtype)
-        count, c, h, w = reference.shape
-        fixed = torch.cat([self._keep.to(net.dtype).expand(count, 1, h, w), masked, reference], dim=1)
-        fixed = fixed.transpose(0, 1)[None]  # (1, 2c + 1, F, h, w)
+        count, c, h, w = masked.shape
+        fixed = torch.cat([self._keep.to(net.dtype).expand(count, 1, h, w), masked, references], dim=1)
+        fixed = fixed.transpose(0, 1)[None]  # (1, (n + 1)·c + 1, F, h, w)
         heard = windows[None]
         if self.guidance > 1:
             fixed = fixed.expand(2, -1, -1, -1, -1)
             heard = torch.cat([torch.zeros_like(heard), heard])
-        base = reference.transpose(0, 1)[None].float()
+        base = references[:, :c].transpose(0, 1)[None].float()
         cache = StepCache(self.cache_interval) if self.cache_interval > 1 else None
 
         def denoise(x: Tensor, timestep: Tensor, _: int) -> Tensor:

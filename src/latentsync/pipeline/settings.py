@@ -18,8 +18,9 @@ OWN = (
     "overlap_frames",
     "keep_latents",
     "still_reference",
+    "open_reference",
     "residual",
-    "decode_pasted",
+    "window",
     "trailing_silence_s",
     "silence",
     "token_positions",
@@ -42,9 +43,11 @@ class ModelSettings:
         overlap_frames: default overlap of chunks.
         still_reference: the reference of every frame is one crop of its track, not the frame itself: a fixed mouth
             cannot leak the old movement, but the pose of the reference is another one.
+        open_reference: a second still reference follows the first on the channels: the most open mouth, for the teeth.
         residual: the network gives the difference from the reference's latents; wants a still reference.
-        decode_pasted: only the rows of latents around the pasted region are decoded, as in training.
-        keep_latents: latent cells away from the mask are taken from the frame instead of the U-Net.
+        window: the latent cells in which the U-Net works and that are decoded, as in training: top, bottom, left,
+            right, ends excluded; None = all.
+        keep_latents: latent cells away from the mask are taken from the masked frame instead of the U-Net.
         trailing_silence_s: silence that the listener is given after the end of the speech. 0 = its window is filled up
             as Whisper's is; a listener that was trained on full windows wants one window of it.
         token_positions: `audio.windows.position_code` is added to what a frame hears.
@@ -60,8 +63,9 @@ class ModelSettings:
     sampler: SamplerConfig = SamplerConfig()  # noqa: RUF009 - frozen
     overlap_frames: int = 0
     still_reference: bool = False
+    open_reference: bool = False
     residual: bool = False
-    decode_pasted: bool = False
+    window: tuple[int, int, int, int] | None = None
     keep_latents: bool = False
     trailing_silence_s: float = 0.0
     token_positions: bool = False
@@ -73,8 +77,8 @@ class ModelSettings:
             raise ValueError(f"silence {self.silence!r} is none of {', '.join(get_args(Silence))}")
         if self.residual and not self.still_reference:
             raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
-        if self.decode_pasted and (self.paste_mask is None or not self.still_reference):
-            raise ValueError("decode_pasted needs paste_mask and still_reference")
+        if self.open_reference and not self.still_reference:
+            raise ValueError("open_reference needs still_reference")
 
     @classmethod
     def from_index(cls, settings: Mapping[str, Any], model: str) -> ModelSettings:
@@ -93,6 +97,8 @@ class ModelSettings:
                 guidance=float(settings.get("guidance", 1.0)),
             )
             own = {key: settings[key] for key in OWN if key in settings}
+            if own.get("window") is not None:
+                own["window"] = tuple(own["window"])
             return cls(resolution=int(settings["resolution"]), sampler=sampler, **own)
         except (TypeError, ValueError) as error:
             raise WeightsError(f"{model}: its settings cannot be used ({error}). Convert the model again") from error

@@ -1,8 +1,9 @@
 """The objective of few-step models such as `tiny`: clean latents in one step, then pixels, then a critic.
 
 x_σ = (1 − σ)·x0 + σ·ε and the network gives x0, σ = 1 for most samples, so that one or two steps suffice at run time.
-The reference is one still picture from elsewhere in the clip: its mouth says nothing about the wanted one, so the
-only way to a moving mouth is to listen.
+The references are still pictures from elsewhere in the clip, a closed mouth and an open one: they say nothing about
+the wanted one, so the only way to a moving mouth is to listen. What the network draws is the change from the first, and
+where the code of the lips is told, it is told as the difference from that picture's.
 
 Regression to the mean blurs what speech does not determine (teeth, tongue). Hence, after a first phase on latents
 alone, the decoded mouth is compared with the real one by a critic and by the critic's own features.
@@ -22,13 +23,13 @@ from latentsync.core.errors import ConfigError
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models import UNet
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.models.window import LatentWindow
 from latentsync.training.critic import Critic, critic_terms, feature_distance
 from latentsync.training.lip_reader import LipReader
 from latentsync.training.pyramid import laplacian_loss
 from latentsync.training.task import Batch, Objective, noise_like, uniform_like
 
-ROWS = slice(6, 16)
-"""Rows of latent cells that hold the lower face; only they are decoded for the pixel terms."""
+RESOLUTION = 256
 LIPS = (slice(128, 232), slice(64, 192))
 """Rows and columns of the 256 px crop around the lips."""
 
@@ -38,6 +39,9 @@ class FewStepConfig:
     """What is asked of a few-step generator.
 
     Attributes:
+        window: latent cells in which the network works: top, bottom, left, right, ends excluded. What is not pasted
+            need not be made.
+        open_reference: a second reference, the most open mouth: how this person's teeth look.
         residual: the network gives the difference from the reference's latents, not the latents: texture and identity
             are there from the first step. Only safe with a still reference, whose mouth does not move.
         told: share of samples that are told the real code of the lips (`lip_shape.LipCode`) instead of what their ear
@@ -59,6 +63,8 @@ class FewStepConfig:
         critic_weight, feature_weight: the critic's opinion, and distance of its features (0 = no critic).
     """
 
+    window: tuple[int, int, int, int] = (6, 16, 2, 14)
+    open_reference: bool = False
     residual: bool = True
     told: float = 0.0
     told_noise: float = 0.1
@@ -90,17 +96,17 @@ class FewStepConfig:
         known = cls.__dataclass_fields__
         if unknown := set(mapping) - set(known):
             raise ConfigError("few_step", sorted(unknown), f"use only {', '.join(known)}")
-        return cls(**mapping)
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items()})
 
 
-def assemble(noisy: Tensor, keep: Tensor, masked: Tensor, reference: Tensor) -> Tensor:
-    """Input (B, 3c + 1, F, h, w) in the method's order: noisy latents, keep mask, masked latents, reference latents.
+def assemble(noisy: Tensor, keep: Tensor, masked: Tensor, references: Tensor) -> Tensor:
+    """Input (B, (n + 2)·c + 1, F, h, w) in the method's order: noisy latents, keep mask, masked latents, references.
 
-    Args: noisy (B, c, F, h, w); keep (h, w), 1 = keep; masked, reference (B, F, c, h, w).
+    Args: noisy (B, c, F, h, w); keep (h, w), 1 = keep; masked (B, F, c, h, w); references (B, F, n·c, h, w).
     """
     b, _, f, h, w = noisy.shape
     mask = keep.view(1, 1, 1, h, w).expand(b, 1, f, h, w).to(noisy.dtype)
-    return torch.cat([noisy, mask, masked.transpose(1, 2), reference.transpose(1, 2)], dim=1)
+    return torch.cat([noisy, mask, masked.transpose(1, 2), references.transpose(1, 2)], dim=1)
 
 
 def region_of(mask: Tensor, factor: int) -> Tensor:
@@ -125,8 +131,8 @@ class Generated:
 class FewStepObjective(Objective):
     """Train a U-Net to give the clean latents of the masked face.
 
-    A batch holds `target` (B, F, R, R, 3) uint8, `reference` (B, R, R, 3) uint8, `heard` (B, F, K, D), `seed` (B,), and
-    `code` (B, F, n) and `in_sync` (B,) where `told` asks for them.
+    A batch holds `target` (B, F, R, R, 3) uint8, `references` (B, n, R, R, 3) uint8, `heard` (B, F, K, D), `seed` (B,),
+    and `code` (B, F, n) and `in_sync` (B,) where `told` asks for them.
     """
 
     keep: Tensor
@@ -154,16 +160,18 @@ class FewStepObjective(Objective):
         elif config.shape_weight > 0:
             raise ConfigError("shape_weight", config.shape_weight, "the shape of lips needs a reader")
         factor = autoencoder.factor
-        resolution = inpaint_mask(256, config.mask).shape[0]
-        mask = torch.from_numpy(inpaint_mask(resolution, config.mask))
-        pasted = torch.from_numpy(inpaint_mask(resolution, config.paste_mask))
+        mask = torch.from_numpy(inpaint_mask(RESOLUTION, config.mask))
+        pasted = torch.from_numpy(inpaint_mask(RESOLUTION, config.paste_mask))
+        self.window = LatentWindow.of(config.window, RESOLUTION // factor)
         region = region_of(mask, factor)
         weight = region * torch.where(region_of(pasted, factor) > 0, 1.0, config.elsewhere)
         rows, columns = (slice(part.start // factor, -(-part.stop // factor)) for part in LIPS)
         weight[rows, columns] *= config.mouth_weight
-        self.register_buffer("keep", torch.from_numpy(latent_mask(1 - inpaint_mask(256, config.mask), factor)))
+        keep = torch.from_numpy(latent_mask(1 - inpaint_mask(RESOLUTION, config.mask), factor))
+        self.register_buffer("keep", self.window.cut(keep))
         self.register_buffer("keep_pixels", 1 - mask)
-        self.register_buffer("region", region)
+        self.register_buffer("region", self.window.cut(region))
+        weight = self.window.cut(weight)
         self.register_buffer("weight", weight / weight.mean())
 
     @property
@@ -173,24 +181,26 @@ class FewStepObjective(Objective):
 
     @torch.no_grad()
     def latents_of(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents (B, F, c, h, w) of the target, of the masked target and of the reference (expanded over F).
+        """Latents (B, F, c, h, w) of the target, of the masked target, and (B, F, n·c, h, w) of the references.
 
-        Taken from `target_latents`, `masked_latents` and `reference_latents` where the loader has made them already.
+        Taken from `target_latents`, `masked_latents` and `reference_latents` (B, n, c, h, w) where the loader has made
+        them already.
         """
         b, f = batch["target"].shape[:2]
         if "target_latents" in batch:
-            still = batch["reference_latents"].float()[:, None].expand(-1, f, -1, -1, -1)
-            return batch["target_latents"].float(), batch["masked_latents"].float(), still
-        x = unit(batch["target"])
-        encode = self.autoencoder.encode
-        layout: dict[str, Any] = {
-            "memory_format": torch.channels_last,
-            "dtype": next(self.autoencoder.parameters()).dtype,
-        }
-        target = encode(x.to(**layout)).float().unflatten(0, (b, f))
-        masked = encode((x * self.keep_pixels).to(**layout)).float().unflatten(0, (b, f))
-        still = encode(unit(batch["reference"]).to(**layout)).float()
-        return target, masked, still[:, None].expand(-1, f, -1, -1, -1)
+            stills = batch["reference_latents"].float()
+            target, masked = batch["target_latents"].float(), batch["masked_latents"].float()
+        else:
+            x = unit(batch["target"])
+            target = self.encode(x).unflatten(0, (b, f))
+            masked = self.encode(x * self.keep_pixels).unflatten(0, (b, f))
+            stills = self.encode(unit(batch["references"])).unflatten(0, (b, -1))
+        return target, masked, stills.flatten(1, 2)[:, None].expand(-1, f, -1, -1, -1)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """(n, 3, R, R) in [−1, 1] → float32 latents of the window."""
+        dtype = next(self.autoencoder.parameters()).dtype
+        return self.window.encode(self.autoencoder, pixels.to(dtype)).float()
 
     def noise(self, seed: Tensor, shape: Sequence[int]) -> Tensor:
         """(B, c, F, h, w): one map for all frames of a clip, or half shared and half of each frame's own."""
@@ -225,17 +235,17 @@ class FewStepObjective(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `mse`, `l1`, `motion`, `movement` of the latents; `pixels`, `lips`, `critic`, `features` of pixels."""
-        target, masked, reference = self.latents_of(batch)
+        target, masked, references = self.latents_of(batch)
         clean = target.transpose(1, 2)
         seed = batch["seed"]
         sigma = self.sigma(seed).to(clean.device)
         level = sigma.view(-1, 1, 1, 1, 1)
         noisy = torch.lerp(clean, self.noise(seed, clean.shape[1:]), level)
         heard = self.listened(batch)
-        sample = assemble(noisy, self.keep, masked, reference)
+        sample = assemble(noisy, self.keep, masked, references)
         made = self.network(sample, 1000 * sigma, heard, code=self.told(batch, heard)).float()
         if self.config.residual:
-            made = made + reference.transpose(1, 2)
+            made = made + references[:, :, : clean.shape[1]].transpose(1, 2)
         error = made - clean
         terms = {
             "mse": (error.square() * self.weight).mean(),
@@ -247,34 +257,37 @@ class FewStepObjective(Objective):
         if self.config.shape_weight > 0:
             terms["shape"] = self.config.shape_weight * self.shape_error(made, clean)
         if self.config.pixel_weight > 0:
-            terms |= self.pixel_terms(batch, target, made)
+            terms |= self.pixel_terms(batch, masked, made)
         return terms
 
     def shape_error(self, made: Tensor, clean: Tensor) -> Tensor:
         """Mean squared error of the lips' shape about its mean over time; (B, c, F, h, w) latents → scalar."""
         reader = self.consulted("reader")
-        told = [reader(each.transpose(1, 2).flatten(0, 1)).float().unflatten(0, (-1, each.shape[2]))
-                for each in (made, clean)]  # fmt: skip
+        around = self.window.left, RESOLUTION // self.autoencoder.factor - self.window.right
+        sides = (*around, self.window.top, RESOLUTION // self.autoencoder.factor - self.window.bottom)
+        whole = (functional.pad(each.transpose(1, 2), (*sides, 0, 0, 0, 0)) for each in (made, clean))
+        told = [reader(each.flatten(0, 1)).float().unflatten(0, each.shape[:2]) for each in whole]
         error = told[0] - told[1]
         return (error - error.mean(1, keepdim=True)).square().mean() + 0.1 * error.square().mean()
 
-    def decode_lower(self, latents: Tensor) -> Tensor:
-        """Latents (n, c, h, w) → pixels (n, 3, 128, 256) of the lower half, without the rows that lack a neighbour."""
-        decoded = self.autoencoder.decode(latents[:, :, ROWS].contiguous(memory_format=torch.channels_last))
-        return decoded.float()[:, :, 32:]
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (n, c, h, w) of the window → its pixels (n, 3, H, W)."""
+        return self.autoencoder.decode(latents.contiguous(memory_format=torch.channels_last)).float()
 
-    def pixel_terms(self, batch: Batch, target: Tensor, made: Tensor) -> dict[str, Tensor]:
+    def pixel_terms(self, batch: Batch, masked: Tensor, made: Tensor) -> dict[str, Tensor]:
         """Terms of some decoded frames of each clip, neighbours in time."""
         c = self.config
-        f = target.shape[1]
+        f = masked.shape[1]
         count = min(c.pixel_frames, f)
         starts = (uniform_like(batch["seed"], 9) * (f - count + 1)).long().tolist()
         rows = [(k, s + i) for k, s in enumerate(starts) for i in range(count)]
         clips, frames = (torch.tensor(part, device=made.device) for part in zip(*rows, strict=True))
-        kept = torch.lerp(target[clips, frames], made.transpose(1, 2)[clips, frames], self.region)
-        picture = self.decode_lower(kept)
-        real = unit(batch["target"][clips.cpu(), frames.cpu()]).to(picture.device)[:, :, 128:]
-        lips = (slice(None), slice(None), slice(LIPS[0].start - 128, LIPS[0].stop - 128), LIPS[1])
+        kept = torch.lerp(masked[clips, frames], made.transpose(1, 2)[clips, frames], self.region)
+        rows, columns = self.window.pixels(self.autoencoder.factor)
+        picture = self.decode(kept)
+        real = unit(batch["target"][clips.cpu(), frames.cpu()])[:, :, rows, columns].to(picture.device)
+        spans = zip(LIPS, (rows.start, columns.start), strict=True)
+        lips = (slice(None), slice(None), *(slice(part.start - first, part.stop - first) for part, first in spans))
         terms = {
             "pixels": c.pixel_weight * ((picture - real).abs().mean() + laplacian_loss(picture, real)),
             "lips": 2 * c.pixel_weight

@@ -65,37 +65,48 @@ def render(
     objective: FewStepObjective,
     network: nn.Module,
     crops: np.ndarray,
-    reference: np.ndarray,
+    references: np.ndarray,
     heard: Tensor,
     window: int,
 ) -> np.ndarray:
     """Crops (F, R, R, 3) uint8 with new mouths, from pure noise in one step, pasted as the pipeline pastes.
 
-    Args: reference: (R, R, 3). heard: (F, K, D).
+    Args: references: (n, R, R, 3). heard: (F, K, D).
     """
     paste = inpaint_mask(256, objective.config.paste_mask)
     paste = cv2.GaussianBlur(cv2.erode(paste, np.ones((9, 9), np.uint8)), (0, 0), 4)[None, :, :, None]
-    noise = torch.randn(1, objective.autoencoder.latent_channels, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    c, window_of = objective.autoencoder.latent_channels, objective.window
+    shape = (1, c, 1, window_of.height, window_of.width)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    rows, columns = window_of.pixels(objective.autoencoder.factor)
     out: list[np.ndarray] = []
     for start in range(0, len(crops), window):
         first = max(0, min(start, len(crops) - window))
         span = slice(first, first + window)
         part = crops[span]
-        batch = {"target": torch.from_numpy(part)[None], "reference": torch.from_numpy(reference)[None]}
+        batch = {"target": torch.from_numpy(part)[None], "references": torch.from_numpy(references)[None]}
         with torch.autocast("cpu", torch.bfloat16):
-            target, masked, still = objective.latents_of(batch)
+            _, masked, still = objective.latents_of(batch)
             x = noise.expand(-1, -1, len(part), -1, -1)
             made = network(
                 assemble(x, objective.keep, masked, still), torch.full((1,), 1000.0), heard[span][None].float()
             )[0].transpose(0, 1)
             if objective.config.residual:
-                made = made + still[0]
-            latents = torch.lerp(target[0], made.float(), objective.region)
-            pixels = objective.autoencoder.decode(latents.contiguous(memory_format=torch.channels_last))
-        made_crops = ((pixels.float().clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+                made = made + still[0, :, :c]
+            pixels = objective.decode(torch.lerp(masked[0], made.float(), objective.region))
+        made_crops = part.astype(np.float32)
+        made_crops[:, rows, columns] = ((pixels.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
         pasted = part * (1 - paste) + made_crops * paste
         out.append(np.rint(pasted).astype(np.uint8)[start - first :])
     return np.concatenate(out)
+
+
+def references_of(crops: np.ndarray, opening: np.ndarray, objective: FewStepObjective) -> np.ndarray:
+    """(n, R, R, 3): the most closed of the first frames, and the most open where the network takes one."""
+    if not np.isfinite(opening).any():
+        opening = np.zeros(1)
+    picks = [int(np.nanargmin(opening)), int(np.nanargmax(opening))]
+    return np.ascontiguousarray(crops[picks[: 1 + objective.config.open_reference]])
 
 
 def opening_of(crops: np.ndarray, tracker: FaceTracker) -> np.ndarray:
@@ -145,8 +156,7 @@ def cross_drive(
         wanted = np.concatenate([own[clip.path][span] for clip, span in spans])[:length]
         old = own[drive.person.path][:length]
         begin = old[:STILL_FRAMES]
-        still = crops[int(np.nanargmin(begin))] if np.isfinite(begin).any() else crops[0]
-        made = render(objective, network, crops, still, heard, window)
+        made = render(objective, network, crops, references_of(crops, begin, objective), heard, window)
         curve = opening_of(made, tracker)
         found = lagged_correlation(curve, wanted)
         r.append(found.best_r)

@@ -29,8 +29,8 @@ from latentsync.training.features import FPS, hear
 from latentsync.training.task import rng_of
 
 RATE_HZ = 16_000
-STILL_FRAMES = 25
-"""At run time the still reference is the most closed mouth of so many frames."""
+STILL_FRAMES = 50
+"""At run time the references are the most closed and the most open mouth of so many frames."""
 
 
 class Hearing:
@@ -66,8 +66,9 @@ class Hearing:
 class Windows:
     """Examples by number.
 
-    Example: `target` (F, R, R, 3) uint8, `reference` (R, R, 3) uint8, `heard` (F, K, D) float16, `seed` int64; `code`
-    (F, n) float32 and `in_sync` where the code of the lips is known. Nothing is heard of a clip that is not in sync.
+    Example: `target` (F, R, R, 3) uint8, `references` (1 or 2, R, R, 3) uint8, `heard` (F, K, D) float16, `seed` int64;
+    `code` (F, n) float32, less that of the first reference, and `in_sync` where the code of the lips is known. Nothing
+    is heard of a clip that is not in sync.
     """
 
     def __init__(
@@ -81,18 +82,21 @@ class Windows:
         sounds: int,
         lips: Lips | None = None,
         closed_still: float = 0.0,
+        open_reference: bool = False,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
 
         Args:
             sounds: versions of each sound, the first unchanged.
             lips: code (F, n) of the lips of a clip, or of its mirror image; examples then hold it as `code`.
-            closed_still: share of references that are the most closed mouth of `STILL_FRAMES`; needs `lips`.
+            closed_still: share of examples whose references are the most closed and the most open mouth of
+                `STILL_FRAMES` frames, as at run time; in the others they are any two of them. Needs `lips`.
+            open_reference: two references.
         Raises: LatentSyncError: no clip is long enough.
         """
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
-        self.lips, self.closed_still = lips, closed_still
+        self.lips, self.closed_still, self.open_reference = lips, closed_still, open_reference
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -103,28 +107,32 @@ class Windows:
             heard = torch.zeros_like(heard)
         total = min(num_frames(clip), len(heard))
         start = int(rng.integers(0, total - self.frames + 1))
-        still = self._still(rng, clip, start, total)
+        stills = self._stills(rng, clip, start, total)
         look = draw_look(rng, self.look)
-        pictures = np.concatenate([clip.crops[start : start + self.frames], clip.crops[still : still + 1]])
+        pictures = np.concatenate([clip.crops[start : start + self.frames], *(clip.crops[k : k + 1] for k in stills)])
         pictures = apply_look(pictures, look)
         example = {
-            "target": torch.from_numpy(pictures[:-1]),
-            "reference": torch.from_numpy(pictures[-1]),
+            "target": torch.from_numpy(pictures[: self.frames]),
+            "references": torch.from_numpy(pictures[self.frames :]),
             "heard": heard[start : start + self.frames],
             "seed": torch.tensor(int(rng.integers(2**40)), dtype=torch.int64),
         }
         if self.lips is not None:
-            example["code"] = self.lips(clip, look.flip)[start : start + self.frames]
+            code = self.lips(clip, look.flip)
+            example["code"] = code[start : start + self.frames] - code[stills[0]]
             example["in_sync"] = torch.tensor(clip.in_sync)
         return example
 
-    def _still(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> int:
-        """A frame before the window, or after it; often the most closed mouth of some, as at run time."""
+    def _stills(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> list[int]:
+        """Frames before or after the window; often the most closed and the most open mouth of some, as at run time."""
         others = rng.integers(0, total - self.frames, STILL_FRAMES)
         others += self.frames * (others >= start)
         if self.lips is None or rng.random() >= self.closed_still:
-            return int(others[0])
-        return int(others[int(self.lips.opening(self.lips(clip))[others].argmin())])
+            picks = others[:2]
+        else:
+            opening = self.lips.opening(self.lips(clip))[others]
+            picks = others[[int(opening.argmin()), int(opening.argmax())]]
+        return [int(pick) for pick in picks][: 1 + self.open_reference]
 
 
 class Lips(Protocol):

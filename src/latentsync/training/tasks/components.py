@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ from latentsync.models.weights.components import KINDS
 from latentsync.models.weights.layout import fill
 from latentsync.models.weights.rename import rename_unet_1_0
 from latentsync.training.losses.sync import SyncLoss, SyncNetFacts
+
+log = logging.getLogger(__name__)
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".model")
@@ -111,6 +114,10 @@ def _fitted(unet: UNet, start: Start) -> Mapping[str, Tensor]:
     stem = state.get("conv_in.weight")
     if stem is not None and stem.shape[1] in (4, 9) and own["conv_in.weight"].shape[1] != stem.shape[1]:
         return start_from_sd(own, state)[0]
+    if stem is not None and 0 < own["conv_in.weight"].shape[1] - stem.shape[1] == unet.config.out_channels:
+        more = own["conv_in.weight"].shape[1] - stem.shape[1]
+        log.info("%s has one reference less than the new network, which begins as if it did not see it", start.name)
+        state = {**state, "conv_in.weight": torch.nn.functional.pad(stem, (0, 0, 0, 0, 0, more))}
     if not any("motion_modules." in key for key in state):
         return {**{key: value for key, value in own.items() if "motion_modules." in key}, **state}
     return state

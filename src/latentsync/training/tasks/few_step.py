@@ -53,8 +53,8 @@ class FewStepSettings:
         components: `autoencoder` (a small one) and `listener`: folders or model names; None = the start's.
         few_step: see `FewStepConfig`.
         look: see `LookRange`.
-        closed_still: share of references that are the most closed mouth of 25 frames, as at run time, where the code of
-            the lips is told.
+        closed_still: share of examples whose references are the most closed and the most open mouth of 50 frames, as at
+            run time, where the code of the lips is told.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
         warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is told the code
             of the lips (`few_step.told`), which depends on the clips.
@@ -127,7 +127,8 @@ def warm_up(task: FewStepTask, ear: Ear, data: TrainingData, seed: int) -> None:
         return layers
 
     layers = nn.ModuleList([ear.linear_1, ear.linear_2, ear.head])
-    made_from = ("pose-free", repr(config), task.hearing.model, str((seed, settings.sounds)), *map(content_of, clips))
+    known = "closed, opening kept", repr(config), task.hearing.model, str((seed, settings.sounds))
+    made_from = (*known, *map(content_of, clips))
     remember("ear", layers, taught, made_from, data.cache)
 
 
@@ -200,6 +201,7 @@ class FewStepTask:
         self.windows = Windows(
             data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
             look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,
+            open_reference=config.open_reference,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)
@@ -212,8 +214,9 @@ class FewStepTask:
             objective = cast(FewStepObjective, self.objectives[0])
             with torch.autocast("cpu", torch.bfloat16, enabled=self.fast_bf16):
                 target, masked, still = objective.latents_of({k: v[None] for k, v in example.items()})
+            stills = still[0, 0].unflatten(0, (len(example["references"]), -1))
             example |= {"target_latents": target[0].half(), "masked_latents": masked[0].half(),
-                        "reference_latents": still[0, 0].half()}  # fmt: skip
+                        "reference_latents": stills.half()}  # fmt: skip
         return example
 
     def validate(self, network: nn.Module) -> Findings:

@@ -103,7 +103,7 @@ class Generator:
         return self._window.encode(net.autoencoder, pixels.to(net.dtype))
 
     def _denoise(self, references: Tensor, masked: Tensor, windows: Tensor, frames: Sequence[int]) -> Tensor:
-        """Latents (F, c, h, w) float32 from those of the references (F, n·c, h, w), of the masked frames, and speech."""
+        """Latents (F, c, h, w) float32 from those of the references (F, n·c, h, w), the masked frames, and speech."""
         net = self.networks
         windows = windows.to(net.device, net.dtype)
         count, c, h, w = masked.shape

@@ -106,7 +106,7 @@ def references_of(crops: np.ndarray, opening: np.ndarray, objective: FewStepObje
     if not np.isfinite(opening).any():
         opening = np.zeros(1)
     picks = [int(np.nanargmin(opening)), int(np.nanargmax(opening))]
-    return np.ascontiguousarray(crops[picks[: 1 + objective.config.open_reference]])
+    return crops[picks[: 1 + objective.config.open_reference]]
 
 
 def opening_of(crops: np.ndarray, tracker: FaceTracker) -> np.ndarray:

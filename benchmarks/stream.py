@@ -2,10 +2,12 @@
 
     python benchmarks/stream.py VIDEO [--seconds 10] [--size 1920x1080]
     python benchmarks/stream.py VIDEO --stages      processor time of each stage alone, ms a frame
-    python benchmarks/stream.py VIDEO --memory      peak resident memory of 30 s and of 5 min, each in its own process
+    python benchmarks/stream.py VIDEO --memory      peak resident memory of 10 s and of 5 min, each in its own process
 
-The video is looped to the wanted length and, with --size, scaled first. Prints one JSON line a run. Processor time (all
-threads, user and system) is hardly disturbed by other work on the machine; frames a second by the clock are.
+A video that is too short is repeated: its packets in a file of the wanted length, so that memory tells what a long film
+takes. With --length loop or ping_pong the run repeats it itself. With --size it is scaled first. Prints one JSON line a
+run. Processor time (all threads, user and system) is hardly disturbed by other work on the machine; frames a second by
+the clock are.
 """
 
 from __future__ import annotations
@@ -53,6 +55,25 @@ def scaled(video: Path, size: tuple[int, int], out: Path) -> Path:
             picture.pts, picture.time_base = frame.index, 1 / Fraction(reader.info.fps)
             file.mux(stream.encode(picture))
         file.mux(stream.encode(None))
+    return out
+
+
+def repeated(video: Path, seconds: Fraction, out: Path) -> Path:
+    """The packets of a video again and again until they last so long."""
+    done, shift, stream = Fraction(0), 0, None
+    with av.open(str(out), "w") as file:
+        while done < seconds:
+            with av.open(str(video)) as source:
+                theirs = source.streams.video[0]
+                stream = stream or file.add_stream_from_template(theirs)
+                end = 0
+                for packet in source.demux(theirs):
+                    if packet.dts is not None:
+                        end = max(end, packet.pts + packet.duration)
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                        file.mux(packet)
+                shift += end
+                done = shift * theirs.time_base
     return out
 
 
@@ -104,12 +125,14 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--stages", action="store_true")
     parser.add_argument("--codec")
+    parser.add_argument("--length", choices=("loop", "ping_pong"))
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--real", action="store_true", help="with the real generator")
     args = parser.parse_args()
     if args.memory:
-        for seconds in (30, 300):  # both long enough to run a short clip backwards, which holds a segment of it
+        for seconds in (10, 300):
             command = [sys.executable, __file__, str(args.video), "--seconds", str(seconds), "--model", args.model]
+            command += ["--length", args.length] if args.length else []
             if args.size:
                 command += ["--size", args.size]
             if args.codec:
@@ -129,9 +152,14 @@ def main() -> None:
         wave = Path(folder) / "speech.wav"
         samples = np.random.default_rng(0).normal(0, 0.05, int(args.seconds * 16000)).astype(np.float32)
         write_wav(wave, samples)
+        end = Fraction(args.seconds)  # of the video: not longer than the sound
+        if args.length is None:
+            video = repeated(video, end, Path(folder) / "long.mp4")
         lipsync = Lipsync.from_pretrained(args.model)
         started = time.process_time()
-        result = lipsync(video, wave, Path(folder) / "out.mp4", codec=args.codec)
+        result = lipsync(
+            video, wave, Path(folder) / "out.mp4", codec=args.codec, length=args.length or "audio", end_s=end
+        )
         cpu_ms = (time.process_time() - started) / result.num_frames * 1e3
     told = result.as_dict()
     per_frame = {k: round(1000 * v / result.num_frames, 2) for k, v in result.seconds_by_stage.items()}

@@ -2,10 +2,12 @@
 
     python benchmarks/stream.py VIDEO [--seconds 10] [--size 1920x1080]
     python benchmarks/stream.py VIDEO --stages      processor time of each stage alone, ms a frame
-    python benchmarks/stream.py VIDEO --memory      peak resident memory of 30 s and of 5 min, each in its own process
+    python benchmarks/stream.py VIDEO --memory      peak resident memory of 10 s and of 5 min, each in its own process
 
-The video is looped to the wanted length and, with --size, scaled first. Prints one JSON line a run. Processor time (all
-threads, user and system) is hardly disturbed by other work on the machine; frames a second by the clock are.
+A video that is too short is repeated: its packets in a file of the wanted length, so that memory tells what a long film
+takes. With --length loop or ping_pong the run repeats it itself. With --size it is scaled first. Prints one JSON line a
+run. Processor time (all threads, user and system) is hardly disturbed by other work on the machine; frames a second by
+the clock are.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from latentsync.faces.shots import ShotDetector
 from latentsync.media import VideoReader, VideoWriter, write_wav
 from latentsync.pipeline import lipsync as module
 from latentsync.pipeline.generate import Generator
+from latentsync.pipeline.threads import one_opencv_thread
 
 
 class Identity(Generator):
@@ -55,8 +58,27 @@ def scaled(video: Path, size: tuple[int, int], out: Path) -> Path:
     return out
 
 
+def repeated(video: Path, seconds: Fraction, out: Path) -> Path:
+    """The packets of a video again and again until they last so long."""
+    done, shift, stream = Fraction(0), 0, None
+    with av.open(str(out), "w") as file:
+        while done < seconds:
+            with av.open(str(video)) as source:
+                theirs = source.streams.video[0]
+                stream = stream or file.add_stream_from_template(theirs)
+                end = 0
+                for packet in source.demux(theirs):
+                    if packet.dts is not None:
+                        end = max(end, packet.pts + packet.duration)
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                        file.mux(packet)
+                shift += end
+                done = shift * theirs.time_base
+    return out
+
+
 def stages(video: Path, out: Path, num_frames: int, codec: str | None) -> dict[str, float]:
-    """Stage → processor milliseconds a frame, each stage run alone over frames held in memory."""
+    """Stage → processor milliseconds a frame, each stage run alone over frames held in memory, OpenCV in one thread."""
     spent: dict[str, float] = {}
 
     @contextmanager
@@ -65,7 +87,7 @@ def stages(video: Path, out: Path, num_frames: int, codec: str | None) -> dict[s
         yield
         spent[name] = round((time.process_time() - started) / num_frames * 1e3, 2)
 
-    with VideoReader(video) as reader:
+    with one_opencv_thread(), VideoReader(video) as reader:
         with stage("decode"):
             frames = list(islice(reader, num_frames))
         num_frames = len(frames)
@@ -76,12 +98,13 @@ def stages(video: Path, out: Path, num_frames: int, codec: str | None) -> dict[s
                 session.track(frame)
         with stage("shots, track, follow"):
             faces = [face for _, face in FaceFollower(MeshTracker()).follow(frames)]
-        mask, seen = inpaint_mask(256), [(f, face) for f, face in zip(frames, faces, strict=True) if face is not None]
+        seen = [(f, face) for f, face in zip(frames, faces, strict=True) if face is not None]
         with stage("cut"):
             crops = [extract_crop(frame.picture, face.frame_to_crop, 256) for frame, face in seen]
-        with stage("paste"):
-            for (frame, face), crop in zip(seen, crops, strict=True):
-                paste_mouth(frame.picture, crop, face.frame_to_crop, mask, original=crop)
+        for name, mask in (("paste", inpaint_mask(256)), ("paste of tiny", inpaint_mask(256, "mask3"))):
+            with stage(name):
+                for (frame, face), crop in zip(seen, crops, strict=True):
+                    paste_mouth(frame.picture, crop, face.frame_to_crop, mask, original=crop)
         with stage("encode"), VideoWriter(out, reader.info, codec) as writer:
             for frame in frames:
                 writer.write(frame)
@@ -102,12 +125,14 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--stages", action="store_true")
     parser.add_argument("--codec")
+    parser.add_argument("--length", choices=("loop", "ping_pong"))
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--real", action="store_true", help="with the real generator")
     args = parser.parse_args()
     if args.memory:
-        for seconds in (30, 300):  # both long enough to run a short clip backwards, which holds a segment of it
+        for seconds in (10, 300):
             command = [sys.executable, __file__, str(args.video), "--seconds", str(seconds), "--model", args.model]
+            command += ["--length", args.length] if args.length else []
             if args.size:
                 command += ["--size", args.size]
             if args.codec:
@@ -127,9 +152,14 @@ def main() -> None:
         wave = Path(folder) / "speech.wav"
         samples = np.random.default_rng(0).normal(0, 0.05, int(args.seconds * 16000)).astype(np.float32)
         write_wav(wave, samples)
+        end = Fraction(args.seconds)  # of the video: not longer than the sound
+        if args.length is None:
+            video = repeated(video, end, Path(folder) / "long.mp4")
         lipsync = Lipsync.from_pretrained(args.model)
         started = time.process_time()
-        result = lipsync(video, wave, Path(folder) / "out.mp4", codec=args.codec)
+        result = lipsync(
+            video, wave, Path(folder) / "out.mp4", codec=args.codec, length=args.length or "audio", end_s=end
+        )
         cpu_ms = (time.process_time() - started) / result.num_frames * 1e3
     told = result.as_dict()
     per_frame = {k: round(1000 * v / result.num_frames, 2) for k, v in result.seconds_by_stage.items()}

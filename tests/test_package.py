@@ -83,3 +83,7 @@ def test_links_inside_the_documents_lead_somewhere(page: str) -> None:
 def test_no_binary_over_100_kb_in_the_tests() -> None:
     large = [path for path in (ROOT / "tests").rglob("*") if path.is_file() and path.stat().st_size > 100_000]
     assert not large
+
+
+def test_the_readme_shows_a_result() -> None:
+    assert re.search(r"^!\[.+\]\(docs/pictures/.+\)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)

@@ -37,6 +37,13 @@ def test_help_names_every_command_and_exits_with_zero(run) -> None:
         assert f"\n  {name} " in told.out
 
 
+@pytest.mark.parametrize("group", ["models", "data"])
+def test_a_groups_help_ends_no_sentence_in_the_middle(run, group: str) -> None:
+    told = run(group, "--help")
+    assert told.code == 0
+    assert "..." not in told.out.partition("Commands:")[2]
+
+
 def test_version_is_the_installed_one(run) -> None:
     assert run("--version").out == f"latentsync {version('latentsync')}\n"
 

@@ -73,3 +73,9 @@ def test_one_line_says_what_is_wrong(
     assert not any(line.startswith(("error", "Traceback", " ")) for line in notes)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     assert not (folder / "pwned").exists()
+
+
+def test_a_kind_of_file_that_cannot_be_written_is_told_before_the_model_is_looked_for(run, folder: Path) -> None:
+    told = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.gif", "--model", "none")
+    assert told.code == 1
+    assert "out.gif: unknown kind of file '.gif'. Use one of .mp4" in told.err.replace("'.mp4'", ".mp4")

@@ -23,6 +23,12 @@ CSV = """audio,face,start,end,audio_start,sound
 sounds/anna.wav,left,00:01:02.500,64,,
 ben.wav,"0.5,0.1,0.25,0.5",2,,0.5,mix
 """
+SHEET = CSV.replace("\n", ",,\n").replace("ben", ",,,,,,,\nben") + ",,,,,,,\n"
+"""The same as a spreadsheet may leave it: columns without a name, rows without a word."""
+SEMICOLONS = """audio;face;start;end;audio_start;sound
+sounds/anna.wav;left;00:01:02,500;64;;
+ben.wav;0.5,0.1,0.25,0.5;2;;0,5;mix
+"""
 JSON = [
     {"audio": "sounds/anna.wav", "face": "left", "start": 62.5, "end": "01:04"},
     {"audio": "ben.wav", "face": "0.5,0.1,0.25,0.5", "start": 2, "audio_start": 0.5, "sound": "mix"},
@@ -36,8 +42,12 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("p.yaml", YAML), ("p.yml", YAML), ("p.csv", CSV), ("p.csv", "\ufeff" + CSV), ("p.json", "")]
-)
+    ("name", "text"),
+    [
+        ("p.yaml", YAML), ("p.yml", YAML), ("p.csv", CSV), ("p.csv", "\ufeff" + CSV), ("p.csv", SHEET),
+        ("p.csv", SEMICOLONS), ("p.json", ""),
+    ],
+)  # fmt: skip
 def test_the_three_kinds_of_file_say_the_same(tmp_path: Path, name: str, text: str) -> None:
     plan = load_plan(written(tmp_path, name, text or json.dumps(JSON)))
     assert plan.entries == (
@@ -88,6 +98,7 @@ def test_a_picture_of_the_person_lies_beside_the_plan(tmp_path: Path) -> None:
         ("p.yaml", "- {audio: a", "not valid YAML at line 1"),
         ("p.json", "[\n{]", "not valid JSON at line 2"),
         ("p.csv", "audio,face\na.wav,640,360\n", "too many values; quote a face"),
+        ("p.csv", "audio,face,\na.wav,left,0:01\n", "entry 1: '0:01' stands in a column without a name"),
         ("p.txt", "", "name it .yaml, .json or .csv"),
         (
             "p.yaml", "[{audio: a.wav, face: left, end: 3}, {audio: b.wav, face: left, start: 2}]",

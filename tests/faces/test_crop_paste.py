@@ -61,6 +61,20 @@ def test_pixels_outside_the_mask_keep_their_bits(turn_deg: float) -> None:
     assert not (changed & ~allowed).any()
 
 
+@pytest.mark.parametrize("name", ["mask", "mask3"])
+@pytest.mark.parametrize(("scale", "turn_deg"), [(3.9, 12), (2.9, -40), (1.0, 5)])
+def test_the_mouths_part_of_the_crop_is_all_that_is_needed(
+    monkeypatch: pytest.MonkeyPatch, name: str, scale: float, turn_deg: float
+) -> None:
+    """A window that the interpolation reaches out of gives other pixels: 8 codes off with the opaque part alone."""
+    picture, mask = RgbPicture(textured(500, 640, seed=2)), inpaint_mask(256, name)
+    crop = textured(256, 256, seed=7, sigma=2.0).astype(np.float32) / 255
+    matrix = alignment_matrix(points_at((250, 300), scale, turn_deg), 256)
+    pasted = paste_mouth(picture, crop, matrix, mask, feather=0.0).rgb().astype(int)
+    monkeypatch.setattr("latentsync.faces.paste._window", lambda *_: (0, 0, 256, 256))
+    assert np.abs(pasted - paste_mouth(picture, crop, matrix, mask, feather=0.0).rgb()).max() <= 1
+
+
 def test_a_patch_at_the_pictures_edge_is_cut_off_there() -> None:
     image = textured(300, 200, seed=3)
     for centre in ((5, 100), (295, 190), (150, -20)):

@@ -27,6 +27,7 @@ from latentsync.models.weights import (
 )
 from latentsync.models.weights.catalogue import NAMED
 from latentsync.models.weights.hub import fetch_file, registry_path
+from latentsync.pipeline import Lipsync
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -223,6 +224,35 @@ def fake_hub(cache: Path) -> Path:
     path.parent.mkdir(parents=True)
     torch.save({"state_dict": parts()["unet"].state_dict()}, path)
     return path
+
+
+def test_a_lone_file_is_judged_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Companions of 1.5 are hundreds of megabytes: a file that does not fit, or does not say its size, comes first."""
+    fetched: list[str] = []
+    monkeypatch.setattr("latentsync.models.weights.store.fetch_file", lambda file, *_: fetched.append(file.name))
+    down, up = ["CrossAttnDownBlock3D"] * 2, ["CrossAttnUpBlock3D"] * 2
+    config = {"block_out_channels": [32, 64], "layers_per_block": 1, "cross_attention_dim": 384}
+    state = UNet.from_config({**config, "down_block_types": down, "up_block_types": up}).state_dict()
+    torch.save(state, tmp_path / "good.pt")
+    torch.save({key: value for key, value in state.items() if key != "mid_block.resnets.0.norm1.bias"},
+               tmp_path / "bad.pt")  # fmt: skip
+    with pytest.raises(WeightsError, match=r"bad\.pt: doesn't fit.*1 missing \(mid_block"):
+        convert(tmp_path / "bad.pt", tmp_path / "out", resolution=256)
+    with pytest.raises(ConfigError, match=r"good does not say it"):
+        convert(tmp_path / "good.pt", tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"resolution.*good does not say it"):
+        Lipsync.from_pretrained(tmp_path / "good.pt")
+    assert not fetched and not (tmp_path / "out").exists()
+    find(tmp_path / "good.pt")
+    assert any("diffusion_pytorch_model" in name for name in fetched), "the test would see a download"
+
+
+def test_a_model_that_says_its_resolution_is_held_to_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="leave it out: tiny was made for 256 px"):
+        Lipsync.from_pretrained("tiny", resolution=512)
+    with pytest.raises(ConfigError, match="leave it out: tiny was made for 256 px"):
+        convert("tiny", tmp_path / "out", resolution=512)
+    assert Lipsync.from_pretrained("tiny", resolution=256).settings.resolution == 256
 
 
 def test_offline_is_strict_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def test_damaged_files_are_one_line_errors(name: str, content: bytes, match: str
     with pytest.raises(WeightsError, match=match) as caught:
         open_checkpoint(tmp_path / name)
     assert name in str(caught.value) and "\n" not in str(caught.value)
+    assert not re.search(r"\(\d+\)", str(caught.value)), "what the unpickler tripped over tells nobody anything"
 
 
 def test_a_truncated_checkpoint_and_a_missing_one(tmp_path: Path) -> None:

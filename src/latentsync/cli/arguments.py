@@ -7,14 +7,27 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperGroup
 
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import MediaError
 
+_WHOLE = 1000  # more letters than any first sentence has
 
-def new_app(**more: Any) -> typer.Typer:
+
+class Group(TyperGroup):
+    """A command of several: its help shows each one's first sentence to the end."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+            formatter.write_dl([(name, each.get_short_help_str(_WHOLE)) for name, each in commands if each])
+
+
+def new_app(cls: type[TyperGroup] = Group, **more: Any) -> typer.Typer:
     """An empty command or group with plain help; tracebacks are left to Python."""
     return typer.Typer(
+        cls=cls,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -104,10 +104,11 @@ def say(text: str) -> None:
 def one_line(error: LatentSyncError) -> str:
     """The message in one line; a setting is named as its option (`start_s` → `--start`, `a.b` → `--set a.b=…`)."""
     if isinstance(error, ConfigError):
+        value = "" if error.value is None else error.value
         if "." in error.key:
-            return f"--set {error.key}={error.value}: {error.fix}"
+            return f"--set {error.key}={value}: {error.fix}"
         option = error.key.removesuffix("_s").removesuffix("_frames").removesuffix("_interval").replace("_", "-")
-        return f"--{option} {error.value}: {error.fix}"
+        return f"--{option} {value}: {error.fix}".replace(" :", ":")
     return " ".join(str(error).split())
 
 

@@ -154,6 +154,7 @@ def sync(
     for target in (out, strip, report):
         if target is not None:
             check_target(target, sources=sources, overwrite=overwrite)
+    _check_kind(out)
     load = {
         "model": model,
         "device": device,
@@ -165,6 +166,13 @@ def sync(
     }
     result = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
     show(result, {"strip": strip, "report": report}, as_json, quiet)
+
+
+def _check_kind(out: Path) -> None:
+    """Refuse a kind of file that nobody writes before a model is loaded. Raises: MediaError."""
+    from latentsync.media.codecs import container_of
+
+    container_of(out)
 
 
 def _read_plan(path: Path, video: Path) -> Plan:

@@ -169,9 +169,16 @@ def _rows(path: Path) -> Sequence[Mapping[str, str]]:
 
 
 def _csv_rows(path: Path, text: str) -> list[dict[str, str]]:
-    rows = []
-    for number, row in enumerate(csv.DictReader(text.splitlines(), restkey="", restval="", strict=True), 1):
-        if "" in row:
+    """Rows under the header; columns and rows without a word in them, as spreadsheets leave them, are passed over."""
+    lines, rows = text.splitlines(), list[dict[str, str]]()
+    comma = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","  # where the decimal sign is a comma
+    for row in csv.DictReader(lines, restkey=None, restval="", strict=True, delimiter=comma):
+        number = len(rows) + 1
+        if any(value.strip() for value in row.pop(None, ())):  # type: ignore[call-overload]
             raise ConfigError("plan", str(path), f'entry {number}: too many values; quote a face like "640,360"')
-        rows.append({key.strip(): value.strip() for key, value in row.items()})
+        named = {key.strip(): value.strip() for key, value in row.items()}
+        if nameless := named.pop("", ""):
+            raise ConfigError("plan", str(path), f"entry {number}: {nameless!r} stands in a column without a name")
+        if any(named.values()):
+            rows.append(named)
     return rows

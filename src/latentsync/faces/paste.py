@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from latentsync.core.values import Float, Picture
+from latentsync.core.values import Box, Float, Picture
 from latentsync.faces.alignment import compose, invert, transform
 from latentsync.faces.crop import extract_crop
 from latentsync.faces.tone import border_of, match_border
@@ -16,6 +16,9 @@ from latentsync.faces.tone import border_of, match_border
 FEATHER = 10 / 256
 """Width of the soft border inside the mask, as a share of the crop's side. Chosen by eye on real 1080×1920 clips: below
 6/256 a step shows on skin, above 14/256 the chin's new outline mixes with the old one."""
+
+_SUPPORT_PX = 4  # reach of the cubic kernel, and of the opaque part's outermost pixel
+_AVERAGED_FROM = 1.2  # crop pixels per frame pixel
 
 
 def paste_mouth(
@@ -50,26 +53,32 @@ def paste_mouth(
     if crop.shape != (side, side, 3) or mask.shape != (side, side):
         raise ValueError(f"crop {crop.shape} and mask {mask.shape} must be (R, R, 3) and (R, R)")
     inside = (mask >= 0.5).tobytes()
-    alpha = _opacity(inside, side, feather)
-    box = _frame_box(alpha, frame_to_crop, (picture.width, picture.height))
-    if box is None:
+    alpha, opaque = _opacity(inside, side, feather)
+    box = None if opaque is None else _frame_box(opaque, frame_to_crop, (picture.width, picture.height))
+    if opaque is None or box is None:
         return picture
+    window = _window(opaque, frame_to_crop, side)
+    left, top, right, bottom = window
     if match_colour:
         reference = original if original is not None else extract_crop(picture, frame_to_crop, side)
-        crop = match_border(crop, reference, border_of(inside, side))
+        crop = match_border(crop, reference, border_of(inside, side), window)
+    else:
+        crop = crop[top:bottom, left:right]
     x0, y0, x1, y1 = box
     region_to_crop = compose(frame_to_crop, np.array([[1.0, 0.0, x0], [0.0, 1.0, y0]]))
     size = (x1 - x0, y1 - y0)
-    rgb = _view(crop, region_to_crop, size)
+    rgb = _view(crop, compose(np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]), region_to_crop), size)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    weight = cv2.warpAffine(alpha * np.float32(strength), region_to_crop, size, flags=flags)
-    return picture.blend(box, rgb, np.clip(weight, 0.0, 1.0))
+    weight = cv2.warpAffine(alpha, region_to_crop, size, flags=flags)
+    return picture.blend(box, rgb, np.clip(weight * np.float32(strength), 0.0, 1.0))
 
 
 @lru_cache(maxsize=8)
-def _opacity(inside: bytes, side: int, feather: float) -> Float:
-    """`feathered`, computed once for all frames of a video (a pure function of its arguments)."""
-    return feathered(np.frombuffer(inside, dtype=bool).reshape(side, side), feather * side)
+def _opacity(inside: bytes, side: int, feather: float) -> tuple[Float, Box | None]:
+    """`feathered` and the box where it is not 0, computed once for all frames (a pure function of its arguments)."""
+    alpha = feathered(np.frombuffer(inside, dtype=bool).reshape(side, side), feather * side)
+    x, y, width, height = cv2.boundingRect((alpha > 0).view(np.uint8))
+    return alpha, (x, y, x + width, y + height) if width else None
 
 
 def feathered(inside: np.ndarray, width_px: float) -> Float:
@@ -89,12 +98,24 @@ def feathered(inside: np.ndarray, width_px: float) -> Float:
     return (share * share * (3 - 2 * share) * core).astype(np.float32)
 
 
-def _frame_box(alpha: Float, frame_to_crop: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+def _window(opaque: Box, frame_to_crop: np.ndarray, side: int) -> Box:
+    """The part of the crop that the opaque part of it is interpolated from; all of it where `_view` averages."""
+    if max(_steps(frame_to_crop)) > _AVERAGED_FROM:
+        return 0, 0, side, side
+    left, top, right, bottom = opaque
+    reach = _SUPPORT_PX
+    return max(left - reach, 0), max(top - reach, 0), min(right + reach, side), min(bottom + reach, side)
+
+
+def _steps(frame_to_crop: np.ndarray) -> tuple[float, float]:
+    """Crop pixels, across and down, that lie under one pixel of the frame."""
+    (a, b), (c, d) = frame_to_crop[:, :2].tolist()
+    return math.hypot(a, b), math.hypot(c, d)
+
+
+def _frame_box(opaque: Box, frame_to_crop: np.ndarray, size: tuple[int, int]) -> Box | None:
     """The picture's pixels which the opaque part of the crop can reach."""
-    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
-    if not len(rows):
-        return None
-    left, right, top, bottom = columns[0] - 1, columns[-1] + 1, rows[0] - 1, rows[-1] + 1
+    left, top, right, bottom = opaque[0] - 1, opaque[1] - 1, opaque[2], opaque[3]
     outline = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=np.float64)
     corners = transform(invert(frame_to_crop), outline)
     low, high = corners.min(axis=0), corners.max(axis=0)
@@ -105,8 +126,8 @@ def _frame_box(alpha: Float, frame_to_crop: np.ndarray, size: tuple[int, int]) -
 
 def _view(crop: Float, region_to_crop: np.ndarray, size: tuple[int, int]) -> Float:
     """The crop as seen by a region of the frame."""
-    step_x, step_y = (float(np.hypot(*row)) for row in region_to_crop[:, :2])
-    if step_x > 1.2 or step_y > 1.2:
+    step_x, step_y = _steps(region_to_crop)
+    if max(step_x, step_y) > _AVERAGED_FROM:
         # the frame's face is smaller than the crop: average first, as in `warp_region`
         height, width = crop.shape[:2]
         small = (max(1, round(width / max(step_x, 1.0))), max(1, round(height / max(step_y, 1.0))))
@@ -120,4 +141,4 @@ def _view(crop: Float, region_to_crop: np.ndarray, size: tuple[int, int]) -> Flo
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return np.clip(rgb, 0.0, 1.0).astype(np.float32, copy=False)
+    return np.clip(rgb, 0.0, 1.0, out=rgb)

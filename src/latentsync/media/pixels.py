@@ -195,7 +195,8 @@ def convert(picture: RgbPicture | PlanarPicture, like: av.VideoFrame) -> PlanarP
 def _lay_over(frame: av.VideoFrame, layout: Layout, box: Box, rgb: Float, alpha: Float) -> None:
     """Blend into the planes of `frame`. Samples whose pixels all have alpha = 0 get back exactly their own code."""
     x0, y0, x1, y1 = box
-    codes = cv2.split(cv2.transform(np.ascontiguousarray(rgb, dtype=np.float32), layout.from_rgb_matrix()))
+    rgb = np.ascontiguousarray(rgb, dtype=np.float32)
+    codes = [cv2.transform(rgb, row[None]) for row in layout.from_rgb_matrix()]  # faster than all three and a split
     alpha = np.ascontiguousarray(alpha, dtype=np.float32)
     luma = plane_array(frame, 0, layout)[y0:y1, x0:x1]
     _store(luma, alpha, cv2.multiply(codes[0], alpha), layout.max_code)

@@ -25,7 +25,16 @@ from latentsync.media.information import probe
 from latentsync.models.hearing import Sound, sound_of
 from latentsync.models.listener import Listener
 from latentsync.models.unet import UNet
-from latentsync.models.weights import Licence, find, load, merge_adapter, read_adapter, save_model
+from latentsync.models.weights import (
+    Licence,
+    completed,
+    find,
+    load,
+    merge_adapter,
+    read_adapter,
+    save_model,
+    with_resolution,
+)
 from latentsync.pipeline.cache import Generate, RunCache
 from latentsync.pipeline.chunks import num_sets
 from latentsync.pipeline.dubbing import Dubber, Scene, one_face_each
@@ -113,13 +122,14 @@ class Lipsync:
             adapter: a speaker's `adapter.safetensors`, merged into the U-Net.
             tracker: another face tracker than the built-in one.
         Raises: WeightsError: missing, damaged, or parts that do not belong together, an adapter of
-            another model. ConfigError: device or dtype.
+            another model. ConfigError: device, dtype or resolution.
         """
         chosen = choose_device(device)
         number = choose_dtype(dtype, chosen)
-        located = find(model, offline=offline, progress=progress)
-        index_settings = dict(located.settings) | ({} if resolution is None else {"resolution": resolution})
+        located = find(model, offline=offline, complete=False, progress=progress)
+        index_settings = with_resolution(located.settings, resolution, located.name)
         settings = ModelSettings.from_index(index_settings, located.name)
+        located = completed(located, offline)
         unet, autoencoder, listener = (load(located, part) for part in PARTS)
         if adapter is not None:
             merge_adapter(cast(UNet, unet), read_adapter(adapter), located.name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from latentsync.models.weights.manage import Check, ModelInfo, convert, fetch, licences, list_models, verify
     from latentsync.models.weights.rename import start_from_sd
-    from latentsync.models.weights.store import Located, find, load
+    from latentsync.models.weights.store import Located, completed, find, load, with_resolution
 
 _HOME = {
     "adapter": ("Adapter", "merge_adapter", "read_adapter", "write_adapter"),
@@ -35,7 +35,7 @@ _HOME = {
     "loaders": ("load_autoencoder", "load_listener", "load_syncnet", "load_syncnet_v2", "load_unet"),
     "manage": ("Check", "ModelInfo", "convert", "fetch", "licences", "list_models", "verify"),
     "rename": ("start_from_sd",),
-    "store": ("Located", "find", "load"),
+    "store": ("Located", "completed", "find", "load", "with_resolution"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -48,6 +48,7 @@ __all__ = [
     "Located",
     "ModelIndex",
     "ModelInfo",
+    "completed",
     "convert",
     "fetch",
     "find",
@@ -69,6 +70,7 @@ __all__ = [
     "save_model",
     "start_from_sd",
     "verify",
+    "with_resolution",
     "write_adapter",
 ]
 

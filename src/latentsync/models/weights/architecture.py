@@ -100,6 +100,12 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str, assig
     Raises:
         WeightsError: names are missing or unknown, or shapes differ; the message counts them and shows the first.
     """
+    require_fit(module, state, what)
+    module.load_state_dict(dict(state), strict=True, assign=assign)
+
+
+def require_fit(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """What `load_strict` refuses, without loading. Arguments and errors as there; the module may be on meta."""
     own = module.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     wrong = [
@@ -117,4 +123,3 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str, assig
             f"{what}: doesn't fit this {type(module).__name__}: {'; '.join(parts)}. "
             "Use the checkpoint and the config of the same release"
         )
-    module.load_state_dict(dict(state), strict=True, assign=assign)

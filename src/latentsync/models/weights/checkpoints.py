@@ -92,9 +92,8 @@ def _read_pickle(path: Path) -> object:
         AttributeError,
         UnicodeDecodeError,
     ) as error:
-        raise WeightsError(
-            f"{path}: damaged or not a PyTorch checkpoint ({_line(error)}). Download it again"
-        ) from error
+        why = f" ({_line(error)})" if isinstance(error, RuntimeError | OSError) else ""  # the rest only tripped over it
+        raise WeightsError(f"{path}: damaged or not a PyTorch checkpoint{why}. Download it again") from error
 
 
 def _unwrap(content: object) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,7 +12,7 @@ from latentsync.core.progress import Progress, ProgressCallback, silent
 from latentsync.models.weights.catalogue import NAMED
 from latentsync.models.weights.hub import find_cached
 from latentsync.models.weights.licence import Licence
-from latentsync.models.weights.store import Located, find, load
+from latentsync.models.weights.store import Located, completed, find, load, with_resolution
 
 DTYPES = ("float16", "bfloat16", "float32")
 
@@ -114,7 +114,8 @@ def convert(
         parts: which parts to write; None = unet, autoencoder and listener.
     Returns: `target`.
     Raises:
-        ConfigError: a bad dtype, or no resolution where one is needed. WeightsError, OfflineError: see `find`.
+        ConfigError: a bad dtype, no resolution where one is needed, or another than the model's.
+        WeightsError, OfflineError: see `find`.
     """
     import torch
 
@@ -122,12 +123,10 @@ def convert(
 
     if dtype not in DTYPES:
         raise ConfigError("dtype", dtype, f"choose one of {', '.join(DTYPES)}")
-    located = find(source, offline, complete=parts is None or set(parts) != {"unet"})
-    settings = dict(located.settings)
-    if resolution is not None:
-        settings["resolution"] = resolution
-    if "resolution" not in settings:
-        raise ConfigError("resolution", None, "give 256 (1.0, 1.5) or 512 (1.6): the file doesn't say it")
+    located = find(source, offline, complete=False)
+    settings = with_resolution(located.settings, resolution, located.name)
+    if parts is None or set(parts) != {"unet"}:
+        located = completed(located, offline)
     wanted = list(parts or located.parts)
     modules = {}
     for done, part in enumerate(wanted):

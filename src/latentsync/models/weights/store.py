@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsync.core.errors import WeightsError
+from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.progress import Progress, ProgressCallback, silent
 from latentsync.models.weights.catalogue import (
     LISTENER_LICENCE,
@@ -83,7 +83,20 @@ def find(
         raise WeightsError(
             f"{text}: no such model. Choose {', '.join(NAMED)}, a model folder, or a .pt or .safetensors file"
         )
-    return _complete(located, offline, cache_dir) if complete and located.folder is None else located
+    return completed(located, offline, cache_dir) if complete else located
+
+
+def with_resolution(settings: Mapping[str, Any], resolution: int | None, model: str) -> dict[str, Any]:
+    """A model's settings with the side of its crop in pixels, which a lone U-Net file does not say.
+
+    Raises: ConfigError: nobody says it, or the model says another one than asked for.
+    """
+    known = settings.get("resolution")
+    if resolution is not None and known is not None and int(known) != resolution:
+        raise ConfigError("resolution", resolution, f"leave it out: {model} was made for {known} px")
+    if resolution is None and known is None:
+        raise ConfigError("resolution", None, f"give 256 (1.0, 1.5) or 512 (1.6): {model} does not say it")
+    return {**settings, "resolution": known if resolution is None else resolution}
 
 
 def _bundled(named: NamedModel) -> Located:
@@ -159,18 +172,31 @@ def _lone(unet: Path, parts: Mapping[str, Path]) -> Located:
     )
 
 
-def _complete(located: Located, offline: bool, cache_dir: Path | None) -> Located:
-    from latentsync.models.weights.architecture import infer_unet_config
+def completed(located: Located, offline: bool = False, cache_dir: Path | None = None) -> Located:
+    """The model with the autoencoder and listener it was trained with, from the Hub where it lacks them.
+
+    Model folders of our own are left as they are. Before anything is fetched, the U-Net's tensors are compared with
+    the architecture they say they are.
+
+    Raises: WeightsError: the U-Net's file does not fit, or no parts are known for it. OfflineError: see `find`.
+    """
+    parts = dict(located.parts)
+    if located.folder is not None or {"listener", "autoencoder"} <= parts.keys():
+        return located
+    import torch
+
+    from latentsync.models.unet import UNet
+    from latentsync.models.weights.architecture import infer_unet_config, require_fit
     from latentsync.models.weights.checkpoints import open_checkpoint
     from latentsync.models.weights.rename import rename_unet_1_0
 
-    parts = dict(located.parts)
-    if {"listener", "autoencoder"} <= parts.keys():
-        return located
-    config = infer_unet_config(rename_unet_1_0(open_checkpoint(parts["unet"]).tensors), where=str(parts["unet"]))
+    state, where = rename_unet_1_0(open_checkpoint(parts["unet"]).tensors), str(parts["unet"])
+    config = infer_unet_config(state, where=where)
+    with torch.device("meta"):
+        require_fit(UNet.from_config(config), state, where)
     if config.out_channels != 4 or ("listener" not in parts and config.cross_attention_dim != 384):
         raise WeightsError(
-            f"{parts['unet']}: {config.out_channels} latent channels and audio states of width "
+            f"{where}: {config.out_channels} latent channels and audio states of width "
             f"{config.cross_attention_dim}: no autoencoder and listener are known for it. Give a complete model folder"
         )
     for part, files in (("autoencoder", VAE_FILES), ("listener", whisper_files("1.5"))):

@@ -43,8 +43,8 @@ class WarmUpConfig:
         learning_rate, weight_decay: AdamW's; the rate falls along a half cosine.
         dropout: share of hidden values left out.
         noise: on what is heard, times its spread, drawn per frame from 0 to this.
-        silent: share of examples that hear silence and are taught a closed mouth: the mean of the least open
-            `CLOSED` of each clip. Clips hardly hold digital silence, and their pauses are full of open mouths.
+        silent: share of examples that hear silence and are taught a closed mouth, code 0. Clips hardly hold digital
+            silence, and their pauses are full of open mouths.
     """
 
     steps: int = 1500
@@ -91,11 +91,13 @@ def mirrored(values: Tensor, order: Sequence[int]) -> Tensor:
 
 
 class LipCode:
-    """Lip shapes about a clip's mean, without what the turn of the head explains, as standardised principal shapes.
+    """Lip shapes about a clip's closed mouth, without what the head's turn explains, as standardised principal shapes.
 
     Without the correction a third of the variance of lip points is nodding, which no speech tells. A turn explains what
     it does to a mouth that stays as open and as wide as it is: the tracker moves the nose and the forehead a little
     when a mouth opens, and a plain regression would call 40 % of the opening's variance a turn of the head (GRID).
+    Zero is a closed mouth: the mean of the least open `CLOSED` of a clip. So silence has the same code for everybody,
+    and how much of a clip is silent plays no part.
     """
 
     def __init__(self, clips: Iterable[AnyClip], size: int) -> None:
@@ -119,17 +121,13 @@ class LipCode:
             shapes, turns = _movements(clip)
             if flip:
                 shapes, turns = mirrored(shapes, mesh.MIRRORED_LIPS), mirrored(turns, mesh.MIRRORED_STILL)
-            self._known[key] = (shapes - turns @ self.poses @ self.effect) @ self.basis.T / self.scale
+            code = (shapes - turns @ self.poses @ self.effect) @ self.basis.T / self.scale
+            opening = self.opening(code)
+            self._known[key] = code - code[opening <= opening.quantile(CLOSED)].mean(0)
         return self._known[key]
 
-    def closed(self, clips: Iterable[AnyClip]) -> Tensor:
-        """(size,): mean code of the frames in which mouths are least open."""
-        codes = [self(clip) for clip in clips]
-        openings = [self.opening(code) for code in codes]
-        return torch.cat([c[o <= o.quantile(CLOSED)] for c, o in zip(codes, openings, strict=True)]).mean(0)
-
     def opening(self, code: Tensor) -> Tensor:
-        """(F, size) → (F,) lip opening about its mean, in eye distances."""
+        """(F, size) → (F,) lip opening about that of a closed mouth, in eye distances."""
         return _opening((code * self.scale) @ self.basis)
 
 
@@ -174,7 +172,7 @@ def teach(ear: Ear, clips: Sequence[AnyClip], lips: LipCode, hearing: Hearing, s
         silence = hearing.silence().flatten(1)
         times = max(1, round(config.silent / (1 - config.silent) * sum(map(len, heard)) / len(silence)))
         heard.append(silence.repeat(times, 1))
-        wanted.append(lips.closed(clips).expand(len(heard[-1]), -1))
+        wanted.append(torch.zeros(len(heard[-1]), wanted[0].shape[1]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _fit(ear, torch.cat(heard), torch.cat(wanted), config)

@@ -22,9 +22,9 @@ class SentenceSettings:
     """
 
     truth: tuple[str, ...] = ()
-    count: int = 260
+    count: int = 560
     seconds: float = 4.0
-    share: float = 0.25
+    share: float = 0.35
 
     def __post_init__(self) -> None:
         if not self.truth:

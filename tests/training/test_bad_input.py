@@ -22,7 +22,7 @@ from latentsync.training.checkpoint import full_disk_told
 from latentsync.training.registry import TASKS, build_task, recipe
 from media.test_full_disk import UNSHARE, can_mount
 
-PRESETS = {"autoencoder": "debug", "listener": "debug", "syncnet": "small", "unet": "debug"}
+PRESETS = {"ear": "tiny", "autoencoder": "debug", "listener": "debug", "syncnet": "small", "unet": "debug"}
 
 
 def refused(task: str, root: Path, start: Path | None = None, **changes: Any) -> str:

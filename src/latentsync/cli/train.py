@@ -26,7 +26,7 @@ app = new_app()
 def train(
     task: Annotated[
         str,
-        typer.Argument(metavar="TASK", help="autoencoder, listener, syncnet, unet; or a Python module with a task."),
+        typer.Argument(metavar="TASK", help="autoencoder, ear, listener, syncnet, unet; or a module with a task."),
     ],
     data: Annotated[list[Path], typer.Option(metavar="FOLDER", help="Prepared clips; may be repeated.")],
     preset: Annotated[

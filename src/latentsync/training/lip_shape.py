@@ -8,7 +8,7 @@ the average of all mouths that fit the speech. Nothing of this is left at run ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from latentsync.core.errors import WeightsError
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import correlation, lip_opening
 from latentsync.models.ear import Ear
@@ -30,6 +31,7 @@ LEAST_TURN = 1e-6
 """Turns with less than about this share of the variance explain nothing: rounding is not movement."""
 CLOSED = 0.1
 """Share of a clip's frames that count as closed mouths."""
+MEANING = ("poses", "effect", "basis", "scale")
 LEAST_SPREAD = 0.1
 """Shapes that spread less than this share of the main one's are told in its unit: hardly at all."""
 
@@ -114,6 +116,24 @@ class LipCode:
         self.scale = scale.clamp_min(LEAST_SPREAD * float(scale.max()))
         self._known: dict[tuple[str, bool], Tensor] = {}
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What the code means: `poses` (38, 3), `effect` (3, 80), `basis` (size, 80), `scale` (size,)."""
+        return {name: getattr(self, name).contiguous() for name in MEANING}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LipCode:
+        """What `tensors` gave: a code learnt before, from other clips perhaps.
+
+        Raises: WeightsError: something is missing, or there is more.
+        """
+        if set(tensors) != set(MEANING):
+            raise WeightsError(f"code of the lips: {sorted(tensors)}, not {sorted(MEANING)}. Take that of `train ear`")
+        made = cls.__new__(cls)
+        for name in MEANING:
+            setattr(made, name, tensors[name].float())
+        made._known = {}
+        return made
+
     def __call__(self, clip: AnyClip, flip: bool = False) -> Tensor:
         """(F, size) of a clip, or of its mirror image."""
         key = content_of(clip), flip
@@ -122,9 +142,13 @@ class LipCode:
             if flip:
                 shapes, turns = mirrored(shapes, mesh.MIRRORED_LIPS), mirrored(turns, mesh.MIRRORED_STILL)
             code = (shapes - turns @ self.poses @ self.effect) @ self.basis.T / self.scale
-            opening = self.opening(code)
-            self._known[key] = code - code[opening <= opening.quantile(CLOSED)].mean(0)
+            self._known[key] = self.about_closed(code)
         return self._known[key]
+
+    def about_closed(self, code: Tensor) -> Tensor:
+        """(F, size) of a clip, about the mean of its least open `CLOSED`."""
+        opening = self.opening(code)
+        return code - code[opening <= opening.quantile(CLOSED)].mean(0)
 
     def opening(self, code: Tensor) -> Tensor:
         """(F, size) → (F,) lip opening about that of a closed mouth, in eye distances."""

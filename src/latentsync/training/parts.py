@@ -41,7 +41,7 @@ class Part:
         is_sharded = accelerator.distributed_type == DistributedType.FSDP
         self.spare = deepcopy(self.network).to("cpu") if is_sharded and accelerator.is_main_process else None
         optimiser = torch.optim.AdamW(
-            trainable,
+            paced(objective),
             lr=config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
@@ -83,7 +83,7 @@ class Part:
     def step(self, rate: float, number: int) -> None:
         """One step of the optimiser; `number` counts from 1."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * self.objective.learning_rate_scale
+            group["lr"] = rate * self.objective.learning_rate_scale * group["pace"]
         scaler = self.accelerator.scaler
         if scaler is None:
             self.optimiser.step()
@@ -175,6 +175,16 @@ class Part:
             kept = torch.empty_like(p) if value.shape == p.shape else torch.empty_like(value, device=device)
             put(kept, value)
             self.optimiser.state[p][key] = kept
+
+
+def paced(objective: Objective) -> list[dict[str, Any]]:
+    """Trainable parameters in groups that learn equally fast; `pace`: times the rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad:
+            pace = next((pace for start, pace in objective.slower.items() if name.startswith(start)), 1.0)
+            groups.setdefault(pace, []).append(parameter)
+    return [{"params": parameters, "pace": pace} for pace, parameters in groups.items()]
 
 
 def fill(target: Mapping[str, Tensor], values: Mapping[str, Tensor], what: str) -> None:

@@ -27,7 +27,7 @@ class Recipe:
     smoke: SmokeConfig | None
 
 
-TASKS = ("autoencoder", "listener", "syncnet", "unet")
+TASKS = ("autoencoder", "ear", "listener", "syncnet", "unet")
 
 
 def task_names() -> tuple[str, ...]:

@@ -28,9 +28,11 @@ class Objective(nn.Module):
     Attributes:
         network: what is trained, averaged, saved and exported.
         learning_rate_scale: times the configured learning rate; a critic may want another one than the generator.
+        slower: beginnings of names of parameters → times that rate, for parts that have learnt before.
     """
 
     learning_rate_scale: float = 1.0
+    slower: Mapping[str, float] = {}
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -14,17 +14,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.faces import MeshTracker
 from latentsync.models import UNet
 from latentsync.models.ear import Ear
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.models.weights import open_checkpoint
 from latentsync.pipeline.precision import cpu_multiplies_bfloat16
 from latentsync.training.critic import Critic
 from latentsync.training.datasets import (
     ArrayCache,
+    Mixture,
     SoundRange,
     TrainingData,
     content_of,
@@ -58,6 +60,8 @@ class FewStepSettings:
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
         warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is told the code
             of the lips (`few_step.told`), which depends on the clips.
+        ear: folder that the task `ear` wrote: its ear is taken instead of a warm-up, and its code of the lips. Its
+            listener belongs to it: give the folder as `components.listener`, too.
         reader: see `lip_reader.ReaderConfig`; trained beforehand where `few_step.shape_weight` asks for one.
         critic_learning_rate: times the generator's.
         drives: pairs of a held-out person and another one's speech in a validation.
@@ -72,6 +76,7 @@ class FewStepSettings:
     closed_still: float = 0.75
     sounds: int = 3
     warm_up: dict[str, Any] = field(default_factory=dict)
+    ear: str | None = None
     reader: dict[str, Any] = field(default_factory=dict)
     critic_learning_rate: float = 0.5
     drives: int = 8
@@ -106,9 +111,25 @@ def build(
     task = FewStepTask(
         unet, cast(TinyAutoencoder, parts["autoencoder"]), cast(Listener, parts["listener"]), wanted, data, seed
     )
-    if hasattr(unet, "ear") and (start is None or task.lips is not None):
+    if wanted.ear is not None:
+        take_ear(unet, Path(wanted.ear).expanduser())
+    elif hasattr(unet, "ear") and (start is None or task.lips is not None):
         warm_up(task, unet.ear, data, seed)
     return task
+
+
+def take_ear(unet: UNet, folder: Path) -> None:
+    """Give the U-Net the ear that the task `ear` taught. Raises: WeightsError: it does not fit."""
+    path = folder / "ear.safetensors"
+    taught = open_checkpoint(path).tensors
+    own = {} if not hasattr(unet, "ear") else dict(unet.ear.named_parameters())
+    for key, value in taught.items():
+        if key not in own or own[key].shape != value.shape:
+            has = tuple(own[key].shape) if key in own else "nothing"
+            raise WeightsError(f"{path}: {key} is {tuple(value.shape)}, the U-Net has {has}. Set task.code, task.width")
+    with torch.no_grad():
+        for key, value in taught.items():
+            own[key].copy_(value)
 
 
 def warm_up(task: FewStepTask, ear: Ear, data: TrainingData, seed: int) -> None:
@@ -167,6 +188,13 @@ def remember(
             parameter.copy_(values.view(parameter.shape))
 
 
+def lip_code(settings: FewStepSettings, clips: Mixture, size: int) -> LipCode:
+    """That of the ear where one is given, else learnt from the clips."""
+    if settings.ear is None:
+        return LipCode(clips, size)
+    return LipCode.from_tensors(open_checkpoint(Path(settings.ear).expanduser() / "lips.safetensors").tensors)
+
+
 class FewStepTask:
     """See `Task`. The second objective, where critics are asked for, is the critic."""
 
@@ -197,7 +225,7 @@ class FewStepTask:
         self.fast_bf16 = cpu_multiplies_bfloat16()
         self.hearing = Hearing(listener.eval().requires_grad_(False), data.cache, SoundRange())
         in_sync = data.train.only(lambda clip: clip.in_sync)
-        self.lips = LipCode(in_sync, unet.ear.head.out_features) if config.told > 0 else None
+        self.lips = lip_code(settings, in_sync, unet.ear.head.out_features) if config.told > 0 else None
         self.windows = Windows(
             data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
             look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,

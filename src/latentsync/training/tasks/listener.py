@@ -18,13 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentsync.audio.mel import whisper_log_mel
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.models.listener import Listener, ListenerConfig
 from latentsync.pipeline.precision import choose_dtype
-from latentsync.training.datasets import AnyClip, Mixture, TrainingData, change_sound, module_hash, open_data
-from latentsync.training.datasets.augment import add_room
+from latentsync.training.datasets import AnyClip, Mixture, TrainingData, module_hash, open_data
+from latentsync.training.datasets.elsewhere import heard_elsewhere
 from latentsync.training.datasets.speech import (
     CLASSES,
     SAMPLES_PER_STATE,
@@ -51,9 +50,6 @@ from latentsync.training.teachers import load_teacher, principal_directions, tau
 CONFIG, TENSORS = "config.json", "model.safetensors"
 TAUGHT_SOUNDS, TAUGHT_STATES = 100, 60_000
 """Sounds, and states of them, that the principal directions are taken from."""
-FLOOR_DECADES = 0.6
-"""Largest rise of the log-mel's floor: a window's loudest sound may be this much softer than the film's."""
-BAND_HZ = (3400, 7000)
 
 
 def build(
@@ -243,18 +239,7 @@ class ListenerTask:
     def _mel(self, wave: np.ndarray, rng: np.random.Generator) -> Tensor:
         """(80, 2P) float32 of a window, as another microphone in another room would hear it; without delay."""
         told = self.settings
-        chance, most = rng.random(4), rng.random(4)
-        if chance[0] < told.room:
-            wave = add_room(wave, rng, float(0.05 + 0.25 * most[0]), float(0.06 * most[1]))
-        if chance[1] < told.band:
-            spectrum = np.fft.rfft(wave)
-            edge = BAND_HZ[0] + (BAND_HZ[1] - BAND_HZ[0]) * most[2]
-            spectrum[np.fft.rfftfreq(len(wave), 1 / 16_000) > edge] *= 0.003
-            wave = np.fft.irfft(spectrum, len(wave)).astype(np.float32)
-        mel = whisper_log_mel(change_sound(wave, rng, told.sound))
-        curve = np.interp(np.linspace(0, 4, len(mel)), np.arange(5), rng.standard_normal(5)) * told.colour / 4
-        mel = mel + torch.from_numpy(curve).float()[:, None]
-        return torch.maximum(mel, mel.max() - 2 + FLOOR_DECADES / 4 * most[3])  # 8 decades are 2 in this scale
+        return heard_elsewhere(wave, rng, told.sound, told.room, told.band, told.colour)
 
     # --- judging -----------------------------------------------------------------------------------------------------
 

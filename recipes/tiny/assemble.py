@@ -16,6 +16,7 @@ from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.weights import Licence, save_model
 from latentsync.training.features import load_component
+from latentsync.training.tasks.few_step import take_ear
 
 SETTINGS = {
     "resolution": 256, "num_frames": 8, "fps": 25, "mask": "mask", "paste_mask": "mask3", "feather": 18 / 256,
@@ -31,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("unet", "autoencoder", "listener", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--ear", type=Path, help="folder of `latentsync train ear`, where the U-Net has another ear")
     parser.add_argument(
         "--articulation", type=float, default=1.0,
         help="times what the ear says of the lips; regression draws movement too small on new people",
@@ -46,6 +48,8 @@ def main() -> None:
         "autoencoder": load_component(args.autoencoder, TinyAutoencoder),
         "listener": load_component(args.listener, Listener),
     }
+    if args.ear is not None:
+        take_ear(parts["unet"], args.ear)
     with torch.no_grad():
         for values in (parts["unet"].ear.head.weight, parts["unet"].ear.head.bias):
             values.mul_(args.articulation)

@@ -39,7 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     sources = []
     for folder in args.data:
-        clips = [clip for clip in open_data([folder]).val if num_frames(clip) > 2 * STILL_FRAMES]
+        clips = [clip for clip in open_data([folder]).val if num_frames(clip) > STILL_FRAMES]
         sources.append(list({clip.person: clip for clip in clips}.values()))
     people = [clip for group in zip_longest(*sources) for clip in group if clip is not None][: args.people]
     coder = load_component(args.model / "autoencoder", TinyAutoencoder).float()

@@ -19,7 +19,7 @@ from latentsync.training.clips import load_clips
 from latentsync.training.critic import Critic, critic_terms, feature_distance
 from latentsync.training.datasets import SoundRange, TrainingData, open_data
 from latentsync.training.datasets.augment import NO_LOOK
-from latentsync.training.few_step import FewStepConfig, FewStepObjective, region_of
+from latentsync.training.few_step import FewStepConfig, FewStepObjective, colour_distance, region_of
 from latentsync.training.few_step_data import Hearing, Windows
 from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, lip_shape, mirrored, teach
@@ -139,6 +139,19 @@ def test_the_code_is_told_as_the_difference_from_the_first_references(data: Trai
         assert any(torch.allclose(one["code"], each, atol=1e-6) for each in wanted)
 
 
+def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData) -> None:
+    ann = data.train.only(lambda clip: clip.person == "ann")
+    lips = LipCode(list(ann), 2)
+    opening = lips.opening(lips(next(iter(ann))))
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    widest = []
+    for share in (0.0, 1.0):
+        made = Windows(ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, wide=share)
+        firsts = [int(made.example(number)["target"][0, 0, 0, 0]) // 2 for number in range(24)]
+        widest.append(float(np.mean([float(opening[first : first + 4].max()) for first in firsts])))
+    assert widest[1] > widest[0] + 0.1 * float(opening.max())
+
+
 def test_clips_shorter_than_a_window_are_refused(data: TrainingData) -> None:
     with pytest.raises(LatentSyncError, match="too short"):
         windows(data, frames=40)
@@ -191,6 +204,28 @@ def test_gradients_reach_the_ear_and_not_the_autoencoder(data: TrainingData) -> 
     assert ear is not None and float(ear.abs().max()) > 0  # type: ignore[union-attr, operator, arg-type]
     assert all(p.grad is None for p in task.autoencoder.parameters())
     assert not any(name.startswith("autoencoder") for name, _ in task.named_parameters())
+
+
+def test_what_differs_by_noise_is_to_be_left_and_what_moves_is_to_be_drawn() -> None:
+    task = objective(FewStepConfig(noise_floor=(0.05, 0.1)))
+    difference = torch.zeros(1, 2, 4, 10, 12)
+    difference[:, :, :, :3] = 0.04**0.5  # camera noise
+    difference[:, 1, :, 6:] = 1.0  # a mouth that opens in the second frame
+    moves = task.movement(difference)
+    assert moves.shape == (1, 2, 1, 10, 12)
+    assert float(moves[0, 0].max()) == 0
+    assert float(moves[0, 1, 0, :4].max()) == 0
+    assert float(moves[0, 1, 0, 7:].min()) == 1
+    everywhere = objective(FewStepConfig()).movement(difference)
+    assert float(everywhere.min()) == 1
+
+
+def test_colours_differ_by_hue_and_not_by_brightness() -> None:
+    grey = torch.zeros(1, 3, 8, 8)
+    assert float(colour_distance(grey + 0.5, grey)) == pytest.approx(0, abs=1e-6)
+    green = grey.clone()
+    green[:, 1] += 0.3
+    assert float(colour_distance(green, grey)) == pytest.approx(0.4 / 3, rel=1e-4)
 
 
 def test_a_critic_without_pixels_is_refused() -> None:

@@ -33,6 +33,10 @@ STILL_FRAMES = 50
 """At run time the references are the most closed and the most open mouth of so many frames."""
 
 
+WIDE_OF = 4
+"""Windows among which the one with the widest mouth is sought."""
+
+
 class Hearing:
     """What a listener hears in clips, computed once per clip and change of sound."""
 
@@ -83,6 +87,7 @@ class Windows:
         lips: Lips | None = None,
         closed_still: float = 0.0,
         open_reference: bool = False,
+        wide: float = 0.0,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
 
@@ -92,11 +97,13 @@ class Windows:
             closed_still: share of examples whose references are the most closed and the most open mouth of
                 `STILL_FRAMES` frames, as at run time; in the others they are any two of them. Needs `lips`.
             open_reference: two references.
+            wide: share of examples whose window is the one of `WIDE_OF` in which the mouth opens most: wide mouths are
+                rare, and what was hardly seen gets the wrong colours. Needs `lips`.
         Raises: LatentSyncError: no clip is long enough.
         """
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
-        self.lips, self.closed_still, self.open_reference = lips, closed_still, open_reference
+        self.lips, self.closed_still, self.open_reference, self.wide = lips, closed_still, open_reference, wide
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -106,7 +113,7 @@ class Windows:
         if not clip.in_sync:
             heard = torch.zeros_like(heard)
         total = min(num_frames(clip), len(heard))
-        start = int(rng.integers(0, total - self.frames + 1))
+        start = self._start(rng, clip, total)
         stills = self._stills(rng, clip, start, total)
         look = draw_look(rng, self.look)
         pictures = np.concatenate([clip.crops[start : start + self.frames], *(clip.crops[k : k + 1] for k in stills)])
@@ -122,6 +129,14 @@ class Windows:
             example["code"] = code[start : start + self.frames] - code[stills[0]]
             example["in_sync"] = torch.tensor(clip.in_sync)
         return example
+
+    def _start(self, rng: np.random.Generator, clip: AnyClip, total: int) -> int:
+        """Where a window begins."""
+        if self.lips is None or rng.random() >= self.wide:
+            return int(rng.integers(0, total - self.frames + 1))
+        starts = rng.integers(0, total - self.frames + 1, WIDE_OF)
+        opening = self.lips.opening(self.lips(clip))
+        return int(max(starts, key=lambda start: float(opening[start : start + self.frames].max())))
 
     def _stills(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> list[int]:
         """Frames before or after the window; often the most closed and the most open mouth of some, as at run time."""

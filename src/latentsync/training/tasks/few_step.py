@@ -57,6 +57,7 @@ class FewStepSettings:
         look: see `LookRange`.
         closed_still: share of examples whose references are the most closed and the most open mouth of 50 frames, as at
             run time, where the code of the lips is told.
+        wide: share of examples with the widest mouth of a few windows, see `few_step_data.Windows`.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
         warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is told the code
             of the lips (`few_step.told`), which depends on the clips.
@@ -74,6 +75,7 @@ class FewStepSettings:
     few_step: dict[str, Any] = field(default_factory=dict)
     look: dict[str, Any] = field(default_factory=dict)
     closed_still: float = 0.75
+    wide: float = 0.0
     sounds: int = 3
     warm_up: dict[str, Any] = field(default_factory=dict)
     ear: str | None = None
@@ -229,7 +231,7 @@ class FewStepTask:
         self.windows = Windows(
             data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
             look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,
-            open_reference=config.open_reference,
+            open_reference=config.open_reference, wide=settings.wide,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)

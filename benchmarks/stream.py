@@ -32,6 +32,7 @@ from latentsync.core.values import AlignedFace, Face, Float, Frame
 from latentsync.faces import FaceFollower, MeshTracker, extract_crop, inpaint_mask, paste_mouth
 from latentsync.faces.shots import ShotDetector
 from latentsync.media import VideoReader, VideoWriter, write_wav
+from latentsync.media.information import probe
 from latentsync.pipeline import lipsync as module
 from latentsync.pipeline.generate import Generator
 from latentsync.pipeline.threads import one_opencv_thread
@@ -153,7 +154,7 @@ def main() -> None:
         samples = np.random.default_rng(0).normal(0, 0.05, int(args.seconds * 16000)).astype(np.float32)
         write_wav(wave, samples)
         end = Fraction(args.seconds)  # of the video: not longer than the sound
-        if args.length is None:
+        if args.length is None and (probe(video).video.duration_s or 0) < end:  # type: ignore[union-attr]
             video = repeated(video, end, Path(folder) / "long.mp4")
         lipsync = Lipsync.from_pretrained(args.model)
         started = time.process_time()

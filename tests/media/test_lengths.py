@@ -114,3 +114,23 @@ def test_going_back_holds_one_segment_whatever_the_length(tmp_path: Path) -> Non
 
     short, long = peak(15), peak(60)
     assert 5 <= short <= long <= 7 + 2
+
+
+@pytest.mark.parametrize("mode", ["loop", "ping_pong"])
+def test_a_film_that_is_long_enough_is_read_once(
+    tmp_path: Path, mode: lengths.Extend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A film as long as its speech is the usual case: no second decoder, no segment in memory for nothing."""
+    opened: list[Path] = []
+    decode = VideoReader._frames
+
+    def counted(reader: VideoReader) -> Iterator[Frame]:
+        opened.append(reader.path)
+        return decode(reader)
+
+    monkeypatch.setattr(VideoReader, "_frames", counted)
+    path = make_film(tmp_path / "v.mp4", 20)
+    assert numbers(fit_length(path, Fraction(20, 25), mode)) == list(range(20))
+    assert len(opened) == 1
+    assert len(numbers(fit_length(path, Fraction(21, 25), mode))) == 21
+    assert len(opened) > 2

@@ -54,7 +54,7 @@ def fit_length(
     elif mode == "hold":
         steps = _held(((frame.time_s - origin, frame.picture) for frame in reader), 1 / reader.info.fps)
     else:
-        steps = _repeated(reader, origin, mode == "ping_pong")
+        steps = _repeated(reader, origin, mode == "ping_pong", duration_s)
     return _numbered(steps, duration_s)
 
 
@@ -89,19 +89,28 @@ def _held(steps: Iterator[tuple[Fraction, Picture]], frame_s: Fraction) -> Itera
         yield last
 
 
-def _repeated(reader: VideoReader, origin: Fraction, backwards: bool) -> Iterator[tuple[Fraction, Picture]]:
-    """Forwards, then for ever: again from the start, or backwards and forwards in turn."""
+def _repeated(
+    reader: VideoReader, origin: Fraction, backwards: bool, duration_s: Fraction | None
+) -> Iterator[tuple[Fraction, Picture]]:
+    """Forwards, then for ever: again from the start, or backwards and forwards in turn.
+
+    Where the next frame would lie at or beyond `duration_s` anyway, nothing is read a second time.
+    """
     frame_s = 1 / reader.info.fps
     segment = segment_frames(reader.info)
     marks: list[Fraction] = []  # time of each segment's first frame: all that is kept of the first run
     count = 0
     last: Frame | None = None
+    step_s, before_s = frame_s, Fraction(0)
     for last in reader:
         if count % segment == 0:
             marks.append(last.time_s)
+        if count and backwards:
+            step_s = last.time_s - before_s
+        before_s = last.time_s
         count += 1
         yield last.time_s - origin, last.picture
-    if last is None:
+    if last is None or (duration_s is not None and last.time_s - origin + step_s >= duration_s):
         return
     now, edge = last.time_s - origin, last.time_s
     if count == 1:

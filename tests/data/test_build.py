@@ -128,6 +128,19 @@ def test_a_changed_setting_redoes_what_depends_on_it(raw: Path, tmp_path: Path) 
     assert back.num_kept == 4
 
 
+def test_another_truth_beside_a_synthetic_video_writes_its_clip_anew(tmp_path: Path) -> None:
+    video = talking(tmp_path / "raw" / "id00000_000.mp4", 0, seed=1)
+    (before,) = run(tmp_path / "raw", tmp_path / "out").rows
+    video.with_suffix(".json").write_text("{}")
+    for share in (0.0, 0.5):
+        np.savez(video.with_suffix(".npz"), mouth_covered=np.full(60, share, np.float32))
+        result = run(tmp_path / "raw", tmp_path / "out")
+        assert set(result.tally.done) == {"write"}
+        folder = tmp_path / "out" / "clips" / before["clip_id"]
+        assert np.load(folder / "face.npz")["mouth_covered"].max() == np.float32(share)
+    assert not run(tmp_path / "raw", tmp_path / "out").tally.done
+
+
 def test_inputs_may_move(raw: Path, tmp_path: Path) -> None:
     shutil.copytree(raw / "person 0", tmp_path / "here" / "person 0")
     run(tmp_path / "here", tmp_path / "out")

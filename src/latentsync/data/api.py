@@ -137,7 +137,8 @@ def finish(workspace: Workspace, rows: list[dict[str, Any]], settings: DataSetti
 
 def _write_meta(path: Path, row: Mapping[str, Any]) -> None:
     """What training asks of a clip, written last: a folder with it is complete."""
-    meta = {"person": row["identity"], "split": row["split"], "in_sync": True, "fps": 25, "source": row["source"]}
+    meta = {"person": row["identity"], "split": row["split"], "in_sync": row["in_sync"], "fps": 25}
+    meta["source"] = row["source"]
     text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
     if path.is_file() and path.read_text("utf-8") == text:
         return

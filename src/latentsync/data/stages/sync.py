@@ -83,6 +83,9 @@ class Sync(PlainStage):
     def settings(self) -> dict[str, Any]:
         return super().settings | self._content
 
+    def beside(self, clip: Clip) -> str:
+        return "" if clip.source.in_sync else "not in sync"
+
     def open(self, workspace: Workspace) -> None:
         super().open(workspace)
         self._judge = make_judge(self.config)
@@ -93,6 +96,8 @@ class Sync(PlainStage):
     def process(self, clip: Clip) -> list[Clip] | Rejected:
         if self._judge is None:
             raise RuntimeError("Sync is not open")
+        if not clip.source.in_sync:
+            return [clip.known(sync_judge="list", in_sync=False)]
         found = self._judge.estimate(clip, self.workspace)
         if not math.isfinite(found.confidence):
             return self.no("sync_unknown", detail=f"too little to hear or see for the judge {self._judge.name!r}")
@@ -143,13 +148,17 @@ def judge_limits(settings: SyncSettings, limits: SyncLimits) -> SyncLimits:
     least = kind.min_confidence if limits.min_confidence is None else limits.min_confidence
     above = kind.correct_above if limits.correct_above is None else limits.correct_above
     margin = kind.margin if limits.margin is None else limits.margin
-    return SyncLimits(min_confidence=least, correct_above=max(above, least), margin=margin)
+    return replace(limits, min_confidence=least, correct_above=max(above, least), margin=margin)
+
+
+OUT_OF_SYNC = ("not_in_sync", "offset_uncertain", "offset_at_edge")
 
 
 class SyncCheck(PlainStage):
     """Rejects what is not in sync, and moves the sound of the rest by the measured offset: exact samples, no re-encode.
 
-    Frames at the ends whose sound the source does not have after the move are left out.
+    Frames at the ends whose sound the source does not have after the move are left out. What the list says is not in
+    sync goes on as it is.
     """
 
     name = "sync_check"
@@ -164,6 +173,14 @@ class SyncCheck(PlainStage):
         return {**super().settings, "max_offset": self._max_offset, "min_frames": self._min_frames}
 
     def process(self, clip: Clip) -> list[Clip] | Rejected:
+        if clip.facts.get("in_sync") is False:
+            return [clip]
+        found = self._judged(clip)
+        if self.config.out_of_sync == "keep" and isinstance(found, Rejected) and found.reason in OUT_OF_SYNC:
+            return [clip.known(in_sync=False, out_of_sync=found.reason)]
+        return found
+
+    def _judged(self, clip: Clip) -> list[Clip] | Rejected:
         best, at_zero = clip.scores["sync_confidence"], clip.scores["confidence_at_zero"]
         late_ms, least = clip.scores["sound_late_ms"], self.config.min_confidence
         judge = f"judge: {clip.facts['sync_judge']}"

@@ -104,7 +104,8 @@ class FaceLimits:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyncSettings:
     """Attributes:
-    judge: "lips" = lip opening against the level of the sound; or the path of our SyncNet (folder or checkpoint).
+    judge: "lips" = lip opening against the level of the sound; "ear" = against the opening that the shipped listener
+        hears; or the path of our SyncNet (folder or checkpoint).
     judge_v2: path of the public `syncnet_v2.model`; used instead of `judge` where given.
     max_offset_frames: how far to search on either side.
     """

@@ -21,6 +21,9 @@ from latentsync.data.workspace import Workspace
 from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.metrics.lips import lip_opening
 
+BUILT_IN = ("lips", "ear")
+"""Judges that need no file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -77,7 +80,7 @@ class Sync(PlainStage):
         self._content = _content(settings)
         super().__init__(_found_anywhere(settings))
         self._judge: SyncJudge | None = None
-        self.needs = Resources() if settings.judge == "lips" and not settings.judge_v2 else Resources(gpus=0.25)
+        self.needs = Resources() if settings.judge in BUILT_IN and not settings.judge_v2 else Resources(gpus=0.25)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -115,12 +118,16 @@ def _content(settings: SyncSettings) -> dict[str, Any]:
     from latentsync.data.stages.sync_networks import content_of
 
     told = {"judge": settings.judge, "judge_v2": settings.judge_v2}
+    if settings.judge == "ear":
+        from latentsync.models.lip_ear import HOME
+
+        return {**told, "ear": content_of(HOME), "judge_v2": told["judge_v2"] and content_of(Path(told["judge_v2"]))}
     return {key: path if path in (None, "lips") else content_of(Path(str(path))) for key, path in told.items()}
 
 
 def _found_anywhere(settings: SyncSettings) -> SyncSettings:
     """Paths absolute: a worker may work in another folder."""
-    own = settings.judge if settings.judge == "lips" else str(Path(settings.judge).absolute())
+    own = settings.judge if settings.judge in BUILT_IN else str(Path(settings.judge).absolute())
     return replace(settings, judge=own, judge_v2=settings.judge_v2 and str(Path(settings.judge_v2).absolute()))
 
 
@@ -135,6 +142,10 @@ def make_judge(settings: SyncSettings) -> SyncJudge:
         return V2Judge(Path(settings.judge_v2))
     if settings.judge == "lips":
         return LipJudge(settings.max_offset_frames)
+    if settings.judge == "ear":
+        from latentsync.data.stages.ear import EarJudge
+
+        return EarJudge(settings.max_offset_frames)
     from latentsync.data.stages.sync_networks import OwnJudge
 
     return OwnJudge(Path(settings.judge), settings.max_offset_frames)
@@ -142,9 +153,11 @@ def make_judge(settings: SyncSettings) -> SyncJudge:
 
 def judge_limits(settings: SyncSettings, limits: SyncLimits) -> SyncLimits:
     """Limits with the judge's own in place of None. Chosen as docs/data.md tells."""
+    from latentsync.data.stages.ear import EarJudge
     from latentsync.data.stages.sync_networks import OwnJudge, V2Judge
 
-    kind: Any = V2Judge if settings.judge_v2 else LipJudge if settings.judge == "lips" else OwnJudge
+    own: Any = {"lips": LipJudge, "ear": EarJudge}.get(settings.judge, OwnJudge)
+    kind: Any = V2Judge if settings.judge_v2 else own
     least = kind.min_confidence if limits.min_confidence is None else limits.min_confidence
     above = kind.correct_above if limits.correct_above is None else limits.correct_above
     margin = kind.margin if limits.margin is None else limits.margin

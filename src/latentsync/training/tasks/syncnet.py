@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
-from latentsync.metrics.lips import lip_opening
+from latentsync.metrics.lips import told_opening
 from latentsync.models.syncnet import SyncNet
 from latentsync.training.datasets import (
     AnyClip,
@@ -207,12 +207,10 @@ class SyncNetTask:
         starts[-near:] = (beside + step).clip(0, total - 1)
 
     def _lips(self, clip: AnyClip) -> np.ndarray:
-        """(F,) float32: opening of the lips about its mean, in thirtieths of the distance of the eyes' outer corners:
-        on studio clips its standard deviation is then about 1."""
+        """(F,) float32, see `told_opening`."""
         number = self._numbers[id(clip)]
         if number not in self._openings:
-            opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh)))
-            self._openings[number] = np.clip((opening - opening.mean()) * 30, -4, 4).astype(np.float32)
+            self._openings[number] = told_opening(np.asarray(clip.mesh))
         return self._openings[number]
 
     def _mel(self, clip: AnyClip) -> np.ndarray:

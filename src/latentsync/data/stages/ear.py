@@ -35,7 +35,7 @@ class EarJudge:
     name = "ear"
     min_confidence = 0.3
     correct_above = 0.55
-    margin = 0.05
+    margin = 0.1
 
     def __init__(self, max_offset_frames: int) -> None:
         from latentsync.models.lip_ear import load_sound_reader

@@ -2,9 +2,9 @@
 
     python recipes/lip_ear.py CLIPS[:N]... [--out src/latentsync/assets/lip_ear]
 
-CLIPS are folders of `latentsync data build --training` (…/clips), N takes every N-th clip of a folder. The split `train`
-is learnt from, people of `val` are read to see how well it went. To be run again whenever the listener of `tiny` has
-changed. A corpus of few people who all say sentences of one form wants an N: else the ear learns the form by heart.
+CLIPS are folders of `latentsync data build --training` (…/clips), N takes every N-th clip of a folder. Split `train` is
+learnt from, people of `val` show how well it went. To be run again whenever the listener of `tiny` has changed. A
+corpus of few people who all say sentences of one form wants an N: else the ear learns the form by heart.
 """
 
 from __future__ import annotations

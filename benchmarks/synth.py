@@ -8,6 +8,7 @@
     python benchmarks/synth.py parts MODEL            # CPU time of a frame, by part
     python benchmarks/synth.py closures
     python benchmarks/synth.py alignment              # forced alignment against flite's own phone times
+    python benchmarks/synth.py voices                 # the same for every voice of both engines
 
 MODEL is the packed face model, or `builtin`.
 """
@@ -29,6 +30,7 @@ from latentsync.synth.clips import Studio
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.posing import Pose, Tongue
 from latentsync.synth.render.camera import look_at, perspective
+from latentsync.synth.speech.engines import Utterance
 from latentsync.synth.stage import sample_background, sample_light
 from latentsync.synth.truth import Truth
 
@@ -252,34 +254,67 @@ def parts(model: str, size: int = 384, people: int = 8) -> None:
         print(f"{name}: {1000 * value / num:.1f} ms CPU a frame")
 
 
-def alignment(num: int = 30) -> None:
-    """Starts of phones by forced alignment against flite's own, by class, in ms."""
+def start_errors(said: Utterance) -> list[tuple[str, float]]:
+    """(name, ms) of each phone: how much later forced alignment lets it start than the engine says."""
     from difflib import SequenceMatcher
 
     from latentsync.synth.speech.aligned import align
+    from latentsync.synth.speech.phones import SILENCE
+
+    ours = [p for p in align(said.audio, said.text) if p.name != SILENCE]
+    true = [p for p in said.phones if p.name != SILENCE]
+    match = SequenceMatcher(None, [p.name for p in ours], [p.name for p in true], autojunk=False)
+    out = []
+    for i, j, length in match.get_matching_blocks():
+        for a, b in zip(ours[i : i + length], true[j : j + length], strict=True):
+            out.append((a.name, 1000 * (a.start_s - b.start_s)))
+    return out
+
+
+def alignment(num: int = 30) -> None:
+    """Starts of phones by forced alignment against flite's own, by class, in ms."""
     from latentsync.synth.speech.engines import flite
-    from latentsync.synth.speech.phones import SILENCE, VOWELS
+    from latentsync.synth.speech.phones import VOWELS
     from latentsync.synth.speech.sentences import sentence
 
     rng, errors = np.random.default_rng(0), {"p b m": [], "other consonants": [], "vowels": []}
     for k in range(num):
-        said = flite(sentence(rng), ("slt", "rms", "awb")[k % 3])
-        ours = [p for p in align(said.audio, said.text) if p.name != SILENCE]
-        true = [p for p in said.phones if p.name != SILENCE]
-        match = SequenceMatcher(None, [p.name for p in ours], [p.name for p in true], autojunk=False)
-        for i, j, length in match.get_matching_blocks():
-            for a, b in zip(ours[i : i + length], true[j : j + length], strict=True):
-                name = "p b m" if a.name in "pbm" else "vowels" if a.name in VOWELS else "other consonants"
-                errors[name].append(1000 * (a.start_s - b.start_s))
+        for phone, late in start_errors(flite(sentence(rng), ("slt", "rms", "awb")[k % 3])):
+            errors["p b m" if phone in "pbm" else "vowels" if phone in VOWELS else "other consonants"].append(late)
     for name, values in errors.items():
         e = np.array(values)
         late, middle, tenth = np.median(e), np.median(np.abs(e)), np.percentile(np.abs(e), 90)
         print(f"{name}: {len(e)}, median {late:+.0f} ms, median distance {middle:.0f} ms, a tenth over {tenth:.0f} ms")
 
 
+def voices(num: int = 4) -> None:
+    """The same for every voice of flite and every variant of espeak-ng: does a voice run late as a whole?"""
+    from latentsync.core.errors import MediaError
+    from latentsync.synth.speech.engines import espeak, flite
+    from latentsync.synth.speech.sentences import sentence
+    from latentsync.synth.speech.speaker import FLITE_VOICES, VARIANTS
+
+    rng = np.random.default_rng(0)
+    every = [("flite", voice) for sex in (True, False) for voice in FLITE_VOICES[sex]]
+    every += [("espeak", variant) for sex in (True, False) for variant in VARIANTS[sex]]
+    medians = []
+    for engine, voice in every:
+        late: list[float] = []
+        for _ in range(num):
+            text = sentence(rng)
+            try:
+                said = flite(text, voice) if engine == "flite" else espeak(text, f"gmw/en-US+{voice}", 160)
+                late += [ms for _, ms in start_errors(said)]
+            except MediaError:  # a voice that the aligner cannot follow
+                continue
+        medians.append(float(np.median(late)))
+        print(f"{engine} {voice}: {len(late)} phones, median {medians[-1]:+.0f} ms", flush=True)
+    print(f"{len(medians)} voices: medians from {min(medians):+.0f} to {max(medians):+.0f} ms")
+
+
 def closures() -> None:
     """Mean loudness around the start of p and b, each 10 ms from -80 ms: where the silence of the closure lies."""
-    from latentsync.synth.speech.engines import Utterance, espeak, flite
+    from latentsync.synth.speech.engines import espeak, flite
 
     texts = [
         "Papa bought a puppy.",
@@ -308,7 +343,7 @@ def closures() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=[*PICTURES, *OF_A_MODEL, "truth", "closures", "alignment"])
+    parser.add_argument("what", choices=[*PICTURES, *OF_A_MODEL, "truth", *ALONE])
     parser.add_argument("arguments", nargs="*")
     args = parser.parse_args()
     if args.what in PICTURES:
@@ -319,9 +354,10 @@ def main() -> None:
     elif args.what == "truth":
         truth(Path(args.arguments[0]))
     else:
-        (closures if args.what == "closures" else alignment)()
+        ALONE[args.what]()
 
 
+ALONE = {"closures": closures, "alignment": alignment, "voices": voices}
 PICTURES = {"identities": identities, "mouths": mouths}
 OF_A_MODEL = {"see-through": see_through, "speed": speed, "parts": parts}
 

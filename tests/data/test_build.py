@@ -11,9 +11,12 @@ import pytest
 from raw_videos import SETTINGS, contents, empty_room, run, sound_file, talking
 
 from latentsync.core.errors import LatentSyncError, MediaError
-from latentsync.data.api import resplit
+from latentsync.data.api import resplit, run_stages
+from latentsync.data.clip import Clip, Rejected
 from latentsync.data.manifest import read_manifest
 from latentsync.data.settings import SplitSettings, data_settings
+from latentsync.data.stages import make_stages
+from latentsync.data.stages.base import PlainStage
 from latentsync.media.audio import read_audio
 from latentsync.media.reader import VideoReader
 from latentsync.training.clips import load_clips
@@ -128,6 +131,19 @@ def test_a_changed_setting_redoes_what_depends_on_it(raw: Path, tmp_path: Path) 
     assert back.num_kept == 4
 
 
+def test_another_truth_beside_a_synthetic_video_writes_its_clip_anew(tmp_path: Path) -> None:
+    video = talking(tmp_path / "raw" / "id00000_000.mp4", 0, seed=1)
+    (before,) = run(tmp_path / "raw", tmp_path / "out").rows
+    video.with_suffix(".json").write_text("{}")
+    for share in (0.0, 0.5):
+        np.savez(video.with_suffix(".npz"), mouth_covered=np.full(60, share, np.float32))
+        result = run(tmp_path / "raw", tmp_path / "out")
+        assert set(result.tally.done) == {"write"}
+        folder = tmp_path / "out" / "clips" / before["clip_id"]
+        assert np.load(folder / "face.npz")["mouth_covered"].max() == np.float32(share)
+    assert not run(tmp_path / "raw", tmp_path / "out").tally.done
+
+
 def test_inputs_may_move(raw: Path, tmp_path: Path) -> None:
     shutil.copytree(raw / "person 0", tmp_path / "here" / "person 0")
     run(tmp_path / "here", tmp_path / "out")
@@ -168,3 +184,26 @@ def test_the_output_may_not_hold_the_inputs(tmp_path: Path) -> None:
     talking(tmp_path / "a" / "clip.mp4", 0, seed=1)
     with pytest.raises(LatentSyncError, match="holds inputs"):
         run(tmp_path / "a", tmp_path)
+
+
+class Long(PlainStage):
+    name = "long"
+
+    def process(self, clip: Clip) -> list[Clip] | Rejected:
+        return [clip] if clip.duration_s >= 2 else self.no("short", clip.duration_s, 2)
+
+
+def test_some_stages_alone_and_ones_own_from_python(tmp_path: Path) -> None:
+    talking(tmp_path / "raw" / "long.mp4", 0, seed=1)
+    talking(tmp_path / "raw" / "short.mp4", 1, seed=2, steps=45)
+    (tmp_path / "raw" / "text.mp4").write_text("this is no video")
+    stages = make_stages(SETTINGS)
+    clips = run_stages(tmp_path / "raw", tmp_path / "out", stages[:4])
+    assert {clip.source.name: clip.rejected and clip.rejected.reason for clip in clips} == {
+        "long.mp4": None, "short.mp4": None, "text.mp4": "unreadable",
+    }  # fmt: skip
+    assert all("shot_finder" in clip.facts for clip in clips if clip.rejected is None)
+    found = {clip.source.name: clip for clip in run_stages(tmp_path / "raw", tmp_path / "out", [*stages[:4], Long()])}
+    assert found["long.mp4"].rejected is None
+    assert found["short.mp4"].rejected == Rejected("long", "short", found["short.mp4"].duration_s, 2)
+    assert not (tmp_path / "out" / "manifest.parquet").exists()

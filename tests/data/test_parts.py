@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import tarfile
+import types
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from raw_videos import empty_room, run, talking
 
 from latentsync.cli.main import main
@@ -75,6 +79,33 @@ def test_scorers_are_named_or_refused() -> None:
     for wrong in ("hyperiqa", "python:nowhere:f", "pyiqa:"):
         with pytest.raises(ConfigError):
             make_scorer(wrong)
+
+
+def test_metrics_of_pyiqa_see_pictures_as_that_package_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package stands in for itself: it is large, and its weights come from the network."""
+    seen: list[torch.Tensor] = []
+
+    def create_metric(name: str, device: str) -> Any:
+        if name == "far":
+            raise FileNotFoundError("cannot reach the hub\nand more")
+        return lambda picture: seen.append(picture) or torch.tensor([[0.6]])
+
+    stand_in = types.ModuleType("pyiqa")
+    stand_in.create_metric = create_metric  # type: ignore[attr-defined]
+    stand_in.list_models = lambda: ["hyperiqa", "far"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyiqa", stand_in)
+    scorer = make_scorer("pyiqa:hyperiqa")
+    assert scorer is not None
+    crop = np.zeros((6, 4, 3), np.uint8)
+    crop[..., 0] = 255
+    assert scorer(crop) == pytest.approx(0.6)
+    (picture,) = seen
+    assert picture.shape == (1, 3, 6, 4)
+    assert picture[0].amax(dim=(1, 2)).tolist() == [1, 0, 0]
+    with pytest.raises(ConfigError, match=r"did you mean hyperiqa\?"):
+        make_scorer("pyiqa:hyperiq")
+    with pytest.raises(ConfigError, match=r"weights cannot be had \(cannot reach the hub\)"):
+        make_scorer("pyiqa:far")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.data.settings import DataSettings, data_settings
 from latentsync.data.stages import sync_networks
 from latentsync.data.stages.sync_networks import LEAD_FRAMES, OwnJudge
+from latentsync.evaluation.networks import load_judges
+from latentsync.evaluation.watching import Watched
 
 FRAMES = 16
 SIDE = 128
@@ -69,7 +71,7 @@ def component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     (folder / "config.json").write_text(json.dumps(told))
     save_file({"one": torch.ones(1)}, folder / "model.safetensors")
-    monkeypatch.setattr("latentsync.models.weights.load_syncnet", lambda *_: HandMade())
+    monkeypatch.setattr("latentsync.models.weights.loaders.load_syncnet", lambda *_: HandMade())
     return folder
 
 
@@ -111,6 +113,21 @@ def test_sound_around_the_clip_is_heard_and_its_lack_is_known(component: Path) -
     assert judge.compare(seen, heard, there).late_s == 0
     alone = judge.compare(seen, *judge.hear(*heard_with_lead(wave[50 * 640 : 76 * 640])))
     assert np.isnan(alone.confidence)  # eleven windows: most lags have next to no pairs
+
+
+def test_the_judge_of_a_build_says_what_the_judge_of_the_tables_says(component: Path) -> None:
+    """Where no sound around the clip is known, both compare the same windows."""
+    opening = babble(7, 75)
+    crops = np.stack([portrait(float(value), 0) for value in opening])
+    wave = late(sound_of(opening), 4)
+    build, tables = OwnJudge(component, 10), load_judges(own=component).own
+    assert tables is not None
+    nowhere = np.zeros((75, 468, 2), np.float32)
+    watched = Watched(np.arange(75) / 25, nowhere, np.zeros((75, 2, 3), np.float32), crops, (SIDE, SIDE))
+    said, score = build.compare(build.see(crops), *build.hear(*heard_with_lead(wave))), tables(watched, None, wave)
+    assert score is not None
+    assert round(said.late_s * 25) == -score.av_offset_frames == 4
+    assert said.confidence == pytest.approx(score.sync_confidence, abs=0.05)
 
 
 @pytest.mark.parametrize("frames", [0, 7])

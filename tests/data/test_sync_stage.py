@@ -10,11 +10,16 @@ import pytest
 from raw_videos import SETTINGS, late, run, sound_of, talking
 from talkers import babble
 
+from latentsync.core.errors import MediaError
 from latentsync.data.clip import Clip, Source
 from latentsync.data.lip_sync import lip_sync
 from latentsync.data.settings import SyncLimits, data_settings
+from latentsync.data.shards import write_shards
 from latentsync.data.stages.sync import SyncCheck, shifted
 from latentsync.media.audio import read_audio
+from latentsync.training.clips import load_clips
+from latentsync.training.datasets.cache import ArrayCache
+from latentsync.training.datasets.shards import shard_clips
 
 
 def curve(seed: int, steps: int = 125) -> np.ndarray:
@@ -93,6 +98,48 @@ def test_verdicts(best: float, at_zero: float, late_ms: float, reason: str | Non
     else:
         assert not isinstance(found, list)
         assert found.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("best", "at_zero", "late_ms", "kept"),
+    [(0.2, 0.1, 0, "not_in_sync"), (0.5, 0.1, 200, "offset_uncertain"), (0.9, 0.1, 200, ""), (0.5, 0.45, 200, "")],
+)
+def test_what_is_out_of_sync_may_be_kept_for_its_looks(best: float, at_zero: float, late_ms: float, kept: str) -> None:
+    limits = SyncLimits(min_confidence=0.25, correct_above=0.6, margin=0.65, out_of_sync="keep")
+    found = SyncCheck(limits, 15, 2.0).process(
+        clip(sync_confidence=best, confidence_at_zero=at_zero, sound_late_ms=late_ms)
+    )
+    assert isinstance(found, list)
+    assert found[0].facts.get("out_of_sync", "") == kept
+    assert (found[0].facts.get("in_sync") is False) == bool(kept)
+    if kept:
+        assert found[0].sound_shift_s == 0
+
+
+def test_the_list_may_say_that_a_sound_is_another_ones(tmp_path: Path) -> None:
+    """Its sound is neither judged nor moved; only what depends on that is done again when the word changes."""
+    talking(tmp_path / "own.mp4", 0, seed=3, late_frames=6, steps=125)
+    talking(tmp_path / "dubbed.mp4", 1, seed=4, late_frames=6, steps=125)
+    settings = data_settings(SETTINGS.as_dict(), {"segments.max_s": 6, "write.training": True, "split.val": 0})
+    listed = tmp_path / "list.csv"
+    listed.write_text("file,person,in_sync\nown.mp4,ann,yes\ndubbed.mp4,bob,no\n", encoding="utf-8")
+    rows = {row["identity"]: row for row in run(listed, tmp_path / "out", settings).rows}
+    assert [rows[name]["in_sync"] for name in ("ann", "bob")] == [True, False]
+    assert abs(rows["ann"]["sound_shift_s"] - 0.24) <= 0.02
+    assert rows["bob"]["sound_shift_s"] == 0
+    assert rows["bob"]["sync_judge"] == "list"
+    clips = {each.person: each for each in load_clips(tmp_path / "out" / "clips", "train")}
+    assert [clips[name].in_sync for name in ("ann", "bob")] == [True, False]
+    write_shards(tmp_path / "out", str(tmp_path / "shards"))
+    packed = shard_clips(str(tmp_path / "shards"), "train", ArrayCache(tmp_path / "cache"))
+    assert {each.person: each.in_sync for each in packed} == {"ann": True, "bob": False}
+    listed.write_text("file,person,in_sync\nown.mp4,ann,\ndubbed.mp4,bob,YES\n", encoding="utf-8")
+    again = run(listed, tmp_path / "out", settings)
+    assert set(again.tally.done) <= {"sync", "sync_check", "quality", "quality_check", "write"}
+    assert [row["in_sync"] for row in again.rows] == [True, True]
+    listed.write_text("file,in_sync\nown.mp4,perhaps\n", encoding="utf-8")
+    with pytest.raises(MediaError, match=r"entry 1 has in_sync 'perhaps'\. Write yes or no"):
+        run(listed, tmp_path / "out", settings)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,31 @@ def test_own_judge_sees_the_lower_half_and_the_mel_beside_it() -> None:
     assert set(seen) == {(48, 4, 8), (1, 80, 52)}
 
 
+def test_sound_before_the_first_frame_counts_where_it_is_known() -> None:
+    rng = np.random.default_rng(5)
+    audio = rng.normal(size=(60, 8))
+    late = 3
+    video = audio[10 + late : 40 + late]  # what is seen beside frame 0 is heard at window 10, three frames late
+    alone = sync_score(video, audio[10:40], 6, "cosine", pad_zeros=False)
+    whole = sync_score(video, audio, 6, "cosine", pad_zeros=False, lead=10)
+    assert whole.av_offset_frames == alone.av_offset_frames == -late
+    assert whole.sync_distance == pytest.approx(0, abs=1e-9)
+    known = np.zeros(60, bool)
+    known[10:40] = True
+    hidden = sync_score(video, audio, 6, "cosine", pad_zeros=False, lead=10, known=known)
+    assert hidden.curve == pytest.approx(alone.curve)
+    few = sync_score(video, audio, 6, "cosine", pad_zeros=False, lead=10, known=known, least_pairs=26)
+    assert np.isnan(few.curve).tolist() == [abs(shift) > 4 for shift in range(-6, 7)]
+    with pytest.raises(ValueError, match="no shift"):
+        sync_score(video, audio, 6, "cosine", pad_zeros=False, lead=10, known=~np.ones(60, bool))
+
+
+def test_sound_windows_are_those_that_are_whole() -> None:
+    for num_columns in range(40, 120):
+        expected = [c for c in (int(3.2 * i + 1e-9) for i in range(60)) if c + 52 <= num_columns]
+        assert judges.own_columns(num_columns) == expected
+
+
 def test_v2_crop_is_centred_and_smoothed() -> None:
     boxes = np.tile([100.0, 200.0, 180.0, 300.0], (40, 1))
     boxes[20] += 30  # one jump of the detector

@@ -110,6 +110,41 @@ def test_a_lost_host_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
     for error in (OSError(errno.EHOSTDOWN, "Host is down"), SafetensorError("Host is down (os error 112)")):
         with pytest.raises(type(error), match="Host is down"), full_disk_told(tmp_path):
             raise error
+    elsewhere = OSError(errno.ENOSPC, "No space left", "/other/disk/a.npy")
+    with pytest.raises(LatentSyncError, match=r"^/other/disk: the disk is full"), full_disk_told(tmp_path):
+        raise elsewhere
     for error in (OSError(errno.ENOSPC, "No space left"), SafetensorError("No space left on device (os error 28)")):
         with pytest.raises(LatentSyncError, match="the disk is full"), full_disk_told(tmp_path):
             raise error
+
+
+CACHED = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from latentsync.core.errors import LatentSyncError
+    from latentsync.training.checkpoint import full_disk_told
+    from latentsync.training.datasets.cache import ArrayCache
+    disk = Path(sys.argv[1])
+    try:
+        with full_disk_told(Path("/elsewhere/run")):
+            ArrayCache(disk / "cache").get("crops", ("a",), lambda: np.zeros((1000, 1000)))
+    except LatentSyncError as error:
+        print(error)
+    print([path for path in (disk / "cache").rglob("*") if path.is_file()])
+"""
+
+
+def test_a_full_disk_of_the_cache_is_told_as_that(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not can_mount(disk):
+        pytest.skip("mounting a file system is not permitted here")
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(CACHED))
+    words = f"mount -t tmpfs -o size=600k tmpfs '{disk}' && '{sys.executable}' '{script}' '{disk}'"
+    done = subprocess.run([*UNSHARE, "sh", "-c", words], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.splitlines() == [
+        f"{disk}/cache: the disk of this cache is full. Free space there, or set LATENTSYNC_CACHE to a folder on "
+        "another disk; then run again.", "[]",
+    ], done.stderr  # fmt: skip

@@ -127,7 +127,7 @@ def test_shards_give_the_same_clips_as_they_were_packed_from(tmp_path: Path) -> 
         (tmp_path / "shards").mkdir(exist_ok=True)
         name = tmp_path / "shards" / f"{split}-000000.tar"
         with name.open("wb") as file:
-            row = {"clip_id": clip_id, "identity": f"p-{split}", "split": split, "source": "s.mp4"}
+            row = {"clip_id": clip_id, "identity": f"p-{split}", "split": split, "source": "s.mp4", "in_sync": True}
             _pack(tmp_path / "build", [row], _Hashed(file))
     lines = [{"shard": p.name, "split": p.name.split("-")[0], "clips": 1, "bytes": p.stat().st_size, "sha256": ""}
              for p in (tmp_path / "shards").glob("*.tar")]  # fmt: skip

@@ -133,7 +133,7 @@ def test_shards_tell_it_too(tmp_path: Path) -> None:
         shard = tmp_path / "shards" / f"{split}-000000.tar"
         shard.parent.mkdir(exist_ok=True)
         with shard.open("wb") as file:
-            row = {"clip_id": split, "identity": f"p-{split}", "split": split, "source": "s.mp4"}
+            row = {"clip_id": split, "identity": f"p-{split}", "split": split, "source": "s.mp4", "in_sync": True}
             _pack(tmp_path / "build", [row], _Hashed(file))
         lines.append({"shard": shard.name, "split": split, "clips": 1, "bytes": shard.stat().st_size, "sha256": ""})
     (tmp_path / "shards" / INDEX).write_text(json.dumps({"shards": lines}))
@@ -149,6 +149,9 @@ def test_a_build_takes_it_from_the_truth_beside_a_synthetic_video(tmp_path: Path
     (tmp_path / "id00000_000.json").write_text("{}")
     found = mouth_covered(video, 2.36 + np.arange(6) / 25)
     assert found is not None and found.tolist() == told[59:65].tolist()
+    beyond = mouth_covered(video, (len(told) - 2 + np.arange(4)) / 25)
+    assert beyond is not None and beyond.tolist() == [*told[-2:].tolist(), 1, 1], "what is not known counts as hidden"
+    assert mouth_covered(video, 99 + np.arange(3) / 25) is None
     np.savez(tmp_path / "id00000_000.npz", landmarks=told)
     assert mouth_covered(video, np.arange(3) / 25) is None
 

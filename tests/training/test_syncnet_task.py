@@ -106,6 +106,19 @@ def test_windows_of_a_clip_keep_their_distance(tmp_path: Path, network: str) -> 
     assert np.diff(np.sort(example["start"].numpy())).min() >= 4
 
 
+def test_near_sounds_lie_beside_picture_windows(tmp_path: Path, network: str) -> None:
+    near = task_of(tmp_path, network, loss="contrastive", windows=3, more_sounds=4, spacing=3, near_sounds=2)
+    seen = set()
+    for number in range(20):
+        start = near.example(number)["start"].numpy()
+        for sound in start[-2:]:
+            seen.add(int(np.abs(start[:3] - sound).min()))
+        assert np.diff(np.sort(start[:5])).min() >= 3
+    assert seen == {1, 2}
+    with pytest.raises(ConfigError, match="near_sounds"):
+        task_of(tmp_path, network, loss="contrastive", more_sounds=2, near_sounds=3)
+
+
 def test_the_official_loss_is_cross_entropy_of_the_cosine() -> None:
     cosine, label = torch.tensor([0.9, 0.2, 0.0, 1.0]), torch.tensor([1.0, 0.0, 0.0, 1.0])
     expected = torch.nn.functional.binary_cross_entropy(cosine, label, reduction="none")
@@ -128,13 +141,19 @@ class Given(torch.nn.Module):
 
 
 def contrast(
-    visual: torch.Tensor, audio: torch.Tensor, start: list[list[int]], clip: list[int], other_clips: bool = True
+    visual: torch.Tensor,
+    audio: torch.Tensor,
+    start: list[list[int]],
+    clip: list[int],
+    other_clips: bool = True,
+    near: bool = False,
 ) -> dict[str, float]:
     objective = ContrastiveObjective(
         Given(),  # type: ignore[arg-type]
         temperature=0.1,
         probability=1.0,
         spacing=3,
+        near=near,
         lips=0.0,
         other_clips=other_clips,
         num_frames=4,
@@ -157,6 +176,11 @@ def test_the_contrast_is_least_for_right_pairs_and_ignores_near_windows() -> Non
     confused = contrast(visual, same, far, [0, 1])["choice"]
     forgiven = contrast(visual, same, [[0, 10, 2], [0, 10, 2]], [0, 1])["choice"]
     assert forgiven < 0.01 < confused
+    beside = contrast(visual, same, [[0, 10, 2], [0, 10, 2]], [0, 1], near=True)
+    assert beside["choice"] == pytest.approx(confused)
+    assert beside["probability"] < 1e-3
+    again = contrast(visual, same, [[0, 10, 0], [0, 10, 0]], [0, 1], near=True)["choice"]  # the very same window
+    assert again < 0.01
     alike = audio.clone()
     alike[1, 2] = audio[0, 0]  # a sound of another clip like the right one
     assert contrast(visual, alike, far, [0, 1])["choice"] > 0.01

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, *((112,) if sys.platform == "win32" else ()))
+"""Codes of an OSError for a disk or a quota that is used up."""
 
 
 @contextmanager

@@ -10,12 +10,15 @@ _HOME = {
     "BuildResult": "api",
     "Clip": "clip",
     "DataSettings": "settings",
+    "PlainStage": "stages.base",
     "Rejected": "clip",
+    "Stage": "stages.base",
     "build": "api",
     "data_settings": "settings",
     "make_stages": "stages",
     "read_manifest": "manifest",
     "resplit": "api",
+    "run_stages": "api",
 }
 
 __all__ = sorted(_HOME)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +13,13 @@ from typing import Any, Literal
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.files import atomic_path
 from latentsync.core.progress import ProgressCallback, StopFlag, never, silent
-from latentsync.data.clip import Clip, dumps
+from latentsync.data.clip import Clip, Source, dumps
 from latentsync.data.manifest import MANIFEST, read_manifest, rows_of, write_manifest
 from latentsync.data.runners.base import INTERNAL, Engine, Plan, SerialEngine, Tally, drive
 from latentsync.data.settings import DataSettings, SplitSettings
 from latentsync.data.sources import Speaker, begin, find_sources
 from latentsync.data.split import as_given
-from latentsync.data.stages import make_stages
+from latentsync.data.stages import Stage, make_stages
 from latentsync.data.stages.quality import make_scorer
 from latentsync.data.stages.sync import make_judge
 from latentsync.data.stages.write import ABOUT
@@ -93,23 +93,57 @@ def build(
         Stopped: on request; what is done stays done.
     """
     settings, options = (settings or DataSettings()).resolved(), options or BuildOptions()
-    sources = find_sources(str(inputs), options.speaker, options.leave_out)
-    workspace = Workspace(out.absolute())
-    if any(Path(source.path).is_relative_to(workspace.root) for source in sources):
-        raise LatentSyncError(f"{out}: holds inputs. Choose an output folder outside of them.")
+    sources, workspace = _begin(inputs, out, options)
     stages = make_stages(settings, options.tracker)
     _try_networks(settings)
     with claimed(workspace):
         clips = begin(sources, workspace, options.num_workers)
-        plan = Plan(stages, workspace)
-        engine = make_engine(plan, options)
-        ended, tally = drive(plan, [clip for clip in clips if clip.rejected is None], engine, progress, stop)
-        ended += [clip for clip in clips if clip.rejected is not None]
+        ended, tally = _drive(clips, Plan(stages, workspace), options, progress, stop)
         parts = as_given([clip.source.identity for clip in ended], options.given_split, settings.split)
         rows = rows_of(ended, stages, parts)
         finish(workspace, rows, settings)
         _tell_run(workspace, str(inputs), tally, options)
     return BuildResult(workspace.root, rows, tally)
+
+
+def run_stages(
+    inputs: str | Path,
+    out: Path,
+    stages: Sequence[Stage],
+    options: BuildOptions | None = None,
+    progress: ProgressCallback = silent,
+    stop: StopFlag = never,
+) -> list[Clip]:
+    """Take raw videos through some stages alone, the pipeline's (`make_stages`) or one's own.
+
+    What is done is kept in `out`, a folder of its own, and not done again. No manifest is written. An engine of several
+    processes needs stages that can be pickled.
+
+    Returns: every clip at its end, with its scores and facts; `rejected` says why one went no further.
+    Raises: LatentSyncError: see `build`.
+    """
+    options = options or BuildOptions(engine="serial")
+    sources, workspace = _begin(inputs, out, options)
+    with claimed(workspace):
+        clips = begin(sources, workspace, options.num_workers)
+        return _drive(clips, Plan(tuple(stages), workspace), options, progress, stop)[0]
+
+
+def _begin(inputs: str | Path, out: Path, options: BuildOptions) -> tuple[list[Source], Workspace]:
+    sources = find_sources(str(inputs), options.speaker, options.leave_out)
+    workspace = Workspace(out.absolute())
+    if any(Path(source.path).is_relative_to(workspace.root) for source in sources):
+        raise LatentSyncError(f"{out}: holds inputs. Choose an output folder outside of them.")
+    return sources, workspace
+
+
+def _drive(
+    clips: Sequence[Clip], plan: Plan, options: BuildOptions, progress: ProgressCallback, stop: StopFlag
+) -> tuple[list[Clip], Tally]:
+    """Every clip at its end, those that were rejected before the first stage too."""
+    engine = make_engine(plan, options)
+    ended, tally = drive(plan, [clip for clip in clips if clip.rejected is None], engine, progress, stop)
+    return ended + [clip for clip in clips if clip.rejected is not None], tally
 
 
 def _try_networks(settings: DataSettings) -> None:
@@ -137,7 +171,8 @@ def finish(workspace: Workspace, rows: list[dict[str, Any]], settings: DataSetti
 
 def _write_meta(path: Path, row: Mapping[str, Any]) -> None:
     """What training asks of a clip, written last: a folder with it is complete."""
-    meta = {"person": row["identity"], "split": row["split"], "in_sync": True, "fps": 25, "source": row["source"]}
+    meta = {"person": row["identity"], "split": row["split"], "in_sync": row["in_sync"], "fps": 25}
+    meta["source"] = row["source"]
     text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
     if path.is_file() and path.read_text("utf-8") == text:
         return

@@ -25,12 +25,14 @@ class Source:
         path: where it can be read from now.
         sha256: of its bytes; "" where it cannot be read.
         identity: who speaks in it; what the split goes by.
+        in_sync: False = its sound does not belong to its mouth, as the list says.
     """
 
     name: str
     path: str
     sha256: str = ""
     identity: str = ""
+    in_sync: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def _row(clip: Clip, versions: str, parts: Mapping[str, str]) -> dict[str, Any]:
         "identity": clip.source.identity,
         "split": parts.get(clip.source.identity, "") if no is None else "",
         "kept": no is None,
+        "in_sync": None if no is not None else facts.get("in_sync") is not False,
         "stage": "" if no is None else no.stage,
         "reason": "" if no is None else no.reason,
         "detail": "" if no is None else no.detail,
@@ -68,6 +69,7 @@ def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]], settings: Mapp
     fields = [pyarrow.field(name, pyarrow.string()) for name in TEXT]
     fields += [pyarrow.field(name, pyarrow.float64()) for name in NUMBERS]
     fields += [pyarrow.field("num_frames", pyarrow.int64()), pyarrow.field("kept", pyarrow.bool_())]
+    fields += [pyarrow.field("in_sync", pyarrow.bool_())]
     about = {"settings": dumps(dict(settings)), "format": str(FORMAT_VERSION), "latentsync": __version__}
     table = pyarrow.Table.from_pylist([dict(row) for row in rows], pyarrow.schema(fields, about))
     with atomic_path(path) as part:
@@ -87,7 +89,10 @@ def read_manifest(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise MediaError(f"{path}: cannot be read ({error}). Run `latentsync data build` again.") from error
     told = table.schema.metadata or {}
-    return table.to_pylist(), json.loads(told.get(b"settings", b"{}"))
+    rows = table.to_pylist()
+    for row in rows:
+        row.setdefault("in_sync", True if row["kept"] else None)  # builds before 0.2 rejected all others
+    return rows, json.loads(told.get(b"settings", b"{}"))
 
 
 def _arrow() -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from latentsync.core.errors import ConfigError
 
 ShotFinder = Literal["auto", "scenedetect", "builtin"]
 Layout = Literal["folder", "shards", "training"]
+OutOfSync = Literal["reject", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +104,8 @@ class FaceLimits:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyncSettings:
     """Attributes:
-    judge: "lips" = lip opening against the level of the sound; or the path of our SyncNet (folder or checkpoint).
+    judge: "lips" = lip opening against the level of the sound; "ear" = against the opening that the shipped listener
+        hears; or the path of our SyncNet (folder or checkpoint).
     judge_v2: path of the public `syncnet_v2.model`; used instead of `judge` where given.
     max_offset_frames: how far to search on either side.
     """
@@ -123,11 +125,13 @@ class SyncLimits:
     min_confidence: below it the clip is rejected; its scale depends on the judge (docs/data.md). None = the judge's.
     correct_above: the offset is corrected where the confidence reaches this, else the sound stays. None = the judge's.
     margin: and where it is this much above the confidence without moving the sound. None = the judge's.
+    out_of_sync: "reject", or "keep" for its looks: then the clip is written as it is, with `in_sync` false.
     """
 
     min_confidence: float | None = None
     correct_above: float | None = None
     margin: float | None = None
+    out_of_sync: OutOfSync = "reject"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -69,7 +69,8 @@ def _pack(folder: Path, rows: Sequence[Mapping[str, Any]], file: _Hashed) -> Non
                 if (clip / name).is_file():
                     _add(tar, f"{row['clip_id']}.{ending}", (clip / name).read_bytes())
             about = json.loads((clip / "clip.json").read_text("utf-8"))
-            about |= {"person": row["identity"], "split": row["split"], "source": row["source"]}
+            about |= {"person": row["identity"], "split": row["split"], "source": row["source"],
+                      "in_sync": row["in_sync"]}  # fmt: skip
             _add(tar, f"{row['clip_id']}.json", dumps(about).encode())
 
 

@@ -21,6 +21,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpe
                   ".3gp", ".ogv", ".vob")  # fmt: skip
 SOUND_SUFFIXES = (".wav", ".mp3", ".flac", ".m4a", ".aac", ".ogg", ".opus")
 """Taken in too, so that a sound file without pictures is named in the manifest instead of being passed over."""
+YES, NO = ("yes", "true", "1"), ("no", "false", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def find_sources(inputs: str, speaker: Speaker, leave_out: Sequence[str] = ()) -
     Args:
         inputs: a folder (looked through, hidden entries left out), a video, a URL that fsspec understands, or a list:
             .txt with one path or URL a line; .csv or .jsonl with the keys `path` (or `file` or `url`) and, if wanted,
-            `speaker` (or `person`). Paths in a list are relative to it.
+            `speaker` (or `person`) and `in_sync` (no = its sound does not belong to its mouth). Paths in a list are
+            relative to it.
         leave_out: glob patterns on the names.
     Raises: MediaError: there is no such thing, or nothing in it.
     """
@@ -99,7 +101,16 @@ def _listed(path: Path, speaker: Speaker) -> Iterator[Source]:
             raise MediaError(f"{path}: entry {number} has no path, file or url. Add one.")
         told = entry.get("speaker") or entry.get("person")
         place = name if "://" in name else str((path.parent / name).absolute())
-        yield Source(name, place, identity=speaker.of(name, None if told is None else str(told)))
+        identity = speaker.of(name, None if told is None else str(told))
+        yield Source(name, place, identity=identity, in_sync=_in_sync(path, number, entry.get("in_sync")))
+
+
+def _in_sync(path: Path, number: int, told: object) -> bool:
+    """The list's column: yes (or nothing) or no. Raises: MediaError: another word."""
+    word = str("yes" if told in (None, "") else told).strip().lower()
+    if word not in (*YES, *NO):
+        raise MediaError(f"{path}: entry {number} has in_sync {told!r}. Write yes or no.")
+    return word in YES
 
 
 def _entries(path: Path) -> Iterator[dict[str, object]]:

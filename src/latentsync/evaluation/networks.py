@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
-from latentsync.config.loader import load_preset
-from latentsync.core.errors import ConfigError, WeightsError
+from latentsync.core.errors import WeightsError
 from latentsync.evaluation.scoring import Judge, Judges
 from latentsync.evaluation.watching import GRID_HZ, Watched
 from latentsync.media.reader import VideoReader
@@ -55,31 +53,11 @@ def load_judges(
 
 
 def load_own(path: Path, config: str | None = None) -> tuple[SyncNet, dict[str, Any]]:
-    """Our SyncNet in evaluation mode, with its settings (`num_frames`, `resolution`, `lower_half`).
+    """Our SyncNet and its settings; see `load_own_syncnet`."""
+    from latentsync.models.weights import load_own_syncnet
 
-    Args:
-        path: a checkpoint, whose configuration is `config` (preset name or YAML file; None = the released network's);
-            a folder with `config.json` and `model.safetensors`; or a model folder which has a part `syncnet`.
-    Raises: WeightsError, ConfigError: a file is missing, damaged or does not fit; a SyncNet on latents.
-    """
-    from latentsync.models.weights import load_syncnet
-    from latentsync.models.weights.index import is_model_folder
-
-    settings: dict[str, Any]
-    if is_model_folder(path):
-        path = path / "syncnet"
-    if path.is_dir() and config is None:
-        if not (path / "config.json").is_file():
-            raise WeightsError(f"{path}: no config.json in it. Give a SyncNet's folder, or a checkpoint and its config")
-        settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    else:
-        settings = dict(load_preset(config or "16_pixel_attn", "syncnet"))
-    if settings.get("input", "pixel") != "pixel":
-        raise ConfigError("judge_config", settings["input"], "give a SyncNet that looks at pixels")
-    model = settings.get("model") or {key: settings.get(key) for key in ("audio_encoder", "visual_encoder")}
-    network = cast("SyncNet", load_syncnet(path / "model.safetensors" if path.is_dir() else path, model))
-    settings.setdefault("num_frames", network.visual_config.in_channels // 3)
-    return network.eval().requires_grad_(False), settings
+    network, settings = load_own_syncnet(path, config)
+    return cast("SyncNet", network), settings
 
 
 def own_judge(network: SyncNet, settings: dict[str, Any]) -> Judge:

@@ -65,38 +65,66 @@ def own_sync_score(
     embed_audio: Embed,
     num_frames: int = 16,
     max_shift: int = 15,
-    fps: float = 25.0,
     lower_half: bool = True,
 ) -> SyncScore:
     """Confidence, distance (1 − cosine) and offset of one aligned clip by our SyncNet.
 
     Args:
-        crops: (F, R, R, 3) uint8 RGB aligned faces at 25 fps.
-        mel: (80, T) `syncnet_mel` of the same time span, 80 columns a second.
-        embed_video: (B, 3·num_frames, R/2 or R, R) float32 in [−1, 1], frame-major channels → (B, D).
-        embed_audio: (B, 1, 80, W) float32, W = ceil(num_frames·16/5) → (B, D).
-        lower_half: rows R/2 … only, as networks on pixels take it.
+        crops, embed_video, num_frames, lower_half: see `own_video`.
+        mel: (80, T) of the same time span, and embed_audio: see `own_audio`.
     Raises: ValueError: fewer windows than the search needs.
-    Source: input layout and mel window (52 columns for 16 frames) of the released 16-frame SyncNet.
     """
-    width = -(-num_frames * 16 // 5)
-    starts = [int(80 * i / fps) for i in range(max(0, len(crops) - num_frames + 1))]
-    starts = [start for start in starts if start + width <= mel.shape[1]]
+    count = min(max(0, len(crops) - num_frames + 1), len(own_columns(mel.shape[1], num_frames)))
+    if count <= max_shift:
+        raise ValueError(f"{count} windows are too few for a search of ±{max_shift} frames")
+    video = own_video(crops[: count + num_frames - 1], embed_video, num_frames, lower_half)
+    audio = own_audio(mel, embed_audio, num_frames, count)
+    return sync_score(video, audio, max_shift, "cosine", pad_zeros=False)
+
+
+def own_video(crops: np.ndarray, embed: Embed, num_frames: int = 16, lower_half: bool = True) -> np.ndarray:
+    """What our SyncNet sees in the windows that begin with each frame.
+
+    Args:
+        crops: (F, R, R, 3) uint8 RGB aligned faces at 25 fps, R as the network takes it.
+        embed: (B, 3·num_frames, R/2 or R, R) float32 in [−1, 1], frame-major channels → (B, D).
+        lower_half: rows R/2 … only, as networks on pixels take it.
+    Returns: (F − num_frames + 1, D) float32; (0, 1) where there are no windows.
+    """
     rows = slice(crops.shape[1] // 2, None) if lower_half else slice(None)
 
     def pictures(part: range) -> np.ndarray:
         cut = np.stack([crops[i : i + num_frames, rows] for i in part]).astype(np.float32) / 127.5 - 1.0
-        b, f, h, w, c = cut.shape
-        return np.ascontiguousarray(cut.transpose(0, 1, 4, 2, 3)).reshape(b, f * c, h, w)
+        return np.ascontiguousarray(cut.transpose(0, 1, 4, 2, 3)).reshape(len(part), -1, *cut.shape[2:4])
+
+    return _run(embed, (pictures(part) for part in _parts(len(crops) - num_frames + 1)))
+
+
+def own_audio(mel: np.ndarray, embed: Embed, num_frames: int = 16, most: int | None = None) -> np.ndarray:
+    """What our SyncNet hears in the windows beside each frame.
+
+    Args:
+        mel: (80, T) `syncnet_mel`, 80 columns a second, beginning with the first frame.
+        embed: (B, 1, 80, W) float32, W = ceil(num_frames·16/5) → (B, D).
+        most: windows wanted; None = all that are whole.
+    Returns: (P, D) float32; (0, 1) where there are no windows.
+    """
+    columns = own_columns(mel.shape[1], num_frames)[:most]
+    width = -(-num_frames * 16 // 5)
 
     def sounds(part: range) -> np.ndarray:
-        return np.stack([mel[None, :, starts[i] : starts[i] + width] for i in part]).astype(np.float32)
+        return np.stack([mel[None, :, columns[i] : columns[i] + width] for i in part]).astype(np.float32)
 
-    if len(starts) <= max_shift:
-        raise ValueError(f"{len(starts)} windows are too few for a search of ±{max_shift} frames")
-    video = _run(embed_video, (pictures(part) for part in _parts(len(starts))))
-    audio = _run(embed_audio, (sounds(part) for part in _parts(len(starts))))
-    return sync_score(video, audio, max_shift, "cosine", pad_zeros=False)
+    return _run(embed, (sounds(part) for part in _parts(len(columns))))
+
+
+def own_columns(num_columns: int, num_frames: int = 16) -> list[int]:
+    """First mel column of the window beside each frame: floor(3.2·i), as long as the window is whole.
+
+    Source: input layout and mel window (52 columns for 16 frames) of the released 16-frame SyncNet.
+    """
+    spare = num_columns + 16 * -num_frames // 5  # columns beside a whole window: T − ceil(16·F/5)
+    return [16 * i // 5 for i in range(max(0, (5 * spare + 4) // 16 + 1))]
 
 
 def _parts(count: int) -> Iterator[range]:
@@ -107,4 +135,5 @@ def _run(embed: Embed, batches: Iterator[np.ndarray]) -> np.ndarray:
     import torch
 
     with torch.inference_mode():
-        return np.concatenate([embed(torch.from_numpy(batch)).float().cpu().numpy() for batch in batches])
+        parts = [embed(torch.from_numpy(batch)).float().cpu().numpy() for batch in batches]
+    return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)

@@ -25,7 +25,7 @@ class SyncScore:
         sync_distance: minimum of the curve (LSE-D for SyncNet-v2).
         av_offset_frames: positive = the sound comes early and has to be delayed by that many frames.
         confidence_at_zero: median − value at shift 0: what the clip is worth as it stands, without moving the sound.
-        curve: mean distance for each shift −max … +max of the sound.
+        curve: mean distance for each shift −max … +max of the sound; NaN = too few pairs.
         num_windows: positions averaged.
     """
 
@@ -43,34 +43,44 @@ def sync_score(
     max_shift: int = V2_MAX_SHIFT,
     measure: Measure = "euclidean",
     pad_zeros: bool = True,
+    lead: int = 0,
+    known: np.ndarray | None = None,
+    least_pairs: int = 1,
 ) -> SyncScore:
     """Compare each video window with the sound windows around it and average over time, shift by shift.
 
     Args:
         video: (P, D) embedding of the window starting at frame i.
-        audio: (P', D) embedding of the sound beside frame i; the longer of the two is cut.
+        audio: (P', D) embedding of the sound beside frame i − lead.
         max_shift: frames on either side.
         measure: "euclidean" with 1e-6 added to each difference, as the published protocol; "cosine" = 1 − cosine
             similarity, for networks trained on it (ours, whose cosine is a probability).
         pad_zeros: past the ends the sound embedding is all zeros, as published, so every shift averages P values;
             False leaves those pairs out, which is fairer on clips of a few seconds.
-    Raises: ValueError: no window, or shorter than the search where pairs are left out.
+        lead: sound windows before the first frame. Without any, the longer of video and audio is cut.
+        known: (P',) bool: sound windows that count; None = all. Only where pairs are left out.
+        least_pairs: a shift with fewer pairs than these says nothing (NaN in the curve).
+    Raises: ValueError: no window, or no shift that says something.
     Source: Chung & Zisserman 2016 ("Out of time"); Prajwal et al. 2020 for the names LSE-C and LSE-D.
     """
-    count = min(len(video), len(audio))
-    if count == 0 or (not pad_zeros and count <= max_shift):
+    count = len(video) if lead else min(len(video), len(audio))
+    if count == 0 or (not pad_zeros and not lead and count <= max_shift):
         raise ValueError(f"{count} windows are too few for a search of ±{max_shift} frames")
-    video, audio = np.asarray(video[:count], dtype=np.float64), np.asarray(audio[:count], dtype=np.float64)
-    padded = np.pad(audio, ((max_shift, max_shift), (0, 0)))
+    video, audio = np.asarray(video[:count], dtype=np.float64), np.asarray(audio, dtype=np.float64)
+    audio = audio if lead else audio[:count]
+    there = np.ones(len(audio), dtype=bool) if known is None else np.asarray(known, dtype=bool)[: len(audio)]
     curve = []
-    for shift in range(2 * max_shift + 1):
-        other = padded[shift : shift + count]
-        inside = np.ones(count, dtype=bool)
-        if not pad_zeros:
-            at = np.arange(count) + shift - max_shift
-            inside = (at >= 0) & (at < count)
-        curve.append(float(_distance(video[inside], other[inside], measure).mean()))
-    best, median = int(np.argmin(curve)), float(np.median(curve))
+    for shift in range(-max_shift, max_shift + 1):
+        at = np.arange(count) + lead + shift
+        inside = (at >= 0) & (at < len(audio))
+        inside[inside] = there[at[inside]]
+        other = np.where(inside[:, None], audio[at.clip(0, len(audio) - 1)], 0.0)
+        used = np.ones(count, dtype=bool) if pad_zeros else inside
+        enough = used.sum() >= max(least_pairs, 1)
+        curve.append(float(_distance(video[used], other[used], measure).mean()) if enough else float("nan"))
+    if not np.isfinite(curve).any():
+        raise ValueError(f"no shift of ±{max_shift} frames has {least_pairs} pairs")
+    best, median = int(np.nanargmin(curve)), float(np.nanmedian(curve))
     return SyncScore(
         sync_confidence=median - curve[best],
         sync_distance=curve[best],

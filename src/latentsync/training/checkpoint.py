@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from latentsync.core.errors import LatentSyncError
+from latentsync.core.files import DISK_FULL
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-FULL = (errno.ENOSPC, errno.EDQUOT, *((112,) if sys.platform == "win32" else ()))
+FULL = DISK_FULL
 """No space, over quota, and what Windows calls the former (elsewhere 112 is a lost host); safetensors tells them in
 words alone."""
 Groups = dict[str, dict[str, Tensor]]
@@ -71,7 +70,8 @@ def write_state(folder: Path, step: int, parts: list[Groups], facts: Mapping[str
 
 @contextmanager
 def full_disk_told(out: Path) -> Iterator[None]:
-    """Raises: LatentSyncError: within, a file of the run in `out` could not be written since the disk is full."""
+    """Raises: LatentSyncError: within, a file of the run in `out`, or one elsewhere that the error names, could not be
+    written since the disk is full."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -79,7 +79,9 @@ def full_disk_told(out: Path) -> Iterator[None]:
             raise
         kept = states(out / "states") if (out / "states").is_dir() else []
         at = f" from {kept[-1].name}" if kept else ""
-        raise LatentSyncError(f"{out}: the disk is full. Free space; the same command then goes on{at}.") from error
+        named = getattr(error, "filename", None)
+        place = out if named is None or Path(named).is_relative_to(out) else Path(named).parent
+        raise LatentSyncError(f"{place}: the disk is full. Free space; the same command then goes on{at}.") from error
 
 
 def states(folder: Path) -> list[Path]:

@@ -108,7 +108,8 @@ class FewStepConfig:
         known = cls.__dataclass_fields__
         if unknown := set(mapping) - set(known):
             raise ConfigError("few_step", sorted(unknown), f"use only {', '.join(known)}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
+        return cls(**values)
 
 
 def assemble(noisy: Tensor, keep: Tensor, masked: Tensor, references: Tensor) -> Tensor:
@@ -309,8 +310,8 @@ class FewStepObjective(Objective):
         f = masked.shape[1]
         count = min(c.pixel_frames, f)
         starts = (uniform_like(batch["seed"], 9) * (f - count + 1)).long().tolist()
-        rows = [(k, s + i) for k, s in enumerate(starts) for i in range(count)]
-        clips, frames = (torch.tensor(part, device=made.device) for part in zip(*rows, strict=True))
+        picks = [(k, s + i) for k, s in enumerate(starts) for i in range(count)]
+        clips, frames = (torch.tensor(part, device=made.device) for part in zip(*picks, strict=True))
         kept = torch.lerp(masked[clips, frames], made.transpose(1, 2)[clips, frames], self.region)
         rows, columns = self.window.pixels(self.autoencoder.factor)
         picture = self.decode(kept)

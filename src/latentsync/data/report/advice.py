@@ -16,7 +16,7 @@ ABOUT = {
     "silent": ("probe.min_speech_db", "the sound is very quiet"),
     "damaged_picture": ("probe.max_damaged_share", "too much of the picture is damaged; smaller damage is cut out"),
     "damaged_sound": ("probe.max_damaged_share", "too much of the sound is damaged"),
-    "offset_uncertain": ("sync_limits.correct_above", "an offset was seen but not surely; a SyncNet is surer"),
+    "offset_uncertain": ("sync_limits.correct_above", "an offset was seen, not surely; the ear or a SyncNet is surer"),
     "no_face": (None, "nobody to be seen, or too small or turned away: nothing to change here"),
     "no_sound": (None, "add the sound, or leave these files out"),
     "no_video": (None, "sound files; leave them out"),

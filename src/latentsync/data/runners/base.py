@@ -71,7 +71,7 @@ class Worker:
         """Do a step or find it done. Never raises for what one clip brings about."""
         stage = self.plan.stages[step.stage]
         try:
-            key = step_key(stage.name, stage.version, stage.settings, step.clip)
+            key = step_key(stage.name, stage.version, stage.settings, step.clip, stage.beside(step.clip))
             found = self._ledger.find(stage.name, key, step.clip.source)
             if found is not None:
                 return Outcome(tuple(found[0]), found[1], skipped=True)

@@ -36,6 +36,10 @@ class Stage(Protocol):
     @property
     def settings(self) -> dict[str, Any]: ...
 
+    def beside(self, clip: Clip) -> str:
+        """What else the outcome for this clip depends on, besides settings and what is told of it; "" = nothing."""
+        ...
+
     def open(self, workspace: Workspace) -> None:
         """Load what is needed. Called before the first clip, in the process that will work."""
         ...
@@ -66,6 +70,9 @@ class PlainStage:
     @property
     def settings(self) -> dict[str, Any]:
         return {} if self.config is None else asdict(self.config)
+
+    def beside(self, clip: Clip) -> str:
+        return ""
 
     def open(self, workspace: Workspace) -> None:
         self.workspace = workspace

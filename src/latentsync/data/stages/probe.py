@@ -96,7 +96,7 @@ class Probe(PlainStage):
             "sound_start_s": str(reader.info.start_s),
             "sound_end_s": str(Fraction(count, SPEECH_RATE_HZ)),
             "damaged_sound_packets": reader.damaged,
-            "loud_db": round(loud_db, 2),
+            "loud_db": round(float(loud_db), 2),
         }
 
 

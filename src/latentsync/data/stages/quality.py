@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -77,13 +78,23 @@ def make_scorer(name: str) -> Scorer | None:
 
 
 def _pyiqa(metric: str) -> Scorer:
-    """A metric of the package pyiqa (HyperIQA, MUSIQ, …), which downloads its own weights."""
+    """A metric of the package pyiqa (HyperIQA, MUSIQ, …), which downloads its own weights.
+
+    Raises: ConfigError: not installed, no such metric, or its weights cannot be had.
+    """
     try:
         import pyiqa
         import torch
     except ImportError as error:
         raise ConfigError("quality.scorer", f"pyiqa:{metric}", "run: pip install pyiqa") from error
-    network = pyiqa.create_metric(metric, device="cuda" if torch.cuda.is_available() else "cpu")
+    if metric not in pyiqa.list_models():
+        close = get_close_matches(metric, pyiqa.list_models(), n=1) or ["hyperiqa"]
+        raise ConfigError("quality.scorer", f"pyiqa:{metric}", f"no such metric; did you mean {close[0]}?")
+    try:
+        network = pyiqa.create_metric(metric, device="cuda" if torch.cuda.is_available() else "cpu")
+    except OSError as error:
+        fix = f"its weights cannot be had ({_first_line(error)}); run once where the network is reachable"
+        raise ConfigError("quality.scorer", f"pyiqa:{metric}", fix) from error
 
     def score(crop: np.ndarray) -> float:
         picture = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / 255
@@ -91,3 +102,7 @@ def _pyiqa(metric: str) -> Scorer:
             return float(network(picture))
 
     return score
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

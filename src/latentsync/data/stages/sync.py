@@ -21,6 +21,9 @@ from latentsync.data.workspace import Workspace
 from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.metrics.lips import lip_opening
 
+BUILT_IN = ("lips", "ear")
+"""Judges that need no file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -77,11 +80,14 @@ class Sync(PlainStage):
         self._content = _content(settings)
         super().__init__(_found_anywhere(settings))
         self._judge: SyncJudge | None = None
-        self.needs = Resources() if settings.judge == "lips" and not settings.judge_v2 else Resources(gpus=0.25)
+        self.needs = Resources() if settings.judge in BUILT_IN and not settings.judge_v2 else Resources(gpus=0.25)
 
     @property
     def settings(self) -> dict[str, Any]:
         return super().settings | self._content
+
+    def beside(self, clip: Clip) -> str:
+        return "" if clip.source.in_sync else "not in sync"
 
     def open(self, workspace: Workspace) -> None:
         super().open(workspace)
@@ -93,6 +99,8 @@ class Sync(PlainStage):
     def process(self, clip: Clip) -> list[Clip] | Rejected:
         if self._judge is None:
             raise RuntimeError("Sync is not open")
+        if not clip.source.in_sync:
+            return [clip.known(sync_judge="list", in_sync=False)]
         found = self._judge.estimate(clip, self.workspace)
         if not math.isfinite(found.confidence):
             return self.no("sync_unknown", detail=f"too little to hear or see for the judge {self._judge.name!r}")
@@ -110,12 +118,16 @@ def _content(settings: SyncSettings) -> dict[str, Any]:
     from latentsync.data.stages.sync_networks import content_of
 
     told = {"judge": settings.judge, "judge_v2": settings.judge_v2}
+    if settings.judge == "ear":
+        from latentsync.models.lip_ear import HOME
+
+        return {**told, "ear": content_of(HOME), "judge_v2": told["judge_v2"] and content_of(Path(told["judge_v2"]))}
     return {key: path if path in (None, "lips") else content_of(Path(str(path))) for key, path in told.items()}
 
 
 def _found_anywhere(settings: SyncSettings) -> SyncSettings:
     """Paths absolute: a worker may work in another folder."""
-    own = settings.judge if settings.judge == "lips" else str(Path(settings.judge).absolute())
+    own = settings.judge if settings.judge in BUILT_IN else str(Path(settings.judge).absolute())
     return replace(settings, judge=own, judge_v2=settings.judge_v2 and str(Path(settings.judge_v2).absolute()))
 
 
@@ -130,6 +142,10 @@ def make_judge(settings: SyncSettings) -> SyncJudge:
         return V2Judge(Path(settings.judge_v2))
     if settings.judge == "lips":
         return LipJudge(settings.max_offset_frames)
+    if settings.judge == "ear":
+        from latentsync.data.stages.ear import EarJudge
+
+        return EarJudge(settings.max_offset_frames)
     from latentsync.data.stages.sync_networks import OwnJudge
 
     return OwnJudge(Path(settings.judge), settings.max_offset_frames)
@@ -137,19 +153,25 @@ def make_judge(settings: SyncSettings) -> SyncJudge:
 
 def judge_limits(settings: SyncSettings, limits: SyncLimits) -> SyncLimits:
     """Limits with the judge's own in place of None. Chosen as docs/data.md tells."""
+    from latentsync.data.stages.ear import EarJudge
     from latentsync.data.stages.sync_networks import OwnJudge, V2Judge
 
-    kind: Any = V2Judge if settings.judge_v2 else LipJudge if settings.judge == "lips" else OwnJudge
+    own: Any = {"lips": LipJudge, "ear": EarJudge}.get(settings.judge, OwnJudge)
+    kind: Any = V2Judge if settings.judge_v2 else own
     least = kind.min_confidence if limits.min_confidence is None else limits.min_confidence
     above = kind.correct_above if limits.correct_above is None else limits.correct_above
     margin = kind.margin if limits.margin is None else limits.margin
-    return SyncLimits(min_confidence=least, correct_above=max(above, least), margin=margin)
+    return replace(limits, min_confidence=least, correct_above=max(above, least), margin=margin)
+
+
+OUT_OF_SYNC = ("not_in_sync", "offset_uncertain", "offset_at_edge")
 
 
 class SyncCheck(PlainStage):
     """Rejects what is not in sync, and moves the sound of the rest by the measured offset: exact samples, no re-encode.
 
-    Frames at the ends whose sound the source does not have after the move are left out.
+    Frames at the ends whose sound the source does not have after the move are left out. What the list says is not in
+    sync goes on as it is.
     """
 
     name = "sync_check"
@@ -164,6 +186,14 @@ class SyncCheck(PlainStage):
         return {**super().settings, "max_offset": self._max_offset, "min_frames": self._min_frames}
 
     def process(self, clip: Clip) -> list[Clip] | Rejected:
+        if clip.facts.get("in_sync") is False:
+            return [clip]
+        found = self._judged(clip)
+        if self.config.out_of_sync == "keep" and isinstance(found, Rejected) and found.reason in OUT_OF_SYNC:
+            return [clip.known(in_sync=False, out_of_sync=found.reason)]
+        return found
+
+    def _judged(self, clip: Clip) -> list[Clip] | Rejected:
         best, at_zero = clip.scores["sync_confidence"], clip.scores["confidence_at_zero"]
         late_ms, least = clip.scores["sound_late_ms"], self.config.min_confidence
         judge = f"judge: {clip.facts['sync_judge']}"

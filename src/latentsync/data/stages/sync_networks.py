@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from latentsync.config.loader import load_preset
-from latentsync.core.errors import ConfigError, WeightsError
+from latentsync.core.errors import WeightsError
 from latentsync.data.clip import GRID_FPS, Clip
 from latentsync.data.grid import grid_frames
 from latentsync.data.sound import sound_span
@@ -22,8 +20,8 @@ from latentsync.data.stages.sync import Estimate
 from latentsync.data.workspace import Workspace
 from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.media.reader import VideoReader
-from latentsync.metrics.judges import v2_crop_boxes, v2_sync_score
-from latentsync.metrics.sync import SyncScore
+from latentsync.metrics.judges import own_audio, own_columns, own_video, v2_crop_boxes, v2_sync_score
+from latentsync.metrics.sync import SyncScore, sync_score
 
 V2_SIDE_PX = 224
 LEAD_FRAMES = GRID_FPS
@@ -31,7 +29,6 @@ LEAD_S = Fraction(LEAD_FRAMES, GRID_FPS)
 """Sound read before and after the clip: the longest search."""
 KNOWN_SHARE = 0.95
 MIN_PAIRS = 5
-BATCH = 20
 V2_OUTSIDE = 110
 """Fill beyond the picture in SyncNet-v2's crops (published)."""
 
@@ -49,19 +46,11 @@ class OwnJudge:
 
         Raises: WeightsError, ConfigError: it is missing, damaged, or looks at latents.
         """
-        from latentsync.models.weights import load_syncnet
+        from latentsync.models.weights import load_own_syncnet
 
-        settings: dict[str, Any] = dict(load_preset("16_pixel_attn", "syncnet"))
-        if path.is_dir():
-            if not (path / "config.json").is_file():
-                raise WeightsError(f"{path}: no config.json in it. Give a SyncNet's folder, or a checkpoint.")
-            settings = json.loads((path / "config.json").read_text("utf-8"))
-        if settings.get("input", "pixel") != "pixel":
-            raise ConfigError("sync.judge", str(path), "give a SyncNet that looks at pixels")
-        model = settings.get("model") or {key: settings.get(key) for key in ("audio_encoder", "visual_encoder")}
-        network = cast(Any, load_syncnet(path / "model.safetensors" if path.is_dir() else path, model))
-        self._network = on_gpu(network.eval().requires_grad_(False))
-        self._frames = int(settings.get("num_frames") or network.visual_config.in_channels // 3)
+        network, settings = load_own_syncnet(path)
+        self._network = on_gpu(cast(Any, network))
+        self._frames = int(settings["num_frames"])
         self._side, self._lower = int(settings.get("resolution", 256)), bool(settings.get("lower_half", True))
         self._max = max_offset_frames
 
@@ -76,45 +65,30 @@ class OwnJudge:
         """(F, R, R, 3) uint8 crops → (F − n + 1, D) unit vectors of the windows of n frames."""
         side = self._side
         crops = crops if crops.shape[1] == side else np.stack([_sized(crop, side) for crop in crops])
-        rows = slice(side // 2, None) if self._lower else slice(None)
-
-        def windows(part: range) -> np.ndarray:
-            cut = np.stack([crops[i : i + self._frames, rows] for i in part]).astype(np.float32) / 127.5 - 1.0
-            return np.ascontiguousarray(cut.transpose(0, 1, 4, 2, 3)).reshape(len(part), -1, *cut.shape[2:4])
-
-        return _embedded(self._network.visual_encoder, windows, max(0, len(crops) - self._frames + 1))
+        return own_video(crops, _embedding(self._network.visual_encoder), self._frames, self._lower)
 
     def hear(self, wave: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sound from `LEAD_S` before the first frame to as long after the last → what is heard beside windows of
         frames: (P, D) unit vectors from frame −25 on, and (P,) bool: the source has that sound (0.95 of it)."""
         from latentsync.audio.mel import SYNCNET_HOP, SYNCNET_RATE_HZ, syncnet_mel
 
-        width = -(-self._frames * SYNCNET_RATE_HZ // GRID_FPS)
         mel = syncnet_mel(wave).numpy()
-        count = (mel.shape[1] - width) * GRID_FPS // SYNCNET_RATE_HZ + 1
-        starts = [SYNCNET_RATE_HZ * i // GRID_FPS for i in range(max(0, count))]
+        width = -(-self._frames * SYNCNET_RATE_HZ // GRID_FPS)
+        starts = own_columns(mel.shape[1], self._frames)
         spans = [known[SYNCNET_HOP * start : SYNCNET_HOP * (start + width)] for start in starts]
-
-        def windows(part: range) -> np.ndarray:
-            return np.stack([mel[None, :, starts[i] : starts[i] + width] for i in part]).astype(np.float32)
-
         there = np.array([span.mean() >= KNOWN_SHARE for span in spans], bool)
-        return _embedded(self._network.audio_encoder, windows, len(starts)), there
+        return own_audio(mel, _embedding(self._network.audio_encoder), self._frames), there
 
     def compare(self, seen: np.ndarray, heard: np.ndarray, there: np.ndarray) -> Estimate:
-        """The lag whose pairs are most alike (1 − cosine, mean over the pairs whose sound is known)."""
-        lags = np.arange(-self._max, self._max + 1)
-        curve = np.full(len(lags), np.nan)
-        for number, lag in enumerate(lags):
-            at = np.arange(len(seen)) + lag + LEAD_FRAMES
-            inside = (at >= 0) & (at < len(heard))
-            inside[inside] = there[at[inside]]
-            if inside.sum() >= MIN_PAIRS:
-                curve[number] = 1 - (seen[inside] * heard[at[inside]]).sum(axis=1).mean()
-        if not np.isfinite(curve[self._max]) or np.isfinite(curve).sum() < len(lags) / 2:
+        """The lag whose pairs are most alike, over the pairs whose sound is known; NaN where that is too little."""
+        told = {"lead": LEAD_FRAMES, "known": there, "least_pairs": MIN_PAIRS}
+        try:
+            score = sync_score(seen, heard, self._max, "cosine", pad_zeros=False, **told)  # type: ignore[arg-type]
+        except ValueError:
             return Estimate(0.0, float("nan"), float("nan"))
-        best, median = int(np.nanargmin(curve)), float(np.nanmedian(curve))
-        return Estimate(int(lags[best]) / GRID_FPS, median - float(curve[best]), median - float(curve[self._max]))
+        if np.isfinite(score.curve).mean() < 0.5:
+            return Estimate(0.0, float("nan"), float("nan"))
+        return _estimate(score)
 
 
 class V2Judge:
@@ -169,8 +143,8 @@ def on_gpu(network: Any) -> Any:
     return network.to("cuda") if torch.cuda.is_available() else network
 
 
-def _embedded(encoder: Any, windows: Callable[[range], np.ndarray], count: int) -> np.ndarray:
-    """(count, D) float32 unit vectors of windows 0 … count − 1; (0, 1) where there are none.
+def _embedding(encoder: Any) -> Callable[[Any], Any]:
+    """The encoder with unit vectors as output.
 
     In bfloat16 where the processor multiplies it: docs/data.md has what that changes.
     """
@@ -178,14 +152,15 @@ def _embedded(encoder: Any, windows: Callable[[range], np.ndarray], count: int) 
 
     from latentsync.pipeline.precision import cpu_multiplies_bfloat16
 
-    device, parts = next(encoder.parameters()).device, [np.zeros((0, 1), np.float32)]
+    device = next(encoder.parameters()).device
     fast = device.type == "cpu" and cpu_multiplies_bfloat16()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=fast):
-        for start in range(0, count, BATCH):
-            batch = torch.from_numpy(windows(range(start, min(start + BATCH, count)))).to(device)
-            hidden = encoder(batch.contiguous(memory_format=torch.channels_last))
-            parts.append(torch.nn.functional.normalize(hidden.float(), dim=1).cpu().numpy())
-    return np.concatenate(parts[1:] or parts)
+
+    def embed(batch: Any) -> Any:
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            hidden = encoder(batch.to(device).contiguous(memory_format=torch.channels_last))
+        return torch.nn.functional.normalize(hidden.float(), dim=1)
+
+    return embed
 
 
 def _sized(crop: np.ndarray, side: int) -> np.ndarray:

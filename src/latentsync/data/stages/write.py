@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import zipfile
@@ -46,6 +47,9 @@ class Write(PlainStage):
     @property
     def settings(self) -> dict[str, Any]:
         return {**super().settings, "resolution": self._faces.resolution, "crf": self._faces.crf}
+
+    def beside(self, clip: Clip) -> str:
+        return truth_of(Path(clip.source.path))
 
     def process(self, clip: Clip) -> list[Clip] | Rejected:
         first = int(clip.facts.get("frames_left_out", 0) or 0)
@@ -118,7 +122,7 @@ def mouth_covered(source: Path, times_s: np.ndarray) -> np.ndarray | None:
     """Share of the mouth that is hidden in each frame, from the truth that `latentsync synth` writes beside its videos.
 
     Args: times_s: (F,) times of the frames in the source.
-    Returns: (F,) float32; None = there is no such truth.
+    Returns: (F,) float32, 1 (hidden) for frames that the truth does not reach; None = there is no such truth.
     """
     truth = source.with_suffix(".npz")
     if not truth.is_file() or not truth.with_suffix(".json").is_file():
@@ -129,7 +133,18 @@ def mouth_covered(source: Path, times_s: np.ndarray) -> np.ndarray | None:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None  # another file of that name, or the truth of an older version
     at = np.rint(times_s * GRID_FPS).astype(int)
-    return shares[at] if len(shares) and at.min() >= 0 and at.max() < len(shares) else None
+    inside = (at >= 0) & (at < len(shares))
+    if not inside.any():
+        return None
+    return np.where(inside, shares[at.clip(0, len(shares) - 1)], np.float32(1))
+
+
+def truth_of(source: Path) -> str:
+    """SHA-256 of the truth that lies beside a video, "" where there is none: the clip is written anew with another."""
+    truth = source.with_suffix(".npz")
+    if not truth.is_file() or not truth.with_suffix(".json").is_file():
+        return ""
+    return hashlib.sha256(truth.read_bytes()).hexdigest()[:16]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from latentsync.core.errors import WeightsError
+from latentsync.config.loader import load_preset
+from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.models.unet_config import UNetConfig
 from latentsync.models.weights.architecture import infer_unet_config, load_strict
 from latentsync.models.weights.checkpoints import open_checkpoint
@@ -42,6 +43,35 @@ def load_unet(path: Path, dtype: torch.dtype = torch.float32, expected: UNetConf
 def load_syncnet(path: Path, config: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> nn.Module:
     """A StableSyncNet; `config` is the `model` section of its YAML file (see the presets of kind "syncnet")."""
     return fill("SyncNet", config, open_checkpoint(path).tensors, str(path), dtype)
+
+
+def load_own_syncnet(path: Path, config: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
+    """Our SyncNet on pixels as a judge: in evaluation mode, with its settings (`num_frames`, `resolution`,
+    `lower_half`).
+
+    Args:
+        path: a checkpoint, whose configuration is `config` (preset name or YAML file; None = the released network's);
+            a folder with `config.json` and `model.safetensors`; or a model folder which has a part `syncnet`.
+    Raises: WeightsError, ConfigError: a file is missing, damaged or does not fit; a SyncNet on latents.
+    """
+    from latentsync.models.weights.index import is_model_folder
+
+    settings: dict[str, Any]
+    if is_model_folder(path):
+        path = path / "syncnet"
+    if path.is_dir() and config is None:
+        if not (path / "config.json").is_file():
+            raise WeightsError(f"{path}: no config.json in it. Give a SyncNet's folder, or a checkpoint and its config")
+        settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    else:
+        settings = dict(load_preset(config or "16_pixel_attn", "syncnet"))
+    if settings.get("input", "pixel") != "pixel":
+        raise ConfigError("judge", str(path), "give a SyncNet that looks at pixels, not latents")
+    model = settings.get("model") or {key: settings.get(key) for key in ("audio_encoder", "visual_encoder")}
+    network: Any = load_syncnet(path / "model.safetensors" if path.is_dir() else path, model)
+    if "num_frames" not in settings:
+        settings["num_frames"] = network.visual_config.in_channels // 3
+    return network.eval().requires_grad_(False), settings
 
 
 def load_syncnet_v2(path: Path) -> nn.Module:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentsync.core.files import atomic_path
+from latentsync.core.errors import LatentSyncError
+from latentsync.core.files import DISK_FULL, atomic_path
 from latentsync.training.datasets.clips import AnyClip
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ class ArrayCache:
         return self.folder / kind / key[:2] / f"{key}.npy"
 
     def get(self, kind: str, made_from: tuple[str, ...], make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array, mapped and read-only; made and stored where it isn't there or can't be read."""
+        """The array, mapped and read-only; made and stored where it isn't there or can't be read.
+
+        Raises: LatentSyncError: the cache's disk is full.
+        """
         path = self.place(kind, *made_from)
         if path.is_file():
             try:
@@ -107,6 +111,13 @@ class ArrayCache:
             except (ValueError, EOFError, OSError) as error:
                 log.warning("%s: made again, it cannot be read (%s)", path, error)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as part:
-            np.save(part, make())
+        made = make()
+        try:
+            with atomic_path(path) as part:
+                np.save(part, made)
+        except OSError as error:
+            if error.errno not in DISK_FULL and "requested and" not in str(error):  # NumPy's own words for it
+                raise
+            more = "Free space there, or set LATENTSYNC_CACHE to a folder on another disk; then run again"
+            raise LatentSyncError(f"{self.folder}: the disk of this cache is full. {more}.") from error
         return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -110,7 +110,7 @@ def _clip(path: Path, members: Mapping[str, Span], cache: ArrayCache) -> LazyCli
         path=path / str(about["id"]),
         person=str(about["person"]),
         split=str(about["split"]),
-        in_sync=True,
+        in_sync=bool(about.get("in_sync", True)),
         content=content,
         num_frames=int(about["num_frames"]),
         make=source,

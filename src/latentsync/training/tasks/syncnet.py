@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
-from latentsync.metrics.lips import lip_opening
+from latentsync.metrics.lips import told_opening
 from latentsync.models.syncnet import SyncNet
 from latentsync.training.datasets import (
     AnyClip,
@@ -131,6 +131,7 @@ class SyncNetTask:
                     temperature=settings.temperature,
                     probability=settings.probability,
                     spacing=settings.spacing,
+                    near=settings.near_sounds > 0,
                     lips=settings.lips,
                     other_clips=settings.other_clips,
                     num_frames=view.num_frames,
@@ -183,9 +184,12 @@ class SyncNetTask:
     def _windows(self, clip: AnyClip, rng: np.random.Generator) -> dict[str, Tensor]:
         look, mel = draw_look(rng, self.settings.look), self._changed_mel(clip, rng)
         count, gap = self.settings.windows + self.settings.more_sounds, self.settings.spacing
-        free = self.view.num_starts(num_frames(clip), mel.shape[1]) - (count - 1) * (gap - 1)
+        total = self.view.num_starts(num_frames(clip), mel.shape[1])
+        free = total - (count - 1) * (gap - 1)
         starts = np.sort(rng.choice(free, count, replace=False)) + np.arange(count) * (gap - 1)
         starts = rng.permutation(starts)
+        if self.settings.near_sounds:
+            self._bring_near(starts, total, rng)
         return {
             "frames": torch.from_numpy(self.pictures(clip, starts[: self.settings.windows], look)),
             "mel": torch.from_numpy(self._cut(mel, starts)),
@@ -194,13 +198,19 @@ class SyncNetTask:
             "clip": torch.tensor(self._numbers[id(clip)]),
         }
 
+    def _bring_near(self, starts: np.ndarray, total: int, rng: np.random.Generator) -> None:
+        """Put the last `near_sounds` of the starts beside picture windows, nearer than `spacing`."""
+        near, reach = self.settings.near_sounds, max(1, self.settings.spacing - 1)
+        beside = rng.choice(starts[: self.settings.windows], near)
+        step = rng.integers(1, reach + 1, near) * rng.choice([-1, 1], near)
+        step = np.where((beside + step < 0) | (beside + step >= total), -step, step)
+        starts[-near:] = (beside + step).clip(0, total - 1)
+
     def _lips(self, clip: AnyClip) -> np.ndarray:
-        """(F,) float32: opening of the lips about its mean, in thirtieths of the distance of the eyes' outer corners:
-        on studio clips its standard deviation is then about 1."""
+        """(F,) float32, see `told_opening`."""
         number = self._numbers[id(clip)]
         if number not in self._openings:
-            opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh)))
-            self._openings[number] = np.clip((opening - opening.mean()) * 30, -4, 4).astype(np.float32)
+            self._openings[number] = told_opening(np.asarray(clip.mesh))
         return self._openings[number]
 
     def _mel(self, clip: AnyClip) -> np.ndarray:

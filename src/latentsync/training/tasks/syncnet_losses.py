@@ -60,6 +60,9 @@ class ContrastiveObjective(Objective):
     """Each picture window finds its sound window among the batch's, and the other way round (InfoNCE), while the cosine
     stays a probability.
 
+    Windows nearer than `spacing` frames count as neither right nor wrong; with `near` they are wrong answers of the
+    choice, though not of the probability.
+
     Without `other_clips` the choice is among the windows of one clip alone. Otherwise much of the choice can be learnt
     by whose face and voice it is, which says nothing of time.
 
@@ -80,12 +83,13 @@ class ContrastiveObjective(Objective):
         temperature: float,
         probability: float,
         spacing: int,
+        near: bool = False,
         lips: float,
         other_clips: bool,
         num_frames: int,
     ) -> None:
         super().__init__(network)
-        self.other_clips = other_clips
+        self.other_clips, self.near = other_clips, near
         self.temperature, self.probability, self.spacing, self.lips = temperature, probability, spacing, lips
         width = network.visual_config.block_out_channels[-1]
         self.reader = nn.Linear(width, num_frames) if lips else None
@@ -104,11 +108,12 @@ class ContrastiveObjective(Objective):
         own = (torch.arange(len(visual), device=cosine.device) // windows) * sounds
         own = own + torch.arange(len(visual), device=cosine.device) % windows
         same = clip_v[:, None] == clip_a[None]
-        wrong = ~(same & ((start_v[:, None] - start_a[None]).abs() < self.spacing))
+        apart = (start_v[:, None] - start_a[None]).abs()
+        wrong, never = ~(same & (apart < self.spacing)), ~(same & (apart < 1))
         right = torch.zeros_like(wrong).scatter_(1, own[:, None], True)
         if not self.other_clips:
-            wrong = wrong & same
-        terms = {"choice": self._choice(cosine, own, wrong | right)}
+            wrong, never = wrong & same, never & same
+        terms = {"choice": self._choice(cosine, own, (never if self.near else wrong) | right)}
         if self.probability:
             terms["probability"] = self.probability * _balanced(cosine, right, wrong & same, wrong & ~same)
         if self.reader is not None:

@@ -50,6 +50,9 @@ class SyncNetSettings:
         windows: picture windows from each clip (contrastive).
         more_sounds: sound windows beyond those, which fit none of the pictures (contrastive).
         spacing: least frames between windows of one clip; nearer pairs count as neither right nor wrong (contrastive).
+        near_sounds: so many of `more_sounds` lie nearer to a picture window than `spacing`, and every other frame
+            is a wrong answer of the choice: for the end of a training, to find an offset to the frame. The probability
+            still leaves nearer pairs out (contrastive).
         other_clips: windows of other clips are wrong answers too; else those of the same clip alone (contrastive).
         temperature: of the cosine in the contrast.
         probability: weight of the binary cross-entropy that keeps the cosine a probability (contrastive).
@@ -69,6 +72,7 @@ class SyncNetSettings:
     windows: int = 4
     more_sounds: int = 4
     spacing: int = 3
+    near_sounds: int = 0
     other_clips: bool = True
     temperature: float = 0.07
     probability: float = 1.0
@@ -92,6 +96,8 @@ class SyncNetSettings:
         for name in ("more_sounds", "probability", "lips"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"task.{name}", getattr(self, name), "choose 0 or more")
+        if not 0 <= self.near_sounds <= self.more_sounds:
+            raise ConfigError("task.near_sounds", self.near_sounds, f"choose 0 to more_sounds ({self.more_sounds})")
         if not 0.001 <= self.temperature <= 1:
             raise ConfigError("task.temperature", self.temperature, "choose 0.001 to 1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -85,3 +86,32 @@ def test_the_second_reference_is_the_most_open_mouth() -> None:
         levels = [[float(crop.mean()) for crop in stills] for stills in given]
         wanted = [20 / 255, 180 / 255] if both else [20 / 255]
         assert all(each == pytest.approx(wanted, abs=1e-3) for each in levels)
+
+
+class Silence:
+    def item(self, frame: Frame, face: AlignedFace | None) -> Item:
+        return Item(frame, face, torch.zeros(1, 1), quiet=1.0)
+
+
+def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() -> None:
+    """Frame 1 is the reference; from frame 4 on the head is elsewhere in the crop."""
+    pasted: list[float] = []
+
+    def paste(item: Any, crop: Any, original: Any) -> Frame:
+        pasted.append(float(crop.mean()))
+        return item.frame  # type: ignore[no-any-return]
+
+    def generate(crops: Any, windows: Any, indices: Any, stills: Any) -> Any:
+        return np.full_like(crops, 0.9)
+
+    scenes = [mouth(index, opening) for index, opening in enumerate([3, 1, 4, 5])]
+    for index in (4, 5):
+        turned = mouth(index, 3)
+        face = turned.faces[0]
+        assert face is not None
+        scenes.append(Scene(turned.frame, (replace(face, landmarks=face.landmarks + np.float32(3)),)))
+    settings = ModelSettings(resolution=SIDE, num_frames=3, still_reference=True)
+    dubber = Dubber(generate, paste, settings, sets=1, overlap=0, clock=StageClock())  # type: ignore[arg-type]
+    assert len(list(dubber.dub(scenes, 0, Silence()))) == 6  # type: ignore[arg-type]
+    assert pasted[:4] == pytest.approx([20 / 255] * 4, abs=1e-3)
+    assert pasted[4:] == pytest.approx([0.9] * 2, abs=1e-3)

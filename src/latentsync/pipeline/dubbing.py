@@ -13,6 +13,7 @@ import torch
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.values import AlignedFace, Float, Frame
 from latentsync.faces import extract_crop
+from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.cache import Generate
 from latentsync.pipeline.chunks import Chunk, Item, make_chunks
@@ -27,6 +28,12 @@ STILL_FRAMES = 50
 of speech."""
 PAUSE_FRAMES = 12
 """Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
+
+
+ALIKE, APART = 0.03, 0.06
+"""Mean distance of the face's still points from those of the closed reference, in eye distances: up to the first a
+pause shows the reference's own mouth, from the second on the generated one, which follows the turning head. Chosen by
+eye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,14 @@ def one_face_each(scenes: Iterable[Scene], roles: Sequence[Role]) -> Iterator[Sc
         yield scene
 
 
+@dataclass(frozen=True, slots=True)
+class _Stills:
+    """References of a track: crops (n, R, R, 3), and the face's points (468, 2) in the first of them."""
+
+    crops: Float
+    points: Float
+
+
 class Dubber:
     """Lends people their new mouths, one person after the other."""
 
@@ -83,7 +98,7 @@ class Dubber:
                 under_way.append(scene)
                 yield hearing.item(scene.frame, scene.faces[person])
 
-        stills: dict[int, Float] = {}
+        stills: dict[int, _Stills] = {}
         held: dict[int, Float] = {}
         pause = _Pause()
         coming = self._with_stills(items(), stills) if self._settings.still_reference else items()
@@ -99,16 +114,17 @@ class Dubber:
             for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
                 with self._clock.stage("paste"):
                     item = chunk.items[k]
-                    frame = self._paster(item, pause.calmed(item, crops[k]), originals[k])
+                    still = stills.get(cast(int, item.track_id))
+                    frame = self._paster(item, pause.calmed(item, crops[k], still), originals[k])
                 yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
 
-    def _speak(self, chunk: Chunk, stills: dict[int, Float]) -> tuple[Float, Float]:
+    def _speak(self, chunk: Chunk, stills: dict[int, _Stills]) -> tuple[Float, Float]:
         """The chunk's crops, (F, R, R, 3), as they are and with the new mouth; each interleaved set on its own."""
         originals = np.stack([self._crop(item) for item in chunk.items])
         windows = torch.stack([item.window for item in chunk.items])
         indices = [item.frame.index for item in chunk.items]
         crops = np.empty_like(originals)
-        still = stills[cast(int, chunk.items[0].track_id)] if self._settings.still_reference else None
+        still = stills[cast(int, chunk.items[0].track_id)].crops if self._settings.still_reference else None
         for first in range(min(self._sets, len(indices))):
             part = slice(first, None, self._sets)
             crops[part] = self._generate(originals[part], windows[part], indices[part], still)
@@ -118,7 +134,7 @@ class Dubber:
         face = cast(AlignedFace, item.face)
         return extract_crop(item.frame.picture, face.frame_to_crop, self._settings.resolution)
 
-    def _with_stills(self, items: Iterator[Item], stills: dict[int, Float]) -> Iterator[Item]:
+    def _with_stills(self, items: Iterator[Item], stills: dict[int, _Stills]) -> Iterator[Item]:
         """Pass items on; before the first of a track, put the track's still references, (n, R, R, 3), into `stills`.
 
         The first is the frame whose mouth is most closed, as that says least about an old word; the second, where the
@@ -143,29 +159,47 @@ class Dubber:
                 for old in [old for old in stills if old != last]:  # the last one's chunk may still be under way
                     del stills[old]
                 picks = [int(np.argmin(openings)), int(np.argmax(openings))][: 1 + self._settings.open_reference]
-                stills[track] = np.stack([self._crop(own[pick]) for pick in picks])
+                crops = np.stack([self._crop(own[pick]) for pick in picks])
+                stills[track] = _Stills(crops, _in_crop(cast(AlignedFace, own[picks[0]].face)))
             last = track
             yield ahead.popleft()
 
 
+def _in_crop(face: AlignedFace) -> Float:
+    """(468, 2) float32 points of a face in its crop."""
+    return face.landmarks[:, :2] @ face.frame_to_crop[:, :2].T + face.frame_to_crop[:, 2]
+
+
+def _share_of_reference(item: Item, still: _Stills) -> np.float32:
+    """1 where the head is held as in the reference, 0 where it is turned away."""
+    points = _in_crop(cast(AlignedFace, item.face))
+    across = still.points[mesh.RIGHT_EYE_OUTER] - still.points[mesh.LEFT_EYE_OUTER]
+    away = np.hypot(*(points - still.points)[list(mesh.STILL)].T).mean() / max(float(np.hypot(*across)), 1e-6)
+    return np.float32(np.clip((APART - away) / (APART - ALIKE), 0, 1))
+
+
 class _Pause:
-    """In a pause the mouth is the mean of those so far, of the last PAUSE_FRAMES about: closed, and still."""
+    """In a pause the mouth is closed, and still: that of the closed reference, where the head is held as there; else
+    the mean of those so far, of the last PAUSE_FRAMES about."""
 
     def __init__(self) -> None:
         self._mean: Float | None = None
         self._track: int | None = None
         self._num = 0
 
-    def calmed(self, item: Item, crop: Float) -> Float:
+    def calmed(self, item: Item, crop: Float, still: _Stills | None) -> Float:
         """The crop of the next frame; on the way into the pause and out of it partly so."""
         if item.quiet <= 0 or item.track_id != self._track:
             self._mean, self._track, self._num = None, item.track_id, 0
         if item.quiet >= 1:
             self._num = min(self._num + 1, PAUSE_FRAMES)
             self._mean = crop if self._mean is None else self._mean + (crop - self._mean) / np.float32(self._num)
-        if self._mean is None:
+        if self._mean is None and (still is None or item.quiet <= 0):
             return crop
-        return crop + np.float32(item.quiet) * (self._mean - crop)
+        calm = crop if self._mean is None else self._mean
+        if still is not None:
+            calm = calm + _share_of_reference(item, still) * (still.crops[0] - calm)
+        return crop + np.float32(item.quiet) * (calm - crop)
 
 
 def _cross_faded(chunk: Chunk, crops: Float, held: dict[int, Float]) -> dict[int, Float]:

@@ -34,7 +34,7 @@ class EarJudge:
 
     name = "ear"
     min_confidence = 0.3
-    correct_above = 0.55
+    correct_above = 0.6
     margin = 0.1
 
     def __init__(self, max_offset_frames: int) -> None:

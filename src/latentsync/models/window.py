@@ -55,13 +55,13 @@ class LatentWindow(NamedTuple):
         """Rows and columns of the crop that the window covers."""
         return slice(self.top * factor, self.bottom * factor), slice(self.left * factor, self.right * factor)
 
-    def encode(self, autoencoder: Autoencoder, pixels: Tensor) -> Tensor:
+    def encode(self, autoencoder: Autoencoder, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Latents of the window's cells.
 
         Only the window and a margin are encoded, so the outermost cells of the margin differ from those of a whole
         crop; a U-Net that was trained on a window meets the same.
 
-        Args: pixels: (n, 3, R, R) in [−1, 1].
+        Args: pixels: (n, 3, R, R) in [−1, 1]. generator: of autoencoders that sample.
         Returns: (n, c, height, width).
         """
         factor = autoencoder.factor
@@ -69,5 +69,5 @@ class LatentWindow(NamedTuple):
         top, left = max(0, self.top - MARGIN), max(0, self.left - MARGIN)
         bottom, right = min(cells, self.bottom + MARGIN), min(cells, self.right + MARGIN)
         part = pixels[:, :, top * factor : bottom * factor, left * factor : right * factor]
-        latents = autoencoder.encode(part.contiguous(memory_format=torch.channels_last))
+        latents = autoencoder.encode(part.contiguous(memory_format=torch.channels_last), generator)
         return latents[:, :, self.top - top : self.bottom - top, self.left - left : self.right - left]

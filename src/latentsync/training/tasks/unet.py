@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from latentsync.audio.windows import frame_windows, position_code
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.files import atomic_path
+from latentsync.metrics.lips import lip_opening
 from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.listener import Listener
 from latentsync.pipeline.settings import ModelSettings
@@ -79,7 +80,7 @@ def build(
     for part, found in (("autoencoder", autoencoder), ("listener", listener)):
         if found is None:
             raise ConfigError(f"task.components.{part}", None, 'give a file, a folder, or a model such as "tiny"')
-    _check_parts(unet, autoencoder, cast(Listener, listener))
+    _check_parts(unet, autoencoder, cast(Listener, listener), model)
     network: nn.Module = unet
     if wanted.adapter is not None:
         from latentsync.training.tasks.adapters import add_adapter
@@ -92,6 +93,7 @@ def build(
         resolution=model.resolution,
         mask=model.mask,
         prediction=model.sampler.prediction,
+        window=model.window,
         residual=model.residual,
         weights=wanted.weights,
         trainable=("lora_",) if wanted.adapter is not None else wanted.trainable,
@@ -126,6 +128,8 @@ def _opened(folders: Sequence[Path], alone: bool) -> TrainingData:
 def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:
     values = dict(start.settings)
     if wanted.resolution is not None:
+        if values.get("window") is not None:  # the same part of a crop of another size
+            values["window"] = [edge * wanted.resolution // int(values["resolution"]) for edge in values["window"]]
         values["resolution"] = wanted.resolution
     if "resolution" not in values:
         raise ConfigError("task.resolution", None, "give the side of the crop: 256 or 512")
@@ -137,8 +141,8 @@ def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:
     return ModelSettings.from_index(values, start.name)
 
 
-def _check_parts(unet: Any, autoencoder: Autoencoder, listener: Listener) -> None:
-    channels = 3 * autoencoder.latent_channels + 1
+def _check_parts(unet: Any, autoencoder: Autoencoder, listener: Listener, model: ModelSettings) -> None:
+    channels = (4 if model.open_reference else 3) * autoencoder.latent_channels + 1
     if (unet.config.in_channels, unet.config.out_channels) != (channels, autoencoder.latent_channels):
         raise ConfigError(
             "task.unet",
@@ -216,7 +220,8 @@ class UNetTask:
     def window(self, clip: AnyClip, start: int, other: int) -> dict[str, Tensor]:
         """`target`, `reference` (F, 3, R, R) uint8, `heard` (F, K, D) float32, and `mel` (1, 80, W) if it is needed.
 
-        The reference is frames `other` …, or that frame alone again and again for models with a still reference.
+        The reference is frames `other` …, or that frame alone again and again for models with a still reference. Those
+        with a second one also get `open` (1, 3, R, R): the most open mouth outside the window.
         """
         size = self.model.num_frames
         crops = self.crops(clip)
@@ -226,6 +231,11 @@ class UNetTask:
             "reference": _channels_first(crops[shown]),
             "heard": self.heard(clip, start, size),
         }
+        if self.model.open_reference:
+            opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh[: num_frames(clip)])), nan=-1.0)
+            opening[start : start + size] = -np.inf
+            widest = int(opening.argmax())
+            out["open"] = _channels_first(crops[widest : widest + 1])
         if self.settings.weights.sync > 0:
             first, end = mel_columns(start, size)
             out["mel"] = torch.from_numpy(np.array(syncnet_mel_of(clip, self.cache)[None, :, first:end])).float()

@@ -123,7 +123,10 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
     generator = Generator(networks, task.model, SyncOptions(steps=settings.steps, seed=1))
     real = np.asarray(task.crops(clip)[:count], np.float32) / np.float32(255)
     heard = task.heard(other, 0, count)
-    still = real[0] if task.model.still_reference else None
+    still = real[:1] if task.model.still_reference else None
+    if still is not None and task.model.open_reference:
+        opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh[:count])), nan=-1.0)
+        still = real[[0, int(opening.argmax())]]
     parts = [slice(k, k + size) for k in range(0, count, size)]
     made = np.concatenate([generator(real[p], heard[p], range(p.start, p.stop), still) for p in parts])
     shown = real[:1] if still is not None else real

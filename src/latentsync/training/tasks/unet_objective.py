@@ -13,6 +13,7 @@ from latentsync.core.errors import ConfigError
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.unet import UNet
+from latentsync.models.window import LatentWindow
 from latentsync.training.losses.denoising import clip_noise, denoising_of, reconstruction_loss
 from latentsync.training.losses.perceptual import PerceptualLoss
 from latentsync.training.losses.sync import SyncLoss
@@ -29,11 +30,12 @@ LEVEL, DROP = 3, 4
 class UNetObjective(Objective):
     """The released method (reference §5.3), for any autoencoder.
 
-    A batch holds `target` and `reference` (B, F, 3, R, R) uint8, `heard` (B, F, K, D), `seed`, and with a sync loss
-    `mel` (B, 1, 80, W).
+    A batch holds `target` and `reference` (B, F, 3, R, R) uint8, `open` (B, 1, 3, R, R) for models with a second
+    reference, `heard` (B, F, K, D), `seed`, and with a sync loss `mel` (B, 1, 80, W).
 
     Args:
         prediction: "epsilon" or "x0".
+        window: latent cells in which the network works, see `ModelSettings`; losses on pixels want all.
         residual: the network gives the difference from the reference's latents, see `ModelSettings`.
         trainable: see `UNetSettings`; what no entry names is frozen.
         sync, perceptual, trepa: needed where their weight is not 0.
@@ -47,6 +49,7 @@ class UNetObjective(Objective):
         resolution: int,
         mask: str = "mask",
         prediction: str = "epsilon",
+        window: Sequence[int] | None = None,
         residual: bool = False,
         weights: LossWeights | None = None,
         trainable: Sequence[str] = (),
@@ -67,10 +70,15 @@ class UNetObjective(Objective):
                 if network is None:
                     raise ConfigError(f"task.weights.{name}", getattr(self.weights, name), _MISSING[name])
                 self.consult(name, network)
+        self.window = LatentWindow.of(window, resolution // autoencoder.factor)
+        if window is not None and self.weights.need_pixels:
+            raise ConfigError(
+                "task.weights", "sync, perceptual, trepa", "set them to 0: this model makes the mouth alone"
+            )
         generated = inpaint_mask(resolution, mask)
         self.register_buffer("keep_pixels", torch.from_numpy(1 - generated), persistent=False)
         keep = torch.from_numpy(1 - latent_mask(generated, autoencoder.factor))
-        self.register_buffer("keep", keep, persistent=False)
+        self.register_buffer("keep", self.window.cut(keep), persistent=False)
         choose_trainable(unet, trainable)
         unet.set_gradient_checkpointing(gradient_checkpointing)
 
@@ -110,26 +118,28 @@ class UNetObjective(Objective):
             # crashes in the backward pass of a channels-last GroupNorm that is itself trained.
             joined.requires_grad_()
         made = self.network(joined, self.method.timesteps(levels), heard)
-        return made.float() + fixed[:, -made.shape[1] :] if self.residual else made
+        c = made.shape[1]
+        return made.float() + fixed[:, 1 + c : 1 + 2 * c] if self.residual else made
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Clean latents (B, c, F, h, w), and what stays beside them: mask, masked and reference latents, in that order
-        (B, 2c + 1, F, h, w), float32. Posteriors are sampled, with noise that follows from the seeds."""
-        parts: tuple[list[Tensor], ...] = ([], [], [])
+        (B, (n + 1)·c + 1, F, h, w), float32. Posteriors are sampled, with noise that follows from the seeds."""
+        others = [name for name in ("reference", "open") if name in batch]
+        parts: tuple[list[Tensor], ...] = tuple([] for _ in range(2 + len(others)))
         for row, seed in enumerate(batch["seed"].tolist()):
             generator = torch.Generator().manual_seed(int(seed) * 31 + 7)
-            target, other = (_pixels(batch[name][row]) for name in ("target", "reference"))
+            target, *seen = (_pixels(batch[name][row]) for name in ("target", *others))
             masked = target * self.get_buffer("keep_pixels")
-            for out, frames in zip(parts, (target, masked, other), strict=True):
-                out.append(self._latents(frames, generator))
+            for out, frames in zip(parts, (target, masked, *seen), strict=True):
+                out.append(self._latents(frames, generator).expand(len(target), -1, -1, -1))
         stacked = [torch.stack(part).transpose(1, 2).float() for part in parts]
         b, _, f, h, w = stacked[0].shape
         keep = self.get_buffer("keep").view(1, 1, 1, h, w).expand(b, 1, f, h, w)
-        return stacked[0], torch.cat([keep.to(stacked[0]), stacked[1], stacked[2]], dim=1)
+        return stacked[0], torch.cat([keep.to(stacked[0]), *stacked[1:]], dim=1)
 
     def _latents(self, frames: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.cat([self.autoencoder.encode(part, generator) for part in frames.split(AT_ONCE)])
+        return torch.cat([self.window.encode(self.autoencoder, part, generator) for part in frames.split(AT_ONCE)])
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, c, F, h, w) → pixels (B, F, 3, R, R), with gradients. Frame by frame, and with gradient checkpointing

@@ -77,7 +77,7 @@ def test_in_a_pause_the_mouth_does_not_follow_the_old_one(model: Lipsync) -> Non
     assert steps["closed"].max() < 1.2 * steps["model"].max()
 
 
-def test_the_still_reference_is_the_most_closed_of_a_second_not_of_a_chunk() -> None:
+def test_the_still_reference_is_the_most_closed_of_two_seconds_not_of_a_chunk() -> None:
     """Frame 12, three chunks later, is the one whose lips meet: what it shows decides, and what the others show not."""
     model = micro_model.lipsync(_Speaking(), still_reference=True)
     shown = [planted.picture(SIZE, ONE)] * 16

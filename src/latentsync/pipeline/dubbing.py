@@ -32,9 +32,9 @@ PAUSE_FRAMES = 12
 
 ALIKE, APART = 0.03, 0.06
 """Mean distance of the face's still points from those of the closed reference, in eye distances: up to the first a
-pause shows the reference's own mouth, from the second on the generated one, which follows the turning head. Held heads of
-three GRID speakers stay below 0.011 in 99 % of frames; of a man who moves his half the frames are beyond 0.036, one in
-ten beyond 0.066."""
+pause shows the reference's own mouth, from the second on the generated one, which follows the turning head. Held
+heads of three GRID speakers stay below 0.011 in 99 % of frames; of a man who moves his half the frames are beyond
+0.036, one in ten beyond 0.066."""
 
 
 @dataclass(frozen=True, slots=True)

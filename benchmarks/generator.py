@@ -15,6 +15,7 @@ import torch
 
 from latentsync import Lipsync
 from latentsync.config.options import SyncOptions
+from latentsync.faces.repose import head_move
 from latentsync.pipeline.generate import Generator
 
 
@@ -32,10 +33,14 @@ def main() -> None:
     for frames in args.frames:
         crops = rng.random((frames, side, side, 3), dtype=np.float32)
         heard = torch.randn(frames, 10, lipsync.networks.unet.config.cross_attention_dim)
+        moves = None
+        if lipsync.settings.posed_references:
+            points = rng.random((468, 2), dtype=np.float32) * side
+            moves = np.tile(head_move(points, points, side), (frames, stills, 1, 1))
         spent = []
         for _ in range(6):
             started = time.process_time()
-            generator(crops, heard, range(frames), crops[:stills] if stills else None)
+            generator(crops, heard, range(frames), crops[:stills] if stills else None, moves)
             spent.append((time.process_time() - started) * 1e3)
         print(json.dumps({"frames": frames, "cpu_ms": round(statistics.median(spent[1:])),
                           "dtype": str(lipsync.networks.dtype)}))  # fmt: skip

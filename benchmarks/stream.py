@@ -41,7 +41,7 @@ from latentsync.pipeline.threads import one_opencv_thread
 class Identity(Generator):
     """The crops as they are: every other stage runs as always."""
 
-    def __call__(self, crops: Float, windows: object, frames: Sequence[int], stills: object = None) -> Float:  # type: ignore[override]
+    def __call__(self, crops: Float, windows: object, frames: Sequence[int], *references: object) -> Float:  # type: ignore[override]
         return crops
 
 

@@ -44,7 +44,9 @@ def main() -> None:
     people = [clip for group in zip_longest(*sources) for clip in group if clip is not None][: args.people]
     coder = load_component(args.model / "autoencoder", TinyAutoencoder).float()
     objective = FewStepObjective(
-        load_component(args.model / "unet", UNet).float(), coder, FewStepConfig(open_reference=True)
+        load_component(args.model / "unet", UNet).float(),
+        coder,
+        FewStepConfig(open_reference=True, posed_references=True),
     )
     hearing = Hearing(
         load_component(args.model / "listener", Listener).float(), open_data(args.data).cache, SoundRange()
@@ -54,7 +56,9 @@ def main() -> None:
     for drive in drives_of(people, len(people)):
         crops = np.ascontiguousarray(drive.person.crops[: num_frames(drive.person)])
         told = [hearing(piece.clip)[piece.start : piece.start + piece.count].float() for piece in drive.speech]
-        stills = references_of(crops, opening_of(crops[:STILL_FRAMES], tracker), objective)
+        stills = references_of(
+            crops, opening_of(crops[:STILL_FRAMES], tracker), objective, np.asarray(drive.person.mesh)[: len(crops)]
+        )
         made = render(objective, objective.network, crops, stills, torch.cat(told)[: len(crops)], 8)
         picks = np.linspace(0.2 * len(crops), 0.9 * len(crops), FRAMES).astype(int)
         blocks.append(

@@ -42,7 +42,7 @@ class Hearing:
 def test_every_track_refers_to_itself_also_when_it_comes_back(tracks: str) -> None:
     seen: list[tuple[float, float]] = []
 
-    def generate(crops: Any, windows: Any, indices: Any, still: Any) -> Any:
+    def generate(crops: Any, windows: Any, indices: Any, still: Any, moves: Any) -> Any:
         seen.extend((float(crop.mean()), float(still.mean())) for crop in crops)
         return crops
 
@@ -71,7 +71,7 @@ def mouth(index: int, opening: int) -> Scene:
 def test_the_second_reference_is_the_most_open_mouth() -> None:
     given: list[Any] = []
 
-    def generate(crops: Any, windows: Any, indices: Any, stills: Any) -> Any:
+    def generate(crops: Any, windows: Any, indices: Any, stills: Any, moves: Any) -> Any:
         given.append(stills)
         return crops
 
@@ -101,7 +101,7 @@ def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() ->
         pasted.append(float(crop.mean()))
         return item.frame  # type: ignore[no-any-return]
 
-    def generate(crops: Any, windows: Any, indices: Any, stills: Any) -> Any:
+    def generate(crops: Any, windows: Any, indices: Any, stills: Any, moves: Any) -> Any:
         return np.full_like(crops, 0.9)
 
     scenes = [mouth(index, opening) for index, opening in enumerate([3, 1, 4, 5])]
@@ -115,3 +115,34 @@ def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() ->
     assert len(list(dubber.dub(scenes, 0, Silence()))) == 6  # type: ignore[arg-type]
     assert pasted[:4] == pytest.approx([20 / 255] * 4, abs=1e-3)
     assert pasted[4:] == pytest.approx([0.9] * 2, abs=1e-3)
+
+
+def test_posed_references_come_with_the_way_to_each_of_them() -> None:
+    """From frame 3 on the head has moved by half a pixel: the references are to be taken from there, in pauses too."""
+    given: list[Any] = []
+    pasted: list[float] = []
+
+    def generate(crops: Any, windows: Any, indices: Any, stills: Any, moves: Any) -> Any:
+        given.extend(zip(indices, moves, strict=True))
+        return np.full_like(crops, 0.9)
+
+    def paste(item: Any, crop: Any, original: Any) -> Frame:
+        pasted.append(float(crop.mean()))
+        return item.frame  # type: ignore[no-any-return]
+
+    scenes = [mouth(index, opening) for index, opening in enumerate([3, 1, 4])]
+    for index in (3, 4, 5):
+        moved = mouth(index, 3)
+        face = moved.faces[0]
+        assert face is not None
+        scenes.append(Scene(moved.frame, (replace(face, landmarks=face.landmarks + np.float32([0.5, 0])),)))
+    settings = ModelSettings(
+        resolution=SIDE, num_frames=3, still_reference=True, open_reference=True, posed_references=True
+    )
+    dubber = Dubber(generate, paste, settings, sets=1, overlap=0, clock=StageClock())  # type: ignore[arg-type]
+    assert len(list(dubber.dub(scenes, 0, Silence()))) == 6  # type: ignore[arg-type]
+    for index, moves in given:
+        assert moves.shape == (2, 4, 2)
+        middle = (np.array([0, 0, 0, 1]) @ moves - (0.5, 0.42)) * SIDE
+        assert middle == pytest.approx(np.tile([-0.5 if index >= 3 else 0.0, 0.0], (2, 1)), abs=0.05)
+    assert pasted == pytest.approx([20 / 255] * 6, abs=1e-3)

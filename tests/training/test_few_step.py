@@ -18,9 +18,9 @@ from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderC
 from latentsync.training.clips import load_clips
 from latentsync.training.critic import Critic, critic_terms, feature_distance
 from latentsync.training.datasets import SoundRange, TrainingData, open_data
-from latentsync.training.datasets.augment import NO_LOOK
+from latentsync.training.datasets.augment import NO_LOOK, Look, LookRange
 from latentsync.training.few_step import FewStepConfig, FewStepObjective, colour_distance, region_of
-from latentsync.training.few_step_data import Hearing, Windows
+from latentsync.training.few_step_data import Hearing, Windows, posed_looks
 from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, lip_shape, mirrored, teach
 from latentsync.training.task import noise_like, uniform_like
@@ -137,6 +137,38 @@ def test_the_code_is_told_as_the_difference_from_the_first_references(data: Trai
         still, first = int(one["references"][0, 0, 0, 0]) // 2, int(one["target"][0, 0, 0, 0]) // 2
         wanted = [code[first : first + 4] - code[still] for code in by_grey.values()]
         assert any(torch.allclose(one["code"], each, atol=1e-6) for each in wanted)
+
+
+def test_posed_references_are_turned_as_each_frame_is(data: TrainingData) -> None:
+    """Heads are held still here, so each frame has the same references as without, whatever the look."""
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    for look in (NO_LOOK, LookRange(jpeg=0, blur_px=0, warp=0.01)):
+        plain, posed = (
+            Windows(data.train, hearing, frames=4, seed=0, look=look, sounds=1, open_reference=True, posed=posed)
+            for posed in (False, True)
+        )
+        for number in range(3):
+            one, two = plain.example(number), posed.example(number)
+            assert two["references"].shape == (4, 2, 256, 256, 3)
+            apart = (two["references"].float() - one["references"].float()[None]).abs()
+            assert float(apart.max()) <= 1
+            assert torch.equal(one["target"], two["target"])
+    task = objective(FewStepConfig(open_reference=True, posed_references=True, pixel_weight=1.0, pixel_frames=2))
+    _, _, stills = task.latents_of(batch_of(posed, 0, 1))
+    _, _, same = task.latents_of(batch_of(plain, 0, 1))
+    assert stills.shape == same.shape == (2, 4, 8, *same.shape[-2:])
+    torch.testing.assert_close(stills, same, atol=0.1, rtol=0.1)
+
+
+def test_a_turned_head_has_turned_references() -> None:
+    rng = np.random.default_rng(0)
+    stills = rng.integers(0, 255, (2, 256, 256, 3), dtype=np.uint8)
+    points = talking_mesh(np.zeros(2))
+    frames = np.concatenate([points[:1], points[:1] + np.float32([4, -2])])
+    made = posed_looks(stills, points, frames, Look())
+    assert made.shape == (2, 2, 256, 256, 3)
+    assert np.abs(made[0].astype(int) - stills).mean() < 1
+    assert np.abs(made[1, :, 20:-20, 20:-20].astype(int) - stills[:, 22:-18, 16:-24]).mean() < 1
 
 
 def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData) -> None:

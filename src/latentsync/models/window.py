@@ -47,6 +47,13 @@ class LatentWindow(NamedTuple):
         """Columns of cells."""
         return self.right - self.left
 
+    def around(self, cells: int) -> LatentWindow:
+        """The window with its margin, as far as a square of `cells` × `cells` goes: what `encode` looks at."""
+        return LatentWindow(
+            max(0, self.top - MARGIN), min(cells, self.bottom + MARGIN),
+            max(0, self.left - MARGIN), min(cells, self.right + MARGIN),
+        )  # fmt: skip
+
     def cut(self, grid: Tensor) -> Tensor:
         """(…, h, w) of all cells → (…, height, width)."""
         return grid[..., self.top : self.bottom, self.left : self.right]
@@ -65,9 +72,9 @@ class LatentWindow(NamedTuple):
         Returns: (n, c, height, width).
         """
         factor = autoencoder.factor
-        cells = pixels.shape[-1] // factor
-        top, left = max(0, self.top - MARGIN), max(0, self.left - MARGIN)
-        bottom, right = min(cells, self.bottom + MARGIN), min(cells, self.right + MARGIN)
-        part = pixels[:, :, top * factor : bottom * factor, left * factor : right * factor]
-        latents = autoencoder.encode(part.contiguous(memory_format=torch.channels_last), generator)
-        return latents[:, :, self.top - top : self.bottom - top, self.left - left : self.right - left]
+        around = self.around(pixels.shape[-1] // factor)
+        rows, columns = around.pixels(factor)
+        part = pixels[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
+        latents = autoencoder.encode(part, generator)
+        top, left = self.top - around.top, self.left - around.left
+        return latents[:, :, top : top + self.height, left : left + self.width]

@@ -41,7 +41,12 @@ class Generate(Protocol):
     """What makes the mouths of a chunk, see `Generator.__call__`."""
 
     def __call__(
-        self, crops: Float, windows: Tensor, frames: Sequence[int], stills: Float | None = None
+        self,
+        crops: Float,
+        windows: Tensor,
+        frames: Sequence[int],
+        stills: Float | None = None,
+        moves: Float | None = None,
     ) -> Float: ...  # pragma: no cover
 
 
@@ -76,9 +81,15 @@ class RunCache:
         own = f"{VERSION} {generator.steps} {generator.guidance} {generator.seed} {generator.cache_interval}"
         base = hashlib.sha256(f"{own} {generator.settings} {fingerprint(generator.networks)}".encode())
 
-        def generate(crops: Float, windows: Tensor, frames: Sequence[int], stills: Float | None = None) -> Float:
+        def generate(
+            crops: Float,
+            windows: Tensor,
+            frames: Sequence[int],
+            stills: Float | None = None,
+            moves: Float | None = None,
+        ) -> Float:
             digest = base.copy()
-            for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), stills):
+            for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), stills, moves):
                 digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
             path = self._chunks / f"{digest.hexdigest()}.npy"
             self._used.add(path)
@@ -88,7 +99,7 @@ class RunCache:
                     return np.asarray(known)
             except (OSError, ValueError, EOFError):
                 pass  # not there, or not whole: made anew
-            made = generator(crops, windows, frames, stills)
+            made = generator(crops, windows, frames, stills, moves)
             with atomic_path(path) as part:
                 np.save(part, made)
             return made

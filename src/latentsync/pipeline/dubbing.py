@@ -13,6 +13,7 @@ import torch
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.values import AlignedFace, Float, Frame
 from latentsync.faces import extract_crop
+from latentsync.faces.repose import crop_terms, head_move, repose
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.cache import Generate
@@ -30,11 +31,13 @@ PAUSE_FRAMES = 12
 """Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
 
 
-ALIKE, APART = 0.03, 0.06
+HELD = (0.03, 0.06)
 """Mean distance of the face's still points from those of the closed reference, in eye distances: up to the first a
 pause shows the reference's own mouth, from the second on the generated one, which follows the turning head. Held
 heads of three GRID speakers stay below 0.011 in 99 % of frames; of a man who moves his half the frames are beyond
 0.036, one in ten beyond 0.066."""
+HELD_POSED = (0.08, 0.14)
+"""The same where the reference is turned as the head is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,15 @@ def one_face_each(scenes: Iterable[Scene], roles: Sequence[Role]) -> Iterator[Sc
 
 @dataclass(frozen=True, slots=True)
 class _Stills:
-    """References of a track: crops (n, R, R, 3), and the face's points (468, 2) in the first of them."""
+    """References of a track: crops (n, R, R, 3), and the face's points (n, 468, 2) in them."""
 
     crops: Float
     points: Float
+
+    def moves(self, item: Item) -> Float:
+        """(n, 4, 2) from the item's frame to each of them, see `faces.repose`."""
+        points = _in_crop(cast(AlignedFace, item.face))
+        return np.stack([head_move(points, own, self.crops.shape[1]) for own in self.points])
 
 
 class Dubber:
@@ -101,7 +109,7 @@ class Dubber:
 
         stills: dict[int, _Stills] = {}
         held: dict[int, Float] = {}
-        pause = _Pause()
+        pause = _Pause(self._settings.posed_references)
         coming = self._with_stills(items(), stills) if self._settings.still_reference else items()
         for chunk in make_chunks(coming, self._size, self._overlap):
             if not chunk.is_edited:
@@ -125,10 +133,15 @@ class Dubber:
         windows = torch.stack([item.window for item in chunk.items])
         indices = [item.frame.index for item in chunk.items]
         crops = np.empty_like(originals)
-        still = stills[cast(int, chunk.items[0].track_id)].crops if self._settings.still_reference else None
+        still = stills[cast(int, chunk.items[0].track_id)] if self._settings.still_reference else None
+        moves: Float | None = None
+        if still is not None and self._settings.posed_references:
+            moves = np.stack([still.moves(item) for item in chunk.items])
+        pictures = None if still is None else still.crops
         for first in range(min(self._sets, len(indices))):
             part = slice(first, None, self._sets)
-            crops[part] = self._generate(originals[part], windows[part], indices[part], still)
+            turned = None if moves is None else moves[part]
+            crops[part] = self._generate(originals[part], windows[part], indices[part], pictures, turned)
         return originals, crops
 
     def _crop(self, item: Item) -> Float:
@@ -161,7 +174,7 @@ class Dubber:
                     del stills[old]
                 picks = [int(np.argmin(openings)), int(np.argmax(openings))][: 1 + self._settings.open_reference]
                 crops = np.stack([self._crop(own[pick]) for pick in picks])
-                stills[track] = _Stills(crops, _in_crop(cast(AlignedFace, own[picks[0]].face)))
+                stills[track] = _Stills(crops, np.stack([_in_crop(cast(AlignedFace, own[k].face)) for k in picks]))
             last = track
             yield ahead.popleft()
 
@@ -171,19 +184,22 @@ def _in_crop(face: AlignedFace) -> Float:
     return face.landmarks[:, :2] @ face.frame_to_crop[:, :2].T + face.frame_to_crop[:, 2]
 
 
-def _share_of_reference(item: Item, still: _Stills) -> np.float32:
-    """1 where the head is held as in the reference, 0 where it is turned away."""
-    points = _in_crop(cast(AlignedFace, item.face))
-    across = still.points[mesh.RIGHT_EYE_OUTER] - still.points[mesh.LEFT_EYE_OUTER]
-    away = np.hypot(*(points - still.points)[list(mesh.STILL)].T).mean() / max(float(np.hypot(*across)), 1e-6)
-    return np.float32(np.clip((APART - away) / (APART - ALIKE), 0, 1))
+def _share_of_reference(item: Item, still: _Stills, limits: tuple[float, float]) -> np.float32:
+    """1 where the head is held as in the first reference, 0 where it is turned away."""
+    alike, apart = limits
+    points, own = _in_crop(cast(AlignedFace, item.face)), still.points[0]
+    across = own[mesh.RIGHT_EYE_OUTER] - own[mesh.LEFT_EYE_OUTER]
+    away = np.hypot(*(points - own)[list(mesh.STILL)].T).mean() / max(float(np.hypot(*across)), 1e-6)
+    return np.float32(np.clip((apart - away) / (apart - alike), 0, 1))
 
 
 class _Pause:
     """In a pause the mouth is closed, and still: that of the closed reference, where the head is held as there; else
     the mean of those so far, of the last PAUSE_FRAMES about."""
 
-    def __init__(self) -> None:
+    def __init__(self, posed: bool) -> None:
+        """Args: posed: the reference can be turned as the head is."""
+        self._posed = posed
         self._mean: Float | None = None
         self._track: int | None = None
         self._num = 0
@@ -199,7 +215,10 @@ class _Pause:
             return crop
         calm = crop if self._mean is None else self._mean
         if still is not None:
-            calm = calm + _share_of_reference(item, still) * (still.crops[0] - calm)
+            closed = still.crops[0]
+            if self._posed:
+                closed = np.clip(repose(closed, still.moves(item)[0], crop_terms(len(closed))), 0, 1)
+            calm = calm + _share_of_reference(item, still, HELD_POSED if self._posed else HELD) * (closed - calm)
         return crop + np.float32(item.quiet) * (calm - crop)
 
 

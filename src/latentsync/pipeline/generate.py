@@ -16,6 +16,7 @@ from latentsync.core.values import Float
 from latentsync.diffusion import chunk_noise, sample
 from latentsync.diffusion.sampling import guided
 from latentsync.faces import inpaint_mask, latent_mask
+from latentsync.faces.repose import crop_terms, repose
 from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.unet import StepCache, UNet
 from latentsync.models.window import LatentWindow
@@ -67,7 +68,14 @@ class Generator:
         self._keeps = settings.keep_latents and bool((self._region < 1).any())
 
     @torch.no_grad()
-    def __call__(self, crops: Float, windows: Tensor, frames: Sequence[int], stills: Float | None = None) -> Float:
+    def __call__(
+        self,
+        crops: Float,
+        windows: Tensor,
+        frames: Sequence[int],
+        stills: Float | None = None,
+        moves: Float | None = None,
+    ) -> Float:
         """Generate one set of crops.
 
         Args:
@@ -75,15 +83,20 @@ class Generator:
             windows: (F, K, D) what is heard.
             frames: F indices in the video; they choose the noise.
             stills: (n, R, R, 3), references for all frames, as many as the model takes; None = each frame is its own.
+            moves: (F, n, 4, 2) of `faces.repose.head_move` from each frame to each of the stills; None = the stills are
+                taken as they are.
         Returns: (F, R, R, 3) float32 in [0, 1]; only the masked part is meant to be used.
         """
         net, factor = self.networks, self.networks.autoencoder.factor
         pixels = torch.from_numpy(crops).to(net.device).permute(0, 3, 1, 2) * 2 - 1
         if stills is None:
             references = self._encode(pixels)
-        else:
+        elif moves is None:
             pictures = torch.from_numpy(stills).to(net.device).permute(0, 3, 1, 2) * 2 - 1
             references = self._encode(pictures).flatten(0, 1).expand(len(crops), -1, -1, -1)
+        else:
+            pictures = torch.from_numpy(self._posed(stills, moves)).to(net.device).permute(0, 3, 1, 2) * 2 - 1
+            references = self._encode(pictures).unflatten(0, moves.shape[:2]).flatten(1, 2)
         masked = self._encode(pixels * self._keep_pixels)
         made = self._denoise(references, masked, windows, frames)
         if self._keeps:
@@ -95,6 +108,16 @@ class Generator:
         rows, columns = self._window.pixels(factor)
         out = crops.copy()
         out[:, rows, columns] = decoded
+        return out
+
+    def _posed(self, stills: Float, moves: Float) -> Float:
+        """(F·n, R, R, 3): stills as frames want them, where the encoder looks; black elsewhere."""
+        side, factor = stills.shape[1], self.networks.autoencoder.factor
+        rows, columns = self._window.around(side // factor).pixels(factor)
+        at = np.ascontiguousarray(crop_terms(side)[rows, columns])
+        out = np.zeros((len(moves) * len(stills), *stills.shape[1:]), np.float32)
+        for place, (frame, still) in zip(out, np.ndindex(moves.shape[:2]), strict=True):
+            place[rows, columns] = np.clip(repose(stills[still], moves[frame, still], at), 0, 1)
         return out
 
     def _encode(self, pixels: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ OWN = (
     "keep_latents",
     "still_reference",
     "open_reference",
+    "posed_references",
     "residual",
     "window",
     "trailing_silence_s",
@@ -44,6 +45,7 @@ class ModelSettings:
         still_reference: the reference of every frame is one crop of its track, not the frame itself: a fixed mouth
             cannot leak the old movement, but the pose of the reference is another one.
         open_reference: a second still reference follows the first on the channels: the most open mouth, for the teeth.
+        posed_references: the still references of each frame are turned as its head is, see `faces.repose`.
         residual: the network gives the difference from the reference's latents; wants a still reference.
         window: the latent cells in which the U-Net works and that are decoded, as in training: top, bottom, left,
             right, ends excluded; None = all.
@@ -64,6 +66,7 @@ class ModelSettings:
     overlap_frames: int = 0
     still_reference: bool = False
     open_reference: bool = False
+    posed_references: bool = False
     residual: bool = False
     window: tuple[int, int, int, int] | None = None
     keep_latents: bool = False
@@ -77,8 +80,9 @@ class ModelSettings:
             raise ValueError(f"silence {self.silence!r} is none of {', '.join(get_args(Silence))}")
         if self.residual and not self.still_reference:
             raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
-        if self.open_reference and not self.still_reference:
-            raise ValueError("open_reference needs still_reference")
+        for name in ("open_reference", "posed_references"):
+            if getattr(self, name) and not self.still_reference:
+                raise ValueError(f"{name} needs still_reference")
 
     @classmethod
     def from_index(cls, settings: Mapping[str, Any], model: str) -> ModelSettings:

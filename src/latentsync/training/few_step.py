@@ -26,6 +26,7 @@ from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.window import LatentWindow
 from latentsync.training.critic import Critic, critic_terms, feature_distance
 from latentsync.training.lip_reader import LipReader
+from latentsync.training.losses.perceptual import Vgg16
 from latentsync.training.pyramid import laplacian_loss
 from latentsync.training.task import Batch, Objective, noise_like, uniform_like
 
@@ -34,6 +35,11 @@ COLOUR_PX = 4
 """Side of the squares whose mean colours are compared, pixels."""
 LIPS = (slice(128, 232), slice(64, 192))
 """Rows and columns of the 256 px crop around the lips."""
+
+TEETH = (slice(144, 208), slice(80, 176))
+"""Of the mouth's opening, where pictures are compared in the features of a VGG-16."""
+PERCEPTUAL_STAGES = 3
+"""Of the VGG-16: up to relu3_3, fields of 40 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +50,7 @@ class FewStepConfig:
         window: latent cells in which the network works: top, bottom, left, right, ends excluded. What is not pasted
             need not be made.
         open_reference: a second reference, the most open mouth: how this person's teeth look.
+        posed_references: each frame has its own references, turned as its head is (`faces.repose`).
         residual: the network gives the difference from the reference's latents, not the latents: texture and identity
             are there from the first step. Only safe with a still reference, whose mouth does not move.
         noise_floor: mean squares of the difference from the first reference, per latent cell, below which it is taken
@@ -69,11 +76,13 @@ class FewStepConfig:
         pixel_weight, pixel_frames: weight of the decoded terms, and frames a clip that are decoded (0 = none).
         colour_weight: what colours differ by, whatever the brightness, on squares of `COLOUR_PX` around the lips (0 =
             none). Teeth are few pixels: without it those of unfamiliar faces came out green.
+        perceptual_weight: distance in the features of a VGG-16 around the lips (0 = none).
         critic_weight, feature_weight: the critic's opinion, and distance of its features (0 = no critic).
     """
 
     window: tuple[int, int, int, int] = (6, 16, 2, 14)
     open_reference: bool = False
+    posed_references: bool = False
     residual: bool = True
     noise_floor: tuple[float, float] = (0.0, 0.0)
     latent_weight: float = 1.0
@@ -93,6 +102,7 @@ class FewStepConfig:
     pixel_weight: float = 0.0
     pixel_frames: int = 0
     colour_weight: float = 0.0
+    perceptual_weight: float = 0.0
     critic_weight: float = 0.0
     feature_weight: float = 0.0
 
@@ -139,6 +149,11 @@ def colour_distance(made: Tensor, wanted: Tensor) -> Tensor:
     return (error - error.mean(1, keepdim=True)).abs().mean()
 
 
+def first_reference(references: Tensor, clips: Tensor, frames: Tensor) -> Tensor:
+    """(n, R, R, 3) of a batch's `references`: that of all frames of a clip, or each frame's own."""
+    return references[clips, frames, 0] if references.dim() == 6 else references[clips, 0]
+
+
 class Generated:
     """What the generator made in the current step, for the critic that comes after it."""
 
@@ -150,8 +165,8 @@ class Generated:
 class FewStepObjective(Objective):
     """Train a U-Net to give the clean latents of the masked face.
 
-    A batch holds `target` (B, F, R, R, 3) uint8, `references` (B, n, R, R, 3) uint8, `heard` (B, F, K, D), `seed` (B,),
-    and `code` (B, F, n) and `in_sync` (B,) where `told` asks for them.
+    A batch holds `target` (B, F, R, R, 3) uint8, `references` (B, n, R, R, 3) or (B, F, n, R, R, 3) uint8, `heard`
+    (B, F, K, D), `seed` (B,), and `code` (B, F, n) and `in_sync` (B,) where `told` asks for them.
     """
 
     keep: Tensor
@@ -167,6 +182,7 @@ class FewStepObjective(Objective):
         critic: Critic | None = None,
         made: Generated | None = None,
         reader: LipReader | None = None,
+        features: Vgg16 | None = None,
     ) -> None:
         super().__init__(network)
         self.config, self.critic, self.made = config, [critic], made
@@ -178,6 +194,10 @@ class FewStepObjective(Objective):
             self.consult("reader", reader)
         elif config.shape_weight > 0:
             raise ConfigError("shape_weight", config.shape_weight, "the shape of lips needs a reader")
+        if features is not None:
+            self.consult("features", features)
+        elif config.perceptual_weight > 0:
+            raise ConfigError("perceptual_weight", config.perceptual_weight, "give the file of a VGG-16: task.features")
         factor = autoencoder.factor
         mask = torch.from_numpy(inpaint_mask(RESOLUTION, config.mask))
         pasted = torch.from_numpy(inpaint_mask(RESOLUTION, config.paste_mask))
@@ -202,8 +222,8 @@ class FewStepObjective(Objective):
     def latents_of(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Latents (B, F, c, h, w) of the target, of the masked target, and (B, F, n·c, h, w) of the references.
 
-        Taken from `target_latents`, `masked_latents` and `reference_latents` (B, n, c, h, w) where the loader has made
-        them already.
+        Taken from `target_latents`, `masked_latents` and `reference_latents`, like `references` with (c, h, w) in the
+        place of pictures, where the loader has made them already.
         """
         b, f = batch["target"].shape[:2]
         if "target_latents" in batch:
@@ -213,8 +233,10 @@ class FewStepObjective(Objective):
             x = unit(batch["target"])
             target = self.encode(x).unflatten(0, (b, f))
             masked = self.encode(x * self.keep_pixels).unflatten(0, (b, f))
-            stills = self.encode(unit(batch["references"])).unflatten(0, (b, -1))
-        return target, masked, stills.flatten(1, 2)[:, None].expand(-1, f, -1, -1, -1)
+            stills = self.encode(unit(batch["references"])).unflatten(0, batch["references"].shape[:-3])
+        if stills.dim() == 5:
+            stills = stills[:, None].expand(-1, f, -1, -1, -1, -1)
+        return target, masked, stills.flatten(2, 3)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(n, 3, R, R) in [−1, 1] → float32 latents of the window."""
@@ -316,12 +338,12 @@ class FewStepObjective(Objective):
         rows, columns = self.window.pixels(self.autoencoder.factor)
         picture = self.decode(kept)
         real = unit(batch["target"][clips.cpu(), frames.cpu()])[:, :, rows, columns].to(picture.device)
-        still = unit(batch["references"][clips.cpu(), 0])[:, :, rows, columns].to(picture.device)
+        still = unit(first_reference(batch["references"], clips.cpu(), frames.cpu()))
+        still = still[:, :, rows, columns].to(picture.device)
         real = torch.lerp(
             still, real, functional.interpolate(moves[clips, frames], size=real.shape[2:], mode="bilinear")
         )
-        spans = zip(LIPS, (rows.start, columns.start), strict=True)
-        lips = (slice(None), slice(None), *(slice(part.start - first, part.stop - first) for part, first in spans))
+        lips, teeth = (_inside(part, (rows, columns)) for part in (LIPS, TEETH))
         terms = {
             "pixels": c.pixel_weight * ((picture - real).abs().mean() + laplacian_loss(picture, real)),
             "lips": 2 * c.pixel_weight
@@ -329,6 +351,8 @@ class FewStepObjective(Objective):
         }  # fmt: skip
         if c.colour_weight > 0:
             terms["colour"] = c.colour_weight * colour_distance(picture[lips], real[lips])
+        if c.perceptual_weight > 0:
+            terms["perceptual"] = c.perceptual_weight * self.perceptual(picture[teeth], real[teeth])
         critic = self.critic[0]
         if critic is None or c.critic_weight <= 0:
             return terms
@@ -343,6 +367,19 @@ class FewStepObjective(Objective):
         terms["critic"] = -c.critic_weight * torch.stack([o.float().mean() for o in opinions]).mean()
         terms["features"] = c.feature_weight * feature_distance(features, wanted)
         return terms
+
+    def perceptual(self, made: Tensor, real: Tensor) -> Tensor:
+        """Distance (n, 3, H, W) → scalar in a VGG-16's features, each stage over its own mean size."""
+        network = self.consulted("features")
+        with torch.no_grad():
+            wanted = network(real)
+        return feature_distance(network(made), wanted)
+
+
+def _inside(part: tuple[slice, slice], window: tuple[slice, slice]) -> tuple[slice, slice, slice, slice]:
+    """Index of a part of the crop in pictures (n, 3, H, W) of a window of it."""
+    y, x = (slice(own.start - whole.start, own.stop - whole.start) for own, whole in zip(part, window, strict=True))
+    return slice(None), slice(None), y, x
 
 
 class CriticObjective(Objective):

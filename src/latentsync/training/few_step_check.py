@@ -15,9 +15,9 @@ from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, inpaint_mask
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import lagged_correlation, lip_opening
-from latentsync.training.datasets import AnyClip, num_frames
+from latentsync.training.datasets import AnyClip, Look, num_frames
 from latentsync.training.few_step import FewStepObjective, assemble
-from latentsync.training.few_step_data import STILL_FRAMES, Hearing
+from latentsync.training.few_step_data import STILL_FRAMES, Hearing, posed_looks
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def render(
 ) -> np.ndarray:
     """Crops (F, R, R, 3) uint8 with new mouths, from pure noise in one step, pasted as the pipeline pastes.
 
-    Args: references: (n, R, R, 3). heard: (F, K, D).
+    Args: references: (n, R, R, 3), or (F, n, R, R, 3) for each frame. heard: (F, K, D).
     """
     paste = inpaint_mask(256, objective.config.paste_mask)
     paste = cv2.GaussianBlur(cv2.erode(paste, np.ones((9, 9), np.uint8)), (0, 0), 4)[None, :, :, None]
@@ -84,7 +84,10 @@ def render(
         first = max(0, min(start, len(crops) - window))
         span = slice(first, first + window)
         part = crops[span]
-        batch = {"target": torch.from_numpy(part)[None], "references": torch.from_numpy(references)[None]}
+        batch = {
+            "target": torch.from_numpy(part)[None],
+            "references": torch.from_numpy(references[span] if references.ndim == 5 else references)[None],
+        }
         with torch.autocast("cpu", torch.bfloat16):
             _, masked, still = objective.latents_of(batch)
             x = noise.expand(-1, -1, len(part), -1, -1)
@@ -101,12 +104,17 @@ def render(
     return np.concatenate(out)
 
 
-def references_of(crops: np.ndarray, opening: np.ndarray, objective: FewStepObjective) -> np.ndarray:
-    """(n, R, R, 3): the most closed of the first frames, and the most open where the network takes one."""
+def references_of(
+    crops: np.ndarray, opening: np.ndarray, objective: FewStepObjective, meshes: np.ndarray | None = None
+) -> np.ndarray:
+    """(n, R, R, 3): the most closed of the first frames, and the most open where the network takes one; for a network
+    with posed references (F, n, R, R, 3), by the `meshes` (F, 468, 2) of all crops."""
     if not np.isfinite(opening).any():
         opening = np.zeros(1)
-    picks = [int(np.nanargmin(opening)), int(np.nanargmax(opening))]
-    return crops[picks[: 1 + objective.config.open_reference]]
+    picks = [int(np.nanargmin(opening)), int(np.nanargmax(opening))][: 1 + objective.config.open_reference]
+    if not objective.config.posed_references or meshes is None:
+        return crops[picks]
+    return posed_looks(crops[picks], meshes[picks], meshes, Look())
 
 
 def opening_of(crops: np.ndarray, tracker: FaceTracker) -> np.ndarray:
@@ -156,7 +164,14 @@ def cross_drive(
         wanted = np.concatenate([own[clip.path][span] for clip, span in spans])[:length]
         old = own[drive.person.path][:length]
         begin = old[:STILL_FRAMES]
-        made = render(objective, network, crops, references_of(crops, begin, objective), heard, window)
+        made = render(
+            objective,
+            network,
+            crops,
+            references_of(crops, begin, objective, np.asarray(drive.person.mesh)[:length]),
+            heard,
+            window,
+        )
         curve = opening_of(made, tracker)
         found = lagged_correlation(curve, wanted)
         r.append(found.best_r)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from latentsync.core.errors import ConfigError
+from latentsync.faces.repose import crop_terms, head_move, repose, terms_at
 from latentsync.models.listener import Listener
 from latentsync.training.datasets import (
     AnyClip,
     ArrayCache,
+    Look,
     LookRange,
     Mixture,
     SoundRange,
@@ -70,9 +73,10 @@ class Hearing:
 class Windows:
     """Examples by number.
 
-    Example: `target` (F, R, R, 3) uint8, `references` (1 or 2, R, R, 3) uint8, `heard` (F, K, D) float16, `seed` int64;
-    `code` (F, n) float32, less that of the first reference, and `in_sync` where the code of the lips is known. Nothing
-    is heard of a clip that is not in sync.
+    Example: `target` (F, R, R, 3) uint8, `references` (1 or 2, R, R, 3) uint8, or (F, 1 or 2, R, R, 3) in the pose of
+    each frame, `heard` (F, K, D) float16, `seed` int64; `code` (F, n) float32, less that of the first reference, and
+    `in_sync` where the code of the lips is known. Nothing is
+    heard of a clip that is not in sync.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Windows:
         lips: Lips | None = None,
         closed_still: float = 0.0,
         open_reference: bool = False,
+        posed: bool = False,
         wide: float = 0.0,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
@@ -97,6 +102,7 @@ class Windows:
             closed_still: share of examples whose references are the most closed and the most open mouth of
                 `STILL_FRAMES` frames, as at run time; in the others they are any two of them. Needs `lips`.
             open_reference: two references.
+            posed: each frame has its own, turned as its head is (`faces.repose`).
             wide: share of examples whose window is the one of `WIDE_OF` in which the mouth opens most: wide mouths are
                 rare, and what was hardly seen gets the wrong colours. Needs `lips`.
         Raises: LatentSyncError: no clip is long enough.
@@ -104,6 +110,7 @@ class Windows:
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
         self.lips, self.closed_still, self.open_reference, self.wide = lips, closed_still, open_reference, wide
+        self.posed = posed
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -116,17 +123,22 @@ class Windows:
         start = self._start(rng, clip, total)
         stills = self._stills(rng, clip, start, total)
         look = draw_look(rng, self.look)
-        pictures = np.concatenate([clip.crops[start : start + self.frames], *(clip.crops[k : k + 1] for k in stills)])
-        pictures = apply_look(pictures, look)
+        window = slice(start, start + self.frames)
+        references = np.stack([clip.crops[k] for k in stills])
+        if self.posed:
+            meshes = np.asarray(clip.mesh)
+            references = posed_looks(references, meshes[stills], meshes[window], look)
+        else:
+            references = apply_look(references, look)
         example = {
-            "target": torch.from_numpy(pictures[: self.frames]),
-            "references": torch.from_numpy(pictures[self.frames :]),
-            "heard": heard[start : start + self.frames],
+            "target": torch.from_numpy(apply_look(np.asarray(clip.crops[window]), look)),
+            "references": torch.from_numpy(references),
+            "heard": heard[window],
             "seed": torch.tensor(int(rng.integers(2**40)), dtype=torch.int64),
         }
         if self.lips is not None:
             code = self.lips(clip, look.flip)
-            example["code"] = code[start : start + self.frames] - code[stills[0]]
+            example["code"] = code[window] - code[stills[0]]
             example["in_sync"] = torch.tensor(clip.in_sync)
         return example
 
@@ -148,6 +160,22 @@ class Windows:
             opening = self.lips.opening(self.lips(clip))[others]
             picks = others[[int(opening.argmin()), int(opening.argmax())]]
         return [int(pick) for pick in picks][: 1 + self.open_reference]
+
+
+def posed_looks(stills: np.ndarray, still_meshes: np.ndarray, meshes: np.ndarray, look: Look) -> np.ndarray:
+    """Still pictures (n, R, R, 3) uint8 in the pose of each frame and in a look: (F, n, R, R, 3) uint8.
+
+    Args: still_meshes (n, 468, 2), meshes (F, 468, 2): crop pixels, before the look.
+    """
+    side = stills.shape[1]
+    at = terms_at((look.sources(side) + np.float32(0.5)) / np.float32(side)) if look.moves() else crop_terms(side)
+    painted = apply_look(stills, replace(look, scale=1.0, rotation_deg=0.0, shift=(0.0, 0.0), flip=False, warp=()))
+    return np.stack(
+        [
+            [repose(still, head_move(mesh, own, side), at) for still, own in zip(painted, still_meshes, strict=True)]
+            for mesh in meshes
+        ]
+    )
 
 
 class Lips(Protocol):

@@ -1,6 +1,6 @@
 """Training data: sources of clips, how they are mixed, changed, and what is kept of them."""
 
-from latentsync.training.datasets.augment import LookRange, SoundRange, apply_look, change_sound, draw_look
+from latentsync.training.datasets.augment import Look, LookRange, SoundRange, apply_look, change_sound, draw_look
 from latentsync.training.datasets.cache import ArrayCache, content_of, file_hash, module_hash
 from latentsync.training.datasets.clips import AnyClip, LazyClip, num_frames
 from latentsync.training.datasets.mixture import Mixture, Source, TrainingData, long_enough, open_data
@@ -9,6 +9,7 @@ __all__ = [
     "AnyClip",
     "ArrayCache",
     "LazyClip",
+    "Look",
     "LookRange",
     "Mixture",
     "SoundRange",

@@ -32,14 +32,15 @@ def lower_half(pictures: Tensor) -> Tensor:
 
 
 class Vgg16(nn.Module):
-    """The convolutions of VGG-16 under torchvision's names (`features.N`), giving five stages."""
+    """The convolutions of VGG-16 under torchvision's names (`features.N`), giving the first of its five stages."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: int = len(VGG_TAPS)) -> None:
         super().__init__()
         self.features = nn.ModuleDict()
         self._plan: list[str] = []
         width, index = 3, 0
-        for layer in VGG_LAYERS:
+        end = [k for k, layer in enumerate(VGG_LAYERS) if layer == "tap"][stages - 1]
+        for layer in VGG_LAYERS[: end + 1]:
             if isinstance(layer, int):
                 self.features[str(index)] = nn.Conv2d(width, layer, 3, padding=1)
                 self._plan.append(str(index))
@@ -51,7 +52,7 @@ class Vgg16(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [−1, 1] → relu1_2, relu2_2, relu3_3, relu4_3, relu5_3."""
+        """(B, 3, H, W) in [−1, 1] → relu1_2, relu2_2, relu3_3, relu4_3, relu5_3, or fewer."""
         x = (pictures - self.get_buffer("shift")) / self.get_buffer("scale")
         out = []
         for step in self._plan:
@@ -130,6 +131,18 @@ def load_lpips(vgg: Path, heads: Path) -> PerceptualLoss:
     state = {k: v for k, v in open_checkpoint(vgg).tensors.items() if k.startswith("features.")}
     load_strict(network, state, str(vgg))
     return PerceptualLoss("LPIPS v0.1 (VGG-16)", network, _heads(open_checkpoint(heads).tensors, heads))
+
+
+def load_vgg(path: Path, stages: int) -> Vgg16:
+    """The first stages of a VGG-16 from a file with torchvision's names (recipes/tiny/vgg.py makes one).
+
+    Raises: WeightsError: the file is missing or is something else.
+    """
+    network = Vgg16(stages)
+    known = network.state_dict()
+    state = {key: value for key, value in open_checkpoint(path).tensors.items() if key in known}
+    load_strict(network, state, str(path))
+    return network
 
 
 def _heads(state: Mapping[str, Tensor], path: Path) -> list[Tensor]:

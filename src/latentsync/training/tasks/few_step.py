@@ -33,11 +33,18 @@ from latentsync.training.datasets import (
     long_enough,
     module_hash,
 )
-from latentsync.training.few_step import CriticObjective, FewStepConfig, FewStepObjective, Generated
+from latentsync.training.few_step import (
+    PERCEPTUAL_STAGES,
+    CriticObjective,
+    FewStepConfig,
+    FewStepObjective,
+    Generated,
+)
 from latentsync.training.few_step_check import cross_drive, drives_of
 from latentsync.training.few_step_data import Hearing, Windows, look_of
 from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, teach
+from latentsync.training.losses.perceptual import load_vgg
 from latentsync.training.task import Findings, Objective
 from latentsync.training.tasks.components import build_part, build_unet, open_start
 
@@ -64,6 +71,7 @@ class FewStepSettings:
         ear: folder that the task `ear` wrote: its ear is taken instead of a warm-up, and its code of the lips. Its
             listener belongs to it: give the folder as `components.listener`, too.
         reader: see `lip_reader.ReaderConfig`; trained beforehand where `few_step.shape_weight` asks for one.
+        features: file of a VGG-16 (recipes/tiny/vgg.py), for `few_step.perceptual_weight`.
         critic_learning_rate: times the generator's.
         drives: pairs of a held-out person and another one's speech in a validation.
     """
@@ -80,6 +88,7 @@ class FewStepSettings:
     warm_up: dict[str, Any] = field(default_factory=dict)
     ear: str | None = None
     reader: dict[str, Any] = field(default_factory=dict)
+    features: str | None = None
     critic_learning_rate: float = 0.5
     drives: int = 8
 
@@ -219,7 +228,11 @@ class FewStepTask:
             torch.manual_seed(seed + 1)
             critic = Critic() if config.critic_weight > 0 else None
         reader = trained_reader(settings, autoencoder, data, seed)
-        self.objectives: list[Objective] = [FewStepObjective(unet, autoencoder, config, critic, made, reader)]
+        features = None
+        if config.perceptual_weight > 0 and settings.features is not None:
+            features = load_vgg(Path(settings.features).expanduser(), PERCEPTUAL_STAGES).requires_grad_(False)
+        objective = FewStepObjective(unet, autoencoder, config, critic, made, reader, features)
+        self.objectives: list[Objective] = [objective]
         if critic is not None:
             judge = CriticObjective(critic, made)
             judge.learning_rate_scale = settings.critic_learning_rate
@@ -231,7 +244,7 @@ class FewStepTask:
         self.windows = Windows(
             data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
             look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,
-            open_reference=config.open_reference, wide=settings.wide,
+            open_reference=config.open_reference, posed=config.posed_references, wide=settings.wide,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)
@@ -244,7 +257,9 @@ class FewStepTask:
             objective = cast(FewStepObjective, self.objectives[0])
             with torch.autocast("cpu", torch.bfloat16, enabled=self.fast_bf16):
                 target, masked, still = objective.latents_of({k: v[None] for k, v in example.items()})
-            stills = still[0, 0].unflatten(0, (len(example["references"]), -1))
+            stills = still[0].unflatten(1, (example["references"].shape[-4], -1))
+            if example["references"].dim() == 4:
+                stills = stills[0]
             example |= {"target_latents": target[0].half(), "masked_latents": masked[0].half(),
                         "reference_latents": stills.half()}  # fmt: skip
         return example

@@ -1,0 +1,70 @@
+"""A still picture in the pose of another frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from latentsync.faces.repose import POINT_DEPTHS, POINTS, crop_terms, head_move, repose, terms, terms_at
+
+SIDE = 128
+
+
+def face(rng: np.random.Generator) -> np.ndarray:
+    """(468, 2) points, those that are looked at spread over the upper two thirds of a crop."""
+    points = rng.uniform(0.1, 0.9, (468, 2)) * SIDE
+    points[list(POINTS)] = rng.uniform((0.2, 0.1), (0.8, 0.6), (len(POINTS), 2)) * SIDE
+    return points.astype(np.float32)
+
+
+def turned(points: np.ndarray, turn: float) -> np.ndarray:
+    """Points of a head that turned: sideways as their depth tells, and a little narrower."""
+    out = points.copy()
+    depth = np.zeros(468, np.float32)
+    depth[list(POINTS)] = np.array(POINT_DEPTHS, np.float32) / 100
+    out[:, 0] += turn * SIDE * depth - 0.1 * abs(turn) * (points[:, 0] - SIDE / 2)
+    return out
+
+
+def test_a_face_that_did_not_move_stays_as_it_is() -> None:
+    points = face(np.random.default_rng(0))
+    picture = np.random.default_rng(1).random((SIDE, SIDE, 3), dtype=np.float32)
+    again = repose(picture, head_move(points, points, SIDE), crop_terms(SIDE))
+    np.testing.assert_allclose(again, picture, atol=1e-2)
+
+
+@pytest.mark.parametrize("turn", [-0.15, 0.05, 0.2])
+def test_a_turn_is_found_from_the_still_points(turn: float) -> None:
+    points = face(np.random.default_rng(2))
+    still = turned(points, turn)
+    move = head_move(points, still, SIDE)
+    told = terms((points[list(POINTS)] + 0.5) / SIDE, np.array(POINT_DEPTHS, np.float32) / 100) @ move
+    away = np.hypot(*(told * SIDE - 0.5 - still[list(POINTS)]).T)
+    before = np.hypot(*(points - still)[list(POINTS)].T)
+    assert away.max() < 0.35 and away.mean() < 0.05 * before.mean() + 0.05
+
+
+def test_a_shift_moves_the_whole_picture_and_mouths_play_no_part() -> None:
+    points = face(np.random.default_rng(3))
+    frame = points - np.float32([5, -3])
+    moving = [k for k in range(468) if k not in POINTS]
+    frame[moving] += np.float32([0, 20])
+    picture = cv2.GaussianBlur(np.random.default_rng(4).random((SIDE, SIDE, 3), dtype=np.float32), (0, 0), 3)
+    shown = repose(picture, head_move(frame, points, SIDE), crop_terms(SIDE))
+    np.testing.assert_allclose(shown[10:-10, 10:-10], picture[7:-13, 15:-5], atol=0.01)
+
+
+def test_a_part_is_the_same_as_the_part_of_the_whole() -> None:
+    rng = np.random.default_rng(5)
+    points, picture = face(rng), rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    move = head_move(points, turned(points, 0.1), SIDE)
+    whole = repose(picture, move, crop_terms(SIDE))
+    part = repose(picture, move, crop_terms(SIDE)[40:100, 30:90])
+    assert whole.dtype == np.uint8
+    np.testing.assert_array_equal(part, whole[40:100, 30:90])
+
+
+def test_near_things_have_smaller_depth_than_far_ones() -> None:
+    nose, mouth, ear = (terms_at(np.full((1, 1, 2), place, np.float32))[0, 0, 2] for place in (0.45, 0.62, 0.97))
+    assert nose < mouth < ear

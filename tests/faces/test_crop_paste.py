@@ -199,3 +199,19 @@ def test_bicubic_resize_keeps_lines_and_means() -> None:
     assert small.shape == (280, 210, 3)
     expected = ((np.arange(210) + 0.5) * 256 / 210 - 0.5) / 255
     np.testing.assert_allclose(small[100, 5:-5, 0], expected[5:-5], atol=1e-4)
+
+
+def test_nothing_is_laid_beyond_the_outline_of_the_face() -> None:
+    picture = RgbPicture(np.full((256, 256, 3), 90, np.uint8))
+    crop, mask = np.full((256, 256, 3), 0.9, np.float32), inpaint_mask(256, "mask3")
+    outline = np.array([(0, 0), (150, 0), (150, 255), (0, 255)], np.float32)
+
+    def pasted(outline: np.ndarray | None) -> np.ndarray:
+        box = (0, 0, 256, 256)
+        return paste_mouth(picture, crop, np.eye(2, 3), mask, match_colour=False, outline=outline).region(box)
+
+    whole, part, wide = pasted(None), pasted(outline), pasted(outline * np.float32([2, 1]))
+    assert abs(whole[170, 180] - 0.9).max() < 0.01
+    np.testing.assert_allclose(part[:, 152:], 90 / 255, atol=1e-6)
+    np.testing.assert_array_equal(part[:, :140], whole[:, :140])
+    np.testing.assert_array_equal(wide, whole)

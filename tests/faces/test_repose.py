@@ -6,7 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from latentsync.faces.repose import POINT_DEPTHS, POINTS, crop_terms, head_move, repose, terms, terms_at
+from latentsync.faces.repose import (
+    POINT_DEPTHS,
+    POINTS,
+    crop_terms,
+    head_move,
+    repose,
+    shared,
+    smoothed,
+    terms,
+    terms_at,
+)
 
 SIDE = 128
 
@@ -68,3 +78,19 @@ def test_a_part_is_the_same_as_the_part_of_the_whole() -> None:
 def test_near_things_have_smaller_depth_than_far_ones() -> None:
     nose, mouth, ear = (terms_at(np.full((1, 1, 2), place, np.float32))[0, 0, 2] for place in (0.45, 0.62, 0.97))
     assert nose < mouth < ear
+
+
+def test_trembling_is_smoothed_and_a_steady_turn_is_not() -> None:
+    steady = np.linspace(0, 1, 40, dtype=np.float32)[:, None, None] * np.ones((1, 4, 2), np.float32)
+    np.testing.assert_allclose(smoothed(steady, 2.0)[5:-5], steady[5:-5], atol=1e-5)
+    np.testing.assert_allclose(smoothed(steady, 2.0, first=30), smoothed(steady, 2.0)[30:], atol=1e-6)
+    noise = np.random.default_rng(0).normal(size=(200, 4, 2)).astype(np.float32)
+    assert np.diff(smoothed(noise, 2.0), n=2, axis=0).std() < 0.1 * np.diff(noise, n=2, axis=0).std()
+
+
+def test_a_held_head_keeps_its_picture_until_it_has_gone_too_far() -> None:
+    moves = np.zeros((10, 4, 2), np.float32)
+    moves[:, 3, 0] = np.arange(10) * 0.4e-3
+    made = shared(moves, 1e-3)
+    assert len(np.unique(made[:, 3, 0])) == 4
+    assert np.abs(made - moves).max() <= 1e-3

@@ -17,6 +17,9 @@ FEATHER = 10 / 256
 """Width of the soft border inside the mask, as a share of the crop's side. Chosen by eye on real 1080×1920 clips: below
 6/256 a step shows on skin, above 14/256 the chin's new outline mixes with the old one."""
 
+OUTLINE_FEATHER = 8 / 256
+"""The same along the face's outline: the mesh is a few pixels out there."""
+
 _SUPPORT_PX = 4  # reach of the cubic kernel, and of the opaque part's outermost pixel
 _AVERAGED_FROM = 1.2  # crop pixels per frame pixel
 
@@ -30,6 +33,7 @@ def paste_mouth(
     match_colour: bool = True,
     original: Float | None = None,
     strength: float = 1.0,
+    outline: Float | None = None,
 ) -> Picture:
     """The picture with the masked part of a generated crop laid over the face.
 
@@ -46,6 +50,8 @@ def paste_mouth(
         match_colour: take off the slow colour difference to the original, measured along the mask's inner border.
         original: (R, R, 3) the frame's own crop, if the caller has it; else it is cut out here.
         strength: in [0, 1], scales the whole patch's opacity (for fading in and out).
+        outline: (n, 2) the face's outline in crop pixels, beyond which nothing is laid over the frame: of a turned head
+            the mask may reach the background. None = the mask alone.
     Returns: a new picture; the same object where the mask lies outside the picture.
     Raises: ValueError: shapes do not fit.
     """
@@ -57,6 +63,8 @@ def paste_mouth(
     box = None if opaque is None else _frame_box(opaque, frame_to_crop, (picture.width, picture.height))
     if opaque is None or box is None:
         return picture
+    if outline is not None:
+        alpha = alpha * _within(outline, opaque, side)
     window = _window(opaque, frame_to_crop, side)
     left, top, right, bottom = window
     if match_colour:
@@ -96,6 +104,20 @@ def feathered(inside: np.ndarray, width_px: float) -> Float:
     core = cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1]
     share = np.clip((depth - 1.0) / max(width_px, 1e-3), 0.0, 1.0)
     return (share * share * (3 - 2 * share) * core).astype(np.float32)
+
+
+def _within(outline: Float, opaque: Box, side: int) -> Float:
+    """(R, R) float32: 1 well inside the outline, 0 outside of it; where the mask is not opaque it may be anything."""
+    left, top, right, bottom = opaque
+    inside = np.zeros((bottom - top, right - left), np.uint8)
+    cv2.fillPoly(inside, [np.rint(outline - np.array([left, top])).astype(np.int32)], 1)
+    out = np.ones((side, side), np.float32)
+    if not inside.all():
+        padded = np.pad(inside, 1, mode="edge")
+        depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_3)[1:-1, 1:-1]
+        share = np.clip(depth / (OUTLINE_FEATHER * side), 0.0, 1.0)
+        out[top:bottom, left:right] = share * share * (3 - 2 * share)
+    return out
 
 
 def _window(opaque: Box, frame_to_crop: np.ndarray, side: int) -> Box:

@@ -13,7 +13,7 @@ import torch
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.values import AlignedFace, Float, Frame
 from latentsync.faces import extract_crop
-from latentsync.faces.repose import crop_terms, head_move, repose
+from latentsync.faces.repose import crop_terms, head_move, reach_of, repose, shared, smoothed
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.cache import Generate
@@ -31,6 +31,11 @@ PAUSE_FRAMES = 12
 """Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
 
 
+STEADY = 2.0
+"""Standard deviation of the mean over time that turns of the head are smoothed by, 1/25 s; see `repose.smoothed`."""
+SAME = 0.25 / 256
+"""A turned reference also serves the next frames while the mouth in it lies within so much of its place, in crop sides:
+a quarter of a pixel at 256."""
 HELD = (0.03, 0.06)
 """Mean distance of the face's still points from those of the closed reference, in eye distances: up to the first a
 pause shows the reference's own mouth, from the second on the generated one, which follows the turning head. Held
@@ -97,6 +102,7 @@ class Dubber:
         """Args: sets: interleaved sets that frames are dealt into. overlap: frames shared by chunks of one set."""
         self._generate, self._paster, self._settings, self._clock = generate, paster, settings, clock
         self._sets, self._size, self._overlap = sets, settings.num_frames * sets, overlap * sets
+        self._turns = _Turns(STEADY * sets)
 
     def dub(self, scenes: Iterable[Scene], person: int, hearing: Hearing) -> Iterator[Scene]:
         """Every scene in order, its frame with the new mouth of one of its faces."""
@@ -109,7 +115,7 @@ class Dubber:
 
         stills: dict[int, _Stills] = {}
         held: dict[int, Float] = {}
-        pause = _Pause(self._settings.posed_references)
+        pause = _Pause()
         coming = self._with_stills(items(), stills) if self._settings.still_reference else items()
         for chunk in make_chunks(coming, self._size, self._overlap):
             if not chunk.is_edited:
@@ -118,31 +124,33 @@ class Dubber:
                 yield replace(scene, is_asked=scene.is_asked or item.is_asked, is_missing=scene.is_missing or missing)
                 continue
             with self._clock.stage("generate"):
-                originals, crops = self._speak(chunk, stills)
+                originals, crops, moves = self._speak(chunk, stills)
             held = _cross_faded(chunk, crops, held)
             for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
                 with self._clock.stage("paste"):
                     item = chunk.items[k]
                     still = stills.get(cast(int, item.track_id))
-                    frame = self._paster(item, pause.calmed(item, crops[k], still), originals[k])
+                    move = None if moves is None else moves[k, 0]
+                    frame = self._paster(item, pause.calmed(item, crops[k], still, move), originals[k])
                 yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
 
-    def _speak(self, chunk: Chunk, stills: dict[int, _Stills]) -> tuple[Float, Float]:
-        """The chunk's crops, (F, R, R, 3), as they are and with the new mouth; each interleaved set on its own."""
+    def _speak(self, chunk: Chunk, stills: dict[int, _Stills]) -> tuple[Float, Float, Float | None]:
+        """The chunk's crops, (F, R, R, 3), as they are and with the new mouth, each interleaved set on its own; and the
+        way to the references, (F, n, 4, 2), where they are posed."""
         originals = np.stack([self._crop(item) for item in chunk.items])
         windows = torch.stack([item.window for item in chunk.items])
         indices = [item.frame.index for item in chunk.items]
         crops = np.empty_like(originals)
         still = stills[cast(int, chunk.items[0].track_id)] if self._settings.still_reference else None
-        moves: Float | None = None
+        moves = None
         if still is not None and self._settings.posed_references:
-            moves = np.stack([still.moves(item) for item in chunk.items])
+            moves = self._turns.of(chunk, still)
         pictures = None if still is None else still.crops
         for first in range(min(self._sets, len(indices))):
             part = slice(first, None, self._sets)
             turned = None if moves is None else moves[part]
             crops[part] = self._generate(originals[part], windows[part], indices[part], pictures, turned)
-        return originals, crops
+        return originals, crops, moves
 
     def _crop(self, item: Item) -> Float:
         face = cast(AlignedFace, item.face)
@@ -179,6 +187,35 @@ class Dubber:
             yield ahead.popleft()
 
 
+class _Turns:
+    """The way from each frame to the still references, without the tracker's trembling, and seldom changed."""
+
+    def __init__(self, sigma: float) -> None:
+        self._sigma = sigma
+        self._track: int | None = None
+        self._before: deque[tuple[int, Float]] = deque(maxlen=2 * reach_of(sigma))
+
+    def of(self, chunk: Chunk, still: _Stills) -> Float:
+        """(F, n, 4, 2). The first reference is turned for each frame; the others, which only tell what teeth look like,
+        as the frame in the middle wants it."""
+        if chunk.items[0].track_id != self._track:
+            self._before.clear()
+            self._track = chunk.items[0].track_id
+        first = chunk.items[0].frame.index
+        earlier = [move for index, move in self._before if index < first]
+        raw = [still.moves(item) for item in chunk.items]
+        moves = smoothed(np.stack([*earlier, *raw]), self._sigma, len(earlier))
+        known = {index for index, _ in self._before}
+        self._before.extend(
+            (item.frame.index, move)
+            for item, move in zip(chunk.items, raw, strict=True)
+            if item.frame.index not in known
+        )
+        moves[:, 0] = shared(moves[:, 0], SAME)
+        moves[:, 1:] = moves[len(moves) // 2, 1:]
+        return moves
+
+
 def _in_crop(face: AlignedFace) -> Float:
     """(468, 2) float32 points of a face in its crop."""
     return face.landmarks[:, :2] @ face.frame_to_crop[:, :2].T + face.frame_to_crop[:, 2]
@@ -197,15 +234,16 @@ class _Pause:
     """In a pause the mouth is closed, and still: that of the closed reference, where the head is held as there; else
     the mean of those so far, of the last PAUSE_FRAMES about."""
 
-    def __init__(self, posed: bool) -> None:
-        """Args: posed: the reference can be turned as the head is."""
-        self._posed = posed
+    def __init__(self) -> None:
         self._mean: Float | None = None
         self._track: int | None = None
         self._num = 0
 
-    def calmed(self, item: Item, crop: Float, still: _Stills | None) -> Float:
-        """The crop of the next frame; on the way into the pause and out of it partly so."""
+    def calmed(self, item: Item, crop: Float, still: _Stills | None, move: Float | None) -> Float:
+        """The crop of the next frame; on the way into the pause and out of it partly so.
+
+        Args: move: the way to the reference, where it can be turned.
+        """
         if item.quiet <= 0 or item.track_id != self._track:
             self._mean, self._track, self._num = None, item.track_id, 0
         if item.quiet >= 1:
@@ -216,9 +254,9 @@ class _Pause:
         calm = crop if self._mean is None else self._mean
         if still is not None:
             closed = still.crops[0]
-            if self._posed:
-                closed = np.clip(repose(closed, still.moves(item)[0], crop_terms(len(closed))), 0, 1)
-            calm = calm + _share_of_reference(item, still, HELD_POSED if self._posed else HELD) * (closed - calm)
+            if move is not None:
+                closed = np.clip(repose(closed, move, crop_terms(len(closed))), 0, 1)
+            calm = calm + _share_of_reference(item, still, HELD if move is None else HELD_POSED) * (closed - calm)
         return crop + np.float32(item.quiet) * (calm - crop)
 
 

@@ -95,8 +95,9 @@ class Generator:
             pictures = torch.from_numpy(stills).to(net.device).permute(0, 3, 1, 2) * 2 - 1
             references = self._encode(pictures).flatten(0, 1).expand(len(crops), -1, -1, -1)
         else:
-            pictures = torch.from_numpy(self._posed(stills, moves)).to(net.device).permute(0, 3, 1, 2) * 2 - 1
-            references = self._encode(pictures).unflatten(0, moves.shape[:2]).flatten(1, 2)
+            references = torch.cat(
+                [self._posed(*each) for each in zip(stills, moves.swapaxes(0, 1), strict=True)], dim=1
+            )
         masked = self._encode(pixels * self._keep_pixels)
         made = self._denoise(references, masked, windows, frames)
         if self._keeps:
@@ -110,15 +111,17 @@ class Generator:
         out[:, rows, columns] = decoded
         return out
 
-    def _posed(self, stills: Float, moves: Float) -> Float:
-        """(F·n, R, R, 3): stills as frames want them, where the encoder looks; black elsewhere."""
-        side, factor = stills.shape[1], self.networks.autoencoder.factor
-        rows, columns = self._window.around(side // factor).pixels(factor)
+    def _posed(self, still: Float, moves: Float) -> Tensor:
+        """Latents (F, c, h, w) of one still (R, R, 3), turned as moves (F, 4, 2) tell; equal moves are made once."""
+        net, side = self.networks, len(still)
+        rows, columns = self._window.around(side // net.autoencoder.factor).pixels(net.autoencoder.factor)
         at = np.ascontiguousarray(crop_terms(side)[rows, columns])
-        out = np.zeros((len(moves) * len(stills), *stills.shape[1:]), np.float32)
-        for place, (frame, still) in zip(out, np.ndindex(moves.shape[:2]), strict=True):
-            place[rows, columns] = np.clip(repose(stills[still], moves[frame, still], at), 0, 1)
-        return out
+        unlike, which = np.unique(moves.reshape(len(moves), -1), axis=0, return_inverse=True)
+        turned = np.zeros((len(unlike), side, side, 3), np.float32)  # the encoder looks at `rows` and `columns` alone
+        for picture, move in zip(turned, unlike.reshape(-1, 4, 2), strict=True):
+            picture[rows, columns] = np.clip(repose(still, move, at), 0, 1)
+        latents = self._encode(torch.from_numpy(turned).to(net.device).permute(0, 3, 1, 2) * 2 - 1)
+        return latents[torch.from_numpy(which.reshape(-1)).to(net.device)]
 
     def _encode(self, pixels: Tensor) -> Tensor:
         """(n, 3, R, R) in [−1, 1] → latents of the window in the network's format."""

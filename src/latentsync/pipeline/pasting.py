@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from latentsync.config.options import SyncOptions
 from latentsync.core.values import Float, Frame
 from latentsync.faces import alignment_matrix, inpaint_mask, paste_compatible, paste_mouth
+from latentsync.faces.alignment import transform
+from latentsync.metrics import mesh
 from latentsync.pipeline.chunks import Item
 from latentsync.pipeline.settings import ModelSettings
+
+CHIN_ROOM = 0.12
+"""The outline is lowered by this share of the crop at the chin, and less towards the temples: a chin moves with the new
+mouth, while beside a turned head's jaw there is background."""
+_CHIN = CHIN_ROOM * (1 - np.abs(np.linspace(-1, 1, len(mesh.JAW), dtype=np.float32))) ** 2
 
 
 class Paster:
@@ -18,6 +27,7 @@ class Paster:
         """Args: mask: (R, R), 1 = generated."""
         self._whole, self._feather, self._mode = mask, settings.feather, options.paste
         own = settings.paste_mask
+        self._is_cut = own is not None  # the frame keeps its own jaw, so nothing new lies beyond its outline
         self._mask = mask if own is None else inpaint_mask(settings.resolution, own)
 
     def __call__(self, item: Item, crop: Float, original: Float) -> Frame:
@@ -35,7 +45,12 @@ class Paster:
             aligned = alignment_matrix(face.points, crop.shape[0], compatible=True)
             picture = paste_compatible(picture, crop * inside + original * (1 - inside), aligned)
         else:
+            outline = None
+            if self._is_cut:
+                outline = transform(face.frame_to_crop, face.landmarks[list(mesh.JAW)]).astype(np.float32)
+                outline[:, 1] += _CHIN * crop.shape[0]
             picture = paste_mouth(
-                picture, crop, face.frame_to_crop, self._mask, self._feather, original=original, strength=item.strength
-            )
+                picture, crop, face.frame_to_crop, self._mask, self._feather, original=original,
+                strength=item.strength, outline=outline,
+            )  # fmt: skip
         return replace(item.frame, picture=picture)

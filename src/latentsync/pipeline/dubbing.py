@@ -13,7 +13,7 @@ import torch
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.values import AlignedFace, Float, Frame
 from latentsync.faces import extract_crop
-from latentsync.faces.repose import crop_terms, head_move, reach_of, repose, shared, smoothed
+from latentsync.faces.repose import crop_terms, head_moves, reach_of, repose, shared, smoothed
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.cache import Generate
@@ -27,6 +27,8 @@ from latentsync.pipeline.timing import StageClock
 STILL_FRAMES = 50
 """Frames of a track among which its still references are chosen: most people close and open their mouth in two seconds
 of speech."""
+ABOUT = 0.08
+"""Share of a track's range of lip openings within which mouths are taken as equally closed, or equally open."""
 PAUSE_FRAMES = 12
 """Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
 
@@ -90,7 +92,7 @@ class _Stills:
     def moves(self, item: Item) -> Float:
         """(n, 4, 2) from the item's frame to each of them, see `faces.repose`."""
         points = _in_crop(cast(AlignedFace, item.face))
-        return np.stack([head_move(points, own, self.crops.shape[1]) for own in self.points])
+        return head_moves(points[None], self.points, self.crops.shape[1])[0]
 
 
 class Dubber:
@@ -159,8 +161,8 @@ class Dubber:
     def _with_stills(self, items: Iterator[Item], stills: dict[int, _Stills]) -> Iterator[Item]:
         """Pass items on; before the first of a track, put the track's still references, (n, R, R, 3), into `stills`.
 
-        The first is the frame whose mouth is most closed, as that says least about an old word; the second, where the
-        model takes one, shows the mouth at its most open. Frames are held back only to find them.
+        The first shows a closed mouth, as that says least about an old word; the second, where the model takes one, an
+        open one, see `choose_stills`. Frames are held back only to find them.
         """
         ahead: deque[Item] = deque()
         last: int | None = None
@@ -177,14 +179,36 @@ class Dubber:
                         break
                     ahead.append(item)
                 own = [item for item in ahead if item.track_id == track]  # the last one may be of another
-                openings = lip_opening(np.stack([cast(AlignedFace, item.face).landmarks for item in own]))
+                points = np.stack([_in_crop(cast(AlignedFace, item.face)) for item in own])
                 for old in [old for old in stills if old != last]:  # the last one's chunk may still be under way
                     del stills[old]
-                picks = [int(np.argmin(openings)), int(np.argmax(openings))][: 1 + self._settings.open_reference]
+                picks = choose_stills(points)[: 1 + self._settings.open_reference]
                 crops = np.stack([self._crop(own[pick]) for pick in picks])
-                stills[track] = _Stills(crops, np.stack([_in_crop(cast(AlignedFace, own[k].face)) for k in picks]))
+                stills[track] = _Stills(crops, points[picks])
             last = track
             yield ahead.popleft()
+
+
+def choose_stills(points: Float) -> list[int]:
+    """A frame with a closed mouth and one with an open mouth, of a track's first ones.
+
+    Of mouths that are about as closed (or open) as any, the one whose head is held as usual and moves least: its
+    picture is not blurred, and has the shortest way to the others.
+
+    Args: points: (F, 468, 2) mesh in crop pixels.
+    """
+    opening = lip_opening(points)
+    still = points[:, list(mesh.STILL)]
+    across = points[:, mesh.RIGHT_EYE_OUTER] - points[:, mesh.LEFT_EYE_OUTER]
+    unit = max(float(np.median(np.hypot(*across.T))), 1e-6)
+    away = np.hypot(*np.moveaxis(still - np.median(still, axis=0), -1, 0)).mean(axis=1) / unit
+    step = np.hypot(*np.moveaxis(np.diff(still, axis=0), -1, 0)).mean(axis=1) / unit
+    moving = np.maximum(np.append(step, 0.0), np.append(0.0, step))
+    near = ABOUT * (opening.max() - opening.min())
+    unfit = away + moving
+    closed = np.where(opening <= opening.min() + near, unfit, np.inf)
+    wide = np.where(opening >= opening.max() - near, unfit, np.inf)
+    return [int(np.argmin(closed)), int(np.argmin(wide))]
 
 
 class _Turns:

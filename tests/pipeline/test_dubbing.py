@@ -14,8 +14,9 @@ from latentsync.core.values import AlignedFace, Frame
 from latentsync.media import RgbPicture
 from latentsync.metrics import mesh
 from latentsync.pipeline.chunks import Item
-from latentsync.pipeline.dubbing import Dubber, Scene, choose_stills
+from latentsync.pipeline.dubbing import Dubber, Scene
 from latentsync.pipeline.settings import ModelSettings
+from latentsync.pipeline.stills import choose_stills
 from latentsync.pipeline.timing import StageClock
 
 SIDE = 16

@@ -23,9 +23,9 @@ from latentsync.faces.repose import head_moves, smoothed
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.metrics.strips import MOUTH_BOX, draw_strip
-from latentsync.pipeline.dubbing import STEADY
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.precision import choose_dtype
+from latentsync.pipeline.stills import STEADY
 from latentsync.training.datasets import AnyClip, num_frames
 from latentsync.training.losses.denoising import clip_noise
 from latentsync.training.task import Findings

@@ -22,8 +22,8 @@ SETTINGS = {
     "resolution": 256, "num_frames": 8, "fps": 25, "mask": "mask", "paste_mask": "mask3", "feather": 18 / 256,
     "prediction": "x0", "scheduler": "flow",
     "steps": 1, "guidance": 1.0, "overlap_frames": 2, "keep_latents": True,
-    "still_reference": True, "open_reference": True, "residual": True, "window": [6, 16, 2, 14],
-    "trailing_silence_s": 5.0, "silence": "closed", "token_positions": True,
+    "still_reference": True, "open_reference": True, "posed_references": True, "residual": True,
+    "window": [6, 16, 2, 14], "trailing_silence_s": 5.0, "silence": "closed", "token_positions": True,
 }  # fmt: skip
 
 

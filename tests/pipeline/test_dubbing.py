@@ -16,6 +16,7 @@ from latentsync.metrics import mesh
 from latentsync.pipeline.chunks import Item
 from latentsync.pipeline.dubbing import Dubber, Scene
 from latentsync.pipeline.settings import ModelSettings
+from latentsync.pipeline.stills import choose_stills
 from latentsync.pipeline.timing import StageClock
 
 SIDE = 16
@@ -147,3 +148,19 @@ def test_posed_references_come_with_the_way_to_each_of_them() -> None:
     across = np.array([at[index][0, 0] for index in range(24)])
     assert (np.diff(across) < 0.01).all() and np.diff(across).min() > -0.4  # on the way, not in one jump
     assert pasted == pytest.approx([20 / 255] * 24, abs=1e-3)
+
+
+def test_of_equally_closed_mouths_the_reference_is_one_of_a_head_at_rest() -> None:
+    """Frame 2 is the most closed by a hair, but there the head has turned away; frame 5 is as good and where it is."""
+    openings = np.array([10, 9, 0, 8, 10, 0.3, 10, 9.9], np.float32)
+    points = np.repeat(MESH[None], len(openings), axis=0)
+    points[:, mesh.LEFT_EYE_OUTER], points[:, mesh.RIGHT_EYE_OUTER] = (2, 4), (12, 4)
+    for upper, lower in mesh.INNER_LIP_PAIRS:
+        points[:, upper] = (8, 10)
+        points[:, lower] = np.stack([np.full(len(openings), 8), 10 + openings / 4], axis=1)
+    points[2] += 2
+    points[4] += 2
+    closed, wide = choose_stills(points)
+    assert closed == 5
+    assert wide in (0, 6, 7) and wide != 4
+    assert choose_stills(points[2:3]) == [0, 0]

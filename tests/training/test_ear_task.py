@@ -276,3 +276,45 @@ def test_a_start_is_needed(data: TrainingData) -> None:
 @pytest.mark.parametrize("name", preset_names("train/ear"))
 def test_presets_are_valid(name: str) -> None:
     ear_settings(recipe("ear", name).task)
+
+
+def test_a_start_with_an_ear_goes_on_from_it(data: TrainingData, start: Path, tmp_path: Path) -> None:
+    task = build(SETTINGS, data, start=start)
+    task.export(task.objectives[0].network, start)
+    again = build(SETTINGS, data, start=start, seed=3)
+    mel = torch.randn(1, 80, 200)
+    with torch.no_grad():
+        heard = [each.objectives[0].network.eval()(mel)[1] for each in (task, again)]
+        told = [tell_plain(each.objectives[0].network, x) for each, x in zip((task, again), heard, strict=True)]
+    apart = told[1] - told[0]  # the exported ear is moved so that silence is a closed mouth
+    torch.testing.assert_close(apart, apart[:, :1].expand_as(apart), atol=2e-3, rtol=1e-3)
+    with pytest.raises(WeightsError, match=r"task\.width"):
+        build({**SETTINGS, "width": 8}, data, start=start)
+
+
+def tell_plain(network: LipHearing, heard: torch.Tensor) -> torch.Tensor:
+    hidden = torch.nn.functional.silu(network.linear_1(heard))
+    return network.head(torch.nn.functional.silu(network.linear_2(hidden)))
+
+
+def test_parts_of_sentences_are_short_and_keep_their_sound(data: TrainingData, start: Path) -> None:
+    whole, parts = (
+        build({**SETTINGS, "silent": 0.0, "pauses": 0.0, "parts": share, "speed": 0.0}, data, start=start)
+        for share in (0.0, 1.0)
+    )
+    pieces = [
+        float(np.mean([int(task.example(number)["piece"].max()) + 1 for number in range(12)]))
+        for task in (whole, parts)
+    ]
+    assert pieces[1] > pieces[0] + 0.5
+    example = parts.example(0)
+    counts = torch.bincount(example["piece"][example["piece"] >= 0])
+    assert (counts <= 45).all() and (counts[:-1] >= 18).all()
+
+
+def test_a_validation_hears_speech_assembled_from_parts(data: TrainingData, start: Path) -> None:
+    task = build(SETTINGS, data, start=start)
+    spoken = task._assembled()
+    assert spoken and all(75 <= len(each.code) < 75 + 45 for each in spoken)
+    assert all(len(each.wave) == 640 * len(each.code) for each in spoken)
+    assert -1 <= task.validate(task.objectives[0].network.eval()).figures["val/parts_r"] <= 1

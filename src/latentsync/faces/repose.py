@@ -66,6 +66,11 @@ def head_move(points: Float, still_points: Float, resolution: int) -> Float:
     return moved.astype(np.float32)
 
 
+def head_moves(points: Float, still_points: Float, resolution: int) -> Float:
+    """(F, n, 4, 2): `head_move` from each of the meshes (F, 468, 2) to each of the stills' (n, 468, 2)."""
+    return np.stack([[head_move(each, own, resolution) for own in still_points] for each in points])
+
+
 def smoothed(moves: Float, sigma: float, first: int = 0) -> Float:
     """Moves without the tracker's trembling: a Gaussian mean over time, shorter at the ends.
 

@@ -13,15 +13,15 @@ import torch
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.values import AlignedFace, Float, Frame
 from latentsync.faces import extract_crop
-from latentsync.faces.repose import crop_terms, head_move, reach_of, repose, shared, smoothed
+from latentsync.faces.repose import crop_terms, repose
 from latentsync.metrics import mesh
-from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.cache import Generate
 from latentsync.pipeline.chunks import Chunk, Item, make_chunks
 from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.script import Role
 from latentsync.pipeline.settings import ModelSettings
+from latentsync.pipeline.stills import STEADY, Stills, Turns, choose_stills, in_crop
 from latentsync.pipeline.timing import StageClock
 
 STILL_FRAMES = 50
@@ -31,11 +31,6 @@ PAUSE_FRAMES = 12
 """Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
 
 
-STEADY = 2.0
-"""Standard deviation of the mean over time that turns of the head are smoothed by, 1/25 s; see `repose.smoothed`."""
-SAME = 0.25 / 256
-"""A turned reference also serves the next frames while the mouth in it lies within so much of its place, in crop sides:
-a quarter of a pixel at 256."""
 HELD = (0.03, 0.06)
 """Mean distance of the face's still points from those of the closed reference, in eye distances: up to the first a
 pause shows the reference's own mouth, from the second on the generated one, which follows the turning head. Held
@@ -80,19 +75,6 @@ def one_face_each(scenes: Iterable[Scene], roles: Sequence[Role]) -> Iterator[Sc
         yield scene
 
 
-@dataclass(frozen=True, slots=True)
-class _Stills:
-    """References of a track: crops (n, R, R, 3), and the face's points (n, 468, 2) in them."""
-
-    crops: Float
-    points: Float
-
-    def moves(self, item: Item) -> Float:
-        """(n, 4, 2) from the item's frame to each of them, see `faces.repose`."""
-        points = _in_crop(cast(AlignedFace, item.face))
-        return np.stack([head_move(points, own, self.crops.shape[1]) for own in self.points])
-
-
 class Dubber:
     """Lends people their new mouths, one person after the other."""
 
@@ -102,7 +84,7 @@ class Dubber:
         """Args: sets: interleaved sets that frames are dealt into. overlap: frames shared by chunks of one set."""
         self._generate, self._paster, self._settings, self._clock = generate, paster, settings, clock
         self._sets, self._size, self._overlap = sets, settings.num_frames * sets, overlap * sets
-        self._turns = _Turns(STEADY * sets)
+        self._turns = Turns(STEADY * sets)
 
     def dub(self, scenes: Iterable[Scene], person: int, hearing: Hearing) -> Iterator[Scene]:
         """Every scene in order, its frame with the new mouth of one of its faces."""
@@ -113,7 +95,7 @@ class Dubber:
                 under_way.append(scene)
                 yield hearing.item(scene.frame, scene.faces[person])
 
-        stills: dict[int, _Stills] = {}
+        stills: dict[int, Stills] = {}
         held: dict[int, Float] = {}
         pause = _Pause()
         coming = self._with_stills(items(), stills) if self._settings.still_reference else items()
@@ -134,7 +116,7 @@ class Dubber:
                     frame = self._paster(item, pause.calmed(item, crops[k], still, move), originals[k])
                 yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
 
-    def _speak(self, chunk: Chunk, stills: dict[int, _Stills]) -> tuple[Float, Float, Float | None]:
+    def _speak(self, chunk: Chunk, stills: dict[int, Stills]) -> tuple[Float, Float, Float | None]:
         """The chunk's crops, (F, R, R, 3), as they are and with the new mouth, each interleaved set on its own; and the
         way to the references, (F, n, 4, 2), where they are posed."""
         originals = np.stack([self._crop(item) for item in chunk.items])
@@ -156,11 +138,11 @@ class Dubber:
         face = cast(AlignedFace, item.face)
         return extract_crop(item.frame.picture, face.frame_to_crop, self._settings.resolution)
 
-    def _with_stills(self, items: Iterator[Item], stills: dict[int, _Stills]) -> Iterator[Item]:
+    def _with_stills(self, items: Iterator[Item], stills: dict[int, Stills]) -> Iterator[Item]:
         """Pass items on; before the first of a track, put the track's still references, (n, R, R, 3), into `stills`.
 
-        The first is the frame whose mouth is most closed, as that says least about an old word; the second, where the
-        model takes one, shows the mouth at its most open. Frames are held back only to find them.
+        The first shows a closed mouth, as that says least about an old word; the second, where the model takes one, an
+        open one, see `choose_stills`. Frames are held back only to find them.
         """
         ahead: deque[Item] = deque()
         last: int | None = None
@@ -177,54 +159,20 @@ class Dubber:
                         break
                     ahead.append(item)
                 own = [item for item in ahead if item.track_id == track]  # the last one may be of another
-                openings = lip_opening(np.stack([cast(AlignedFace, item.face).landmarks for item in own]))
+                points = np.stack([in_crop(cast(AlignedFace, item.face)) for item in own])
                 for old in [old for old in stills if old != last]:  # the last one's chunk may still be under way
                     del stills[old]
-                picks = [int(np.argmin(openings)), int(np.argmax(openings))][: 1 + self._settings.open_reference]
+                picks = choose_stills(points)[: 1 + self._settings.open_reference]
                 crops = np.stack([self._crop(own[pick]) for pick in picks])
-                stills[track] = _Stills(crops, np.stack([_in_crop(cast(AlignedFace, own[k].face)) for k in picks]))
+                stills[track] = Stills(crops, points[picks])
             last = track
             yield ahead.popleft()
 
 
-class _Turns:
-    """The way from each frame to the still references, without the tracker's trembling, and seldom changed."""
-
-    def __init__(self, sigma: float) -> None:
-        self._sigma = sigma
-        self._track: int | None = None
-        self._before: deque[tuple[int, Float]] = deque(maxlen=2 * reach_of(sigma))
-
-    def of(self, chunk: Chunk, still: _Stills) -> Float:
-        """(F, n, 4, 2). The first reference is turned for each frame; the others, which only tell what teeth look like,
-        as the frame in the middle wants it."""
-        if chunk.items[0].track_id != self._track:
-            self._before.clear()
-            self._track = chunk.items[0].track_id
-        first = chunk.items[0].frame.index
-        earlier = [move for index, move in self._before if index < first]
-        raw = [still.moves(item) for item in chunk.items]
-        moves = smoothed(np.stack([*earlier, *raw]), self._sigma, len(earlier))
-        known = {index for index, _ in self._before}
-        self._before.extend(
-            (item.frame.index, move)
-            for item, move in zip(chunk.items, raw, strict=True)
-            if item.frame.index not in known
-        )
-        moves[:, 0] = shared(moves[:, 0], SAME)
-        moves[:, 1:] = moves[len(moves) // 2, 1:]
-        return moves
-
-
-def _in_crop(face: AlignedFace) -> Float:
-    """(468, 2) float32 points of a face in its crop."""
-    return face.landmarks[:, :2] @ face.frame_to_crop[:, :2].T + face.frame_to_crop[:, 2]
-
-
-def _share_of_reference(item: Item, still: _Stills, limits: tuple[float, float]) -> np.float32:
+def _share_of_reference(item: Item, still: Stills, limits: tuple[float, float]) -> np.float32:
     """1 where the head is held as in the first reference, 0 where it is turned away."""
     alike, apart = limits
-    points, own = _in_crop(cast(AlignedFace, item.face)), still.points[0]
+    points, own = in_crop(cast(AlignedFace, item.face)), still.points[0]
     across = own[mesh.RIGHT_EYE_OUTER] - own[mesh.LEFT_EYE_OUTER]
     away = np.hypot(*(points - own)[list(mesh.STILL)].T).mean() / max(float(np.hypot(*across)), 1e-6)
     return np.float32(np.clip((apart - away) / (apart - alike), 0, 1))
@@ -239,7 +187,7 @@ class _Pause:
         self._track: int | None = None
         self._num = 0
 
-    def calmed(self, item: Item, crop: Float, still: _Stills | None, move: Float | None) -> Float:
+    def calmed(self, item: Item, crop: Float, still: Stills | None, move: Float | None) -> Float:
         """The crop of the next frame; on the way into the pause and out of it partly so.
 
         Args: move: the way to the reference, where it can be turned.

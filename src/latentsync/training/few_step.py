@@ -24,7 +24,7 @@ from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models import UNet
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.window import LatentWindow
-from latentsync.training.critic import Critic, critic_terms, feature_distance
+from latentsync.training.critic import Critic, critic_terms, feature_distance, hinge_terms
 from latentsync.training.lip_reader import LipReader
 from latentsync.training.losses.perceptual import Vgg16
 from latentsync.training.pyramid import laplacian_loss
@@ -160,6 +160,8 @@ class Generated:
     def __init__(self) -> None:
         self.fake: Tensor | None = None
         self.real: Tensor | None = None
+        self.seen: list[Tensor] | None = None
+        """What the VGG-16 sees in real pictures, then in made ones, for a critic that has heads for it."""
 
 
 class FewStepObjective(Objective):
@@ -351,29 +353,38 @@ class FewStepObjective(Objective):
         }  # fmt: skip
         if c.colour_weight > 0:
             terms["colour"] = c.colour_weight * colour_distance(picture[lips], real[lips])
+        critic = self.critic[0] if c.critic_weight > 0 else None
+        opinions: list[Tensor] = []
         if c.perceptual_weight > 0:
-            terms["perceptual"] = c.perceptual_weight * self.perceptual(picture[teeth], real[teeth])
-        critic = self.critic[0]
-        if critic is None or c.critic_weight <= 0:
+            ours, theirs = self.seen(picture[teeth], real[teeth])
+            terms["perceptual"] = c.perceptual_weight * feature_distance(ours, theirs)
+            if critic is not None and critic.heads is not None:
+                critic.heads.requires_grad_(False)
+                opinions += critic.heads(ours)
+                critic.heads.requires_grad_(True)
+                if self.made is not None:
+                    self.made.seen = [torch.cat([b, a.detach()]) for a, b in zip(ours, theirs, strict=True)]
+        if critic is None:
             return terms
         fake_lips, real_lips = picture[lips], real[lips]
         if self.made is not None:
             self.made.fake, self.made.real = fake_lips.detach(), real_lips.detach()
         critic.requires_grad_(False)
-        opinions, features = critic(fake_lips)
+        patches, features = critic(fake_lips)
         with torch.no_grad():
             _, wanted = critic(real_lips)
         critic.requires_grad_(True)
+        opinions += patches
         terms["critic"] = -c.critic_weight * torch.stack([o.float().mean() for o in opinions]).mean()
         terms["features"] = c.feature_weight * feature_distance(features, wanted)
         return terms
 
-    def perceptual(self, made: Tensor, real: Tensor) -> Tensor:
-        """Distance (n, 3, H, W) → scalar in a VGG-16's features, each stage over its own mean size."""
+    def seen(self, made: Tensor, real: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What a VGG-16 sees in made and real pictures (n, 3, H, W)."""
         network = self.consulted("features")
         with torch.no_grad():
             wanted = network(real)
-        return feature_distance(network(made), wanted)
+        return network(made), wanted
 
 
 def _inside(part: tuple[slice, slice], window: tuple[slice, slice]) -> tuple[slice, slice, slice, slice]:
@@ -390,11 +401,16 @@ class CriticObjective(Objective):
         self.made = made
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: `real`, `fake` (hinge), `flat` (gradient penalty on real pictures, now and then)."""
+        """Terms `real`, `fake` (hinge) of the patch critics; `real_seen`, `fake_seen` of the heads on features."""
         if self.made.fake is None or self.made.real is None:
             zero = cast(Tensor, sum(p.sum() * 0 for p in self.network.parameters()))
             return {"fake": zero}
-        return critic_terms(cast(Critic, self.network), self.made.real, self.made.fake)
+        critic = cast(Critic, self.network)
+        terms = critic_terms(critic, self.made.real, self.made.fake)
+        if critic.heads is not None and self.made.seen is not None:
+            seen = hinge_terms(critic.heads(self.made.seen), len(self.made.real))
+            terms |= {f"{name}_seen": value for name, value in seen.items()}
+        return terms
 
 
 def initial_unet(config: Mapping[str, Any]) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentsync.core.errors import ConfigError
-from latentsync.faces.repose import crop_terms, head_move, repose, terms_at
+from latentsync.faces.repose import crop_terms, head_moves, repose, terms_at
 from latentsync.models.listener import Listener
 from latentsync.training.datasets import (
     AnyClip,
@@ -170,12 +170,8 @@ def posed_looks(stills: np.ndarray, still_meshes: np.ndarray, meshes: np.ndarray
     side = stills.shape[1]
     at = terms_at((look.sources(side) + np.float32(0.5)) / np.float32(side)) if look.moves() else crop_terms(side)
     painted = apply_look(stills, replace(look, scale=1.0, rotation_deg=0.0, shift=(0.0, 0.0), flip=False, warp=()))
-    return np.stack(
-        [
-            [repose(still, head_move(mesh, own, side), at) for still, own in zip(painted, still_meshes, strict=True)]
-            for mesh in meshes
-        ]
-    )
+    moves = head_moves(meshes, still_meshes, side)
+    return np.stack([[repose(still, move, at) for still, move in zip(painted, each, strict=True)] for each in moves])
 
 
 class Lips(Protocol):

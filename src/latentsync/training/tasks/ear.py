@@ -24,6 +24,7 @@ from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.models.listener import Listener
+from latentsync.models.weights import open_checkpoint
 from latentsync.training.datasets import AnyClip, TrainingData, num_frames, open_data
 from latentsync.training.datasets.elsewhere import heard_elsewhere, warped, without_speech
 from latentsync.training.features import SAMPLES_PER_STATE, hear
@@ -38,8 +39,12 @@ BEFORE, AFTER = 4, 6
 """States that a frame hears before and from its own time on."""
 SAMPLES_PER_FRAME = STATES_PER_FRAME * SAMPLES_PER_STATE
 LONGEST_PAUSE = 20
-EDGE = 2
+EDGE = 1
 """Frames on each side of a cut between pieces whose mouth nobody knows."""
+PART = (18, 45)
+"""Least and greatest length of a part of a sentence, frames: those of the cross-drive score's assembled speech."""
+ASSEMBLED = 8
+"""Assembled speeches of each held-out person that a validation hears."""
 LEAST_FRAMES = 25
 """Pieces shorter than this have no correlation."""
 LATER = 0.3
@@ -50,6 +55,8 @@ LOUDNESS = 0.25
 """Pieces are ± this many powers of ten louder."""
 MEASURED = 24
 """Windows whose states are measured, to standardise what the ear is given."""
+PIECED = 75
+"""Least length of assembled speech, frames."""
 SILENT_FRAMES = 75
 FLOOR = 1e-3
 """Least variance of a direction of the states, in their mean variance."""
@@ -83,6 +90,24 @@ class LipHearing(nn.Module):
         values, vectors = torch.linalg.eigh(torch.cov(states.T))
         self.mean.copy_(states.mean(0))
         self.whiten.copy_(vectors / (values + FLOOR * values.mean()).sqrt())
+
+    @torch.no_grad()
+    def take(self, ear: Mapping[str, Tensor]) -> None:
+        """Go on from what `ear` gave. Raises: WeightsError: it is another one."""
+        size = len(self.mean)
+        for name in ("linear_1", "linear_2", "head"):
+            layer = cast(nn.Linear, getattr(self, name))
+            for key, own in layer.named_parameters():
+                known = ear.get(f"{name}.{key}")
+                if known is None or known.shape != own.shape:
+                    raise WeightsError(
+                        f"the start's ear has another {name}.{key}. Set task.code and task.width as there"
+                    )
+                own.copy_(known)
+        weight = self.linear_1.weight.unflatten(1, (self.tokens, size)).clone()
+        place = position_code(self.tokens, size).to(weight)
+        self.linear_1.bias.add_((weight * (place + self.mean)).sum((1, 2)))
+        self.linear_1.weight.copy_(torch.linalg.solve(self.whiten.T, weight, left=False).flatten(1))
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 80, 2P) → states (B, P, D) and what the frames hear, standardised: (B, P / 2, K·D)."""
@@ -201,7 +226,7 @@ def build(
     start: str | Path | None = None,
     seed: int = 0,
 ) -> EarTask:
-    """The task of a preset. `start`: a model such as "tiny", or a listener's folder.
+    """The task of a preset. `start`: a model such as "tiny", or a listener's folder; an ear in it is taken, too.
 
     Raises: ConfigError, LatentSyncError, WeightsError: settings, clips or weights that cannot be used.
     """
@@ -220,14 +245,18 @@ def build(
     listener.requires_grad_(True).encoder.embed_positions.requires_grad_(False)
     if not listener.shape.final_norm:
         listener.encoder.layer_norm.requires_grad_(False)
-    return EarTask(listener, wanted, opened, seed)
+    task = EarTask(listener, wanted, opened, seed)
+    if (folder / "ear.safetensors").is_file():
+        cast(LipHearing, task.objectives[0].network).take(open_checkpoint(folder / "ear.safetensors").tensors)
+    return task
 
 
 class EarTask:
-    """See `Task`. Judged by the correlation of told and real lip opening of held-out people, without lag."""
+    """See `Task`. Judged by the correlation of told and real lip opening of held-out people, without lag, in speech
+    assembled from parts of their sentences: whole sentences of a corpus follow its grammar."""
 
     name = "ear"
-    score = ("val/told_r", True)
+    score = ("val/parts_r", True)
 
     def __init__(self, listener: Listener, settings: EarSettings, data: TrainingData, seed: int) -> None:
         self.settings, self.seed, self.fingerprint = settings, seed, data.fingerprint
@@ -286,14 +315,19 @@ class EarTask:
     def _fill(
         self, wave: np.ndarray, code: np.ndarray, known: np.ndarray, piece: np.ndarray, rng: np.random.Generator
     ) -> None:
-        """Pieces one after another, some with a pause between them; the first often begins in its middle."""
+        """Pieces one after another, some of them parts of a sentence, some with a pause after them; the first often
+        begins in its middle."""
         at, number = 0, 0
         while at < len(code):
             part = at_speed(self._draw(rng), 1 + self.settings.speed * rng.uniform(-1, 1))
-            first = 0
-            if at == 0 and rng.random() < 0.5:
-                first = int(rng.integers(0, max(1, len(part.code) - LEAST_FRAMES)))
-            count = min(len(part.code) - first, len(code) - at)
+            first, length = 0, len(part.code)
+            if rng.random() < self.settings.parts:
+                length = int(rng.integers(min(PART[0], length), min(PART[1], length) + 1))
+                first = int(rng.integers(0, len(part.code) - length + 1))
+            elif at == 0 and rng.random() < 0.5:
+                first = int(rng.integers(0, max(1, length - LEAST_FRAMES)))
+                length -= first
+            count = min(length, len(code) - at)
             rows = slice(at, at + count)
             sound = part.wave[first * SAMPLES_PER_FRAME : (first + count) * SAMPLES_PER_FRAME]
             wave[at * SAMPLES_PER_FRAME :][: len(sound)] = sound * 10 ** rng.uniform(-LOUDNESS, LOUDNESS)
@@ -334,6 +368,11 @@ class EarTask:
             moved.append(float((tokens - before).square().sum() / (before - before.mean(0)).square().sum()))
             spread.append(spread_of(self.lips, self.lips(clip)))
         usual = float(np.mean(spread)) if spread else 1.0
+        parts = [
+            lagged_correlation(opening(each.wave, len(real))[0], real).curve
+            for each in self._assembled()
+            for real in [self.lips.opening(torch.from_numpy(each.code)).numpy()]
+        ]
         digital, _ = opening(np.zeros(SILENT_FRAMES * SAMPLES_PER_FRAME, np.float32), SILENT_FRAMES)
         noise = without_speech(np.random.default_rng(1), SILENT_FRAMES * SAMPLES_PER_FRAME)
         faint, _ = opening(noise, SILENT_FRAMES)
@@ -348,10 +387,31 @@ class EarTask:
                 "val/told_best_r": float(usual_curve.max()),
                 "val/moved": float(np.sqrt(np.mean(moved))),
             }
+        if parts:
+            curve = np.nanmean(np.array(parts), axis=0)
+            figures |= {"val/parts_r": float(curve[len(curve) // 2])}
         warnings = []
         if figures["val/silence"] > 0.3:
             warnings.append("the mouth is not closed in silence. If it stays so: raise task.silent")
         return Findings(figures=figures, warnings=warnings)
+
+    def _assembled(self) -> list[Lesson]:
+        """Speech of each held-out person, put together from parts of their clips, as long as these."""
+        rng, out = np.random.default_rng(0), []
+        for source in self.val.sources:
+            for clips in source.by_person.values():
+                usable = [clip for clip in clips if num_frames(clip) >= PART[0]]
+                for _ in range(ASSEMBLED if usable else 0):
+                    waves: list[np.ndarray] = []
+                    codes: list[np.ndarray] = []
+                    while sum(map(len, codes)) < PIECED:
+                        clip = usable[int(rng.integers(len(usable)))]
+                        length = int(rng.integers(PART[0], min(PART[1], num_frames(clip)) + 1))
+                        first = int(rng.integers(0, num_frames(clip) - length + 1))
+                        codes.append(self.lips(clip)[first : first + length].numpy())
+                        waves.append(clip.wave[first * SAMPLES_PER_FRAME : (first + length) * SAMPLES_PER_FRAME])
+                    out.append(Lesson(np.concatenate(waves).astype(np.float32), np.concatenate(codes)))
+        return out
 
     def export(self, network: nn.Module, folder: Path) -> None:
         """`config.json` and `model.safetensors` of the listener, `ear.safetensors`, and `lips.safetensors`: what the

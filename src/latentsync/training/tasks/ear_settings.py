@@ -54,6 +54,8 @@ class EarSettings:
         silent: share of windows in which nobody speaks and the mouth is closed.
         pauses: share of pieces that a pause of up to 0.8 s follows, with a closed mouth.
         sentences: synthetic sentences without pictures; None = the clips alone.
+        parts: share of what is said that is a part of a sentence, of `PART` frames with random ends, so that what comes
+            before and after says little. A listener with 5 s of context else learns the sentences of its few speakers.
         speed: ± this share. warp: of the frequencies, ± this in powers of e.
         sound, room, band, colour: see `ListenerSettings`.
         dropout: share of the ear's hidden values left out. noise: on its standardised input, from 0 to this.
@@ -70,6 +72,7 @@ class EarSettings:
     even: float = 0.5
     silent: float = 0.06
     pauses: float = 0.4
+    parts: float = 0.5
     sentences: SentenceSettings | None = None
     speed: float = 0.15
     warp: float = 0.1
@@ -87,8 +90,8 @@ class EarSettings:
         for name in ("opening", "closed", "change", "correlation", "kept", "colour", "noise"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"task.{name}", getattr(self, name), "choose 0 or more")
-        for name, most in (("even", 1), ("silent", 1), ("pauses", 1), ("room", 1), ("band", 1), ("speed", 0.5),
-                           ("warp", 0.5), ("dropout", 0.9), ("listener_rate", 10)):  # fmt: skip
+        for name, most in (("even", 1), ("silent", 1), ("pauses", 1), ("parts", 1), ("room", 1), ("band", 1),
+                           ("speed", 0.5), ("warp", 0.5), ("dropout", 0.9), ("listener_rate", 10)):  # fmt: skip
             if not 0 <= getattr(self, name) <= most:
                 raise ConfigError(f"task.{name}", getattr(self, name), f"choose 0 to {most}")
 

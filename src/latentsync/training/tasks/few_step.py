@@ -44,7 +44,7 @@ from latentsync.training.few_step_check import cross_drive, drives_of
 from latentsync.training.few_step_data import Hearing, Windows, look_of
 from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, teach
-from latentsync.training.losses.perceptual import load_vgg
+from latentsync.training.losses.perceptual import VGG_TAPS, load_vgg
 from latentsync.training.task import Findings, Objective
 from latentsync.training.tasks.components import build_part, build_unet, open_start
 
@@ -226,7 +226,8 @@ class FewStepTask:
         made = Generated()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
-            critic = Critic() if config.critic_weight > 0 else None
+            stages = VGG_TAPS[:PERCEPTUAL_STAGES] if config.perceptual_weight > 0 else ()
+            critic = Critic(channels=stages) if config.critic_weight > 0 else None
         reader = trained_reader(settings, autoencoder, data, seed)
         features = None
         if config.perceptual_weight > 0 and settings.features is not None:

@@ -30,9 +30,11 @@ from latentsync.training.datasets import (
     num_frames,
     open_data,
 )
+from latentsync.training.datasets.augment import Look
 from latentsync.training.datasets.features import small_crops, states_of, syncnet_mel_of
 from latentsync.training.datasets.folder import folder_clips
 from latentsync.training.datasets.seen import with_seen_mouths
+from latentsync.training.few_step_data import posed_looks
 from latentsync.training.losses.perceptual import EncoderFeatures, PerceptualLoss, load_lpips
 from latentsync.training.losses.sync import SyncLoss, mel_columns
 from latentsync.training.losses.trepa import TrepaLoss
@@ -221,21 +223,26 @@ class UNetTask:
         """`target`, `reference` (F, 3, R, R) uint8, `heard` (F, K, D) float32, and `mel` (1, 80, W) if it is needed.
 
         The reference is frames `other` …, or that frame alone again and again for models with a still reference. Those
-        with a second one also get `open` (1, 3, R, R): the most open mouth outside the window.
+        with a second one also get `open` (1, 3, R, R): the most open mouth outside the window. Posed references are
+        (F, 3, R, R), in the pose of each frame.
         """
         size = self.model.num_frames
-        crops = self.crops(clip)
-        shown = np.full(size, other) if self.model.still_reference else np.arange(other, other + size)
-        out = {
-            "target": _channels_first(crops[start : start + size]),
-            "reference": _channels_first(crops[shown]),
-            "heard": self.heard(clip, start, size),
-        }
+        crops, window = self.crops(clip), slice(start, start + size)
+        shown = [other] if self.model.still_reference else range(other, other + size)
+        references = [np.asarray(crops[list(shown)])]
         if self.model.open_reference:
             opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh[: num_frames(clip)])), nan=-1.0)
-            opening[start : start + size] = -np.inf
-            widest = int(opening.argmax())
-            out["open"] = _channels_first(crops[widest : widest + 1])
+            opening[window] = -np.inf
+            shown = [other, int(opening.argmax())]
+            references.append(np.asarray(crops[shown[1:]]))
+        if self.model.posed_references:
+            meshes = self.meshes(clip)
+            turned = posed_looks(np.concatenate(references), meshes[list(shown)], meshes[window], Look())
+            references = list(turned.swapaxes(0, 1))
+        elif self.model.still_reference:
+            references[0] = np.broadcast_to(references[0], (size, *references[0].shape[1:]))
+        out = {"target": _channels_first(crops[window]), "heard": self.heard(clip, start, size)}
+        out |= {name: _channels_first(frames) for name, frames in zip(("reference", "open"), references, strict=False)}
         if self.settings.weights.sync > 0:
             first, end = mel_columns(start, size)
             out["mel"] = torch.from_numpy(np.array(syncnet_mel_of(clip, self.cache)[None, :, first:end])).float()
@@ -249,6 +256,11 @@ class UNetTask:
                 "task.resolution", self.model.resolution, f"{clip.path.name} has {side} px. Prepare larger crops"
             )
         return small_crops(clip, self.model.resolution, self.cache)
+
+    def meshes(self, clip: AnyClip) -> np.ndarray:
+        """(F, 468, 2) float32 in pixels of `crops`."""
+        share = np.float32(self.model.resolution / clip.crops.shape[1])
+        return np.asarray((np.asarray(clip.mesh) + 0.5) * share - 0.5, np.float32)
 
     def heard(self, clip: AnyClip, start: int, count: int) -> Tensor:
         """(count, K, D) float32: what frames start … start + count − 1 hear, as in the pipeline."""

@@ -19,11 +19,13 @@ from latentsync.core.errors import LatentSyncError
 from latentsync.core.values import Frame
 from latentsync.faces import MeshTracker, inpaint_mask
 from latentsync.faces.alignment import aligned_size
+from latentsync.faces.repose import head_moves, smoothed
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.metrics.strips import MOUTH_BOX, draw_strip
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.precision import choose_dtype
+from latentsync.pipeline.stills import STEADY
 from latentsync.training.datasets import AnyClip, num_frames
 from latentsync.training.losses.denoising import clip_noise
 from latentsync.training.task import Findings
@@ -123,12 +125,22 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
     generator = Generator(networks, task.model, SyncOptions(steps=settings.steps, seed=1))
     real = np.asarray(task.crops(clip)[:count], np.float32) / np.float32(255)
     heard = task.heard(other, 0, count)
-    still = real[:1] if task.model.still_reference else None
-    if still is not None and task.model.open_reference:
-        opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh[:count])), nan=-1.0)
-        still = real[[0, int(opening.argmax())]]
+    still, moves, picks = None, None, [0]
+    if task.model.still_reference:
+        if task.model.open_reference:
+            opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh[:count])), nan=-1.0)
+            picks = [0, int(opening.argmax())]
+        still = real[picks]
+    if task.model.posed_references:
+        meshes = task.meshes(clip)[:count]
+        moves = smoothed(head_moves(meshes, meshes[picks], real.shape[1]), STEADY)
     parts = [slice(k, k + size) for k in range(0, count, size)]
-    made = np.concatenate([generator(real[p], heard[p], range(p.start, p.stop), still) for p in parts])
+    made = np.concatenate(
+        [
+            generator(real[p], heard[p], range(p.start, p.stop), still, None if moves is None else moves[p])
+            for p in parts
+        ]
+    )
     shown = real[:1] if still is not None else real
     pixels = torch.from_numpy(shown).permute(0, 3, 1, 2).to(device) * 2 - 1
     back = torch.cat([task.objective.autoencoder.decode(task.objective.autoencoder.encode(x)) for x in pixels.split(8)])

@@ -1,0 +1,93 @@
+"""Still references of a track: which frames, and how they are turned as each frame's head is."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from latentsync.core.values import AlignedFace, Float
+from latentsync.faces.repose import head_moves, reach_of, shared, smoothed
+from latentsync.metrics import mesh
+from latentsync.metrics.lips import lip_opening
+from latentsync.pipeline.chunks import Chunk, Item
+
+ABOUT = 0.04
+"""Share of a track's range of lip openings within which mouths are taken as equally closed, or equally open."""
+STEADY = 2.0
+"""Standard deviation of the mean over time that turns of the head are smoothed by, 1/25 s; see `repose.smoothed`."""
+SAME = 0.25 / 256
+"""A turned reference also serves the next frames while the mouth in it lies within so much of its place, in crop sides:
+a quarter of a pixel at 256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stills:
+    """References of a track: crops (n, R, R, 3), and the face's points (n, 468, 2) in them."""
+
+    crops: Float
+    points: Float
+
+    def moves(self, item: Item) -> Float:
+        """(n, 4, 2) from the item's frame to each of them, see `faces.repose`."""
+        points = in_crop(cast(AlignedFace, item.face))
+        return head_moves(points[None], self.points, self.crops.shape[1])[0]
+
+
+def choose_stills(points: Float) -> list[int]:
+    """A frame with a closed mouth and one with an open mouth, of a track's first ones.
+
+    Of mouths that are about as closed (or open) as any, the one whose head is held as usual and moves least: its
+    picture is not blurred, and has the shortest way to the others.
+
+    Args: points: (F, 468, 2) mesh in crop pixels.
+    """
+    opening = lip_opening(points)
+    still = points[:, list(mesh.STILL)]
+    across = points[:, mesh.RIGHT_EYE_OUTER] - points[:, mesh.LEFT_EYE_OUTER]
+    unit = max(float(np.median(np.hypot(*across.T))), 1e-6)
+    away = np.hypot(*np.moveaxis(still - np.median(still, axis=0), -1, 0)).mean(axis=1) / unit
+    step = np.hypot(*np.moveaxis(np.diff(still, axis=0), -1, 0)).mean(axis=1) / unit
+    moving = np.maximum(np.append(step, 0.0), np.append(0.0, step))
+    near = ABOUT * (opening.max() - opening.min())
+    unfit = away + moving
+    closed = np.where(opening <= opening.min() + near, unfit, np.inf)
+    wide = np.where(opening >= opening.max() - near, unfit, np.inf)
+    return [int(np.argmin(closed)), int(np.argmin(wide))]
+
+
+class Turns:
+    """The way from each frame to the still references, without the tracker's trembling, and seldom changed."""
+
+    def __init__(self, sigma: float) -> None:
+        self._sigma = sigma
+        self._track: int | None = None
+        self._reach = reach_of(sigma)
+        self._before: deque[tuple[int, Float]] = deque(maxlen=2 * self._reach)
+
+    def of(self, chunk: Chunk, still: Stills) -> Float:
+        """(F, n, 4, 2). The first reference is turned for each frame; the others, which only tell what teeth look like,
+        as the frame in the middle wants it."""
+        if chunk.items[0].track_id != self._track:
+            self._before.clear()
+            self._track = chunk.items[0].track_id
+        first = chunk.items[0].frame.index
+        earlier = [move for index, move in self._before if first - self._reach <= index < first]
+        raw = [still.moves(item) for item in chunk.items]
+        moves = smoothed(np.stack([*earlier, *raw]), self._sigma, len(earlier))
+        known = {index for index, _ in self._before}
+        self._before.extend(
+            (item.frame.index, move)
+            for item, move in zip(chunk.items, raw, strict=True)
+            if item.frame.index not in known
+        )
+        moves[:, 0] = shared(moves[:, 0], SAME)
+        moves[:, 1:] = moves[len(moves) // 2, 1:]
+        return moves
+
+
+def in_crop(face: AlignedFace) -> Float:
+    """(468, 2) float32 points of a face in its crop."""
+    return face.landmarks[:, :2] @ face.frame_to_crop[:, :2].T + face.frame_to_crop[:, 2]

@@ -82,7 +82,8 @@ def main() -> None:
     judge = open_data(args.data[:1]).val.only(lambda clip: clip.in_sync)
     drives = drives_of(list(long_enough(judge, start.settings["num_frames"], leave_out_short=True)), args.pairs)
     unet = build_unet(None, start, 0).eval().requires_grad_(False)
-    config = FewStepConfig(open_reference=True, window=tuple(start.settings["window"]))
+    posed = bool(start.settings.get("posed_references"))
+    config = FewStepConfig(open_reference=True, posed_references=posed, window=tuple(start.settings["window"]))
     objective = FewStepObjective(unet, build_part("autoencoder", None, start, 0), config)  # type: ignore[arg-type]
     clips = [clip for clip in data.train if clip.in_sync]
     lips = LipCode(clips, unet.ear.head.out_features)

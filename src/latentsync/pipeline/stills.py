@@ -14,7 +14,7 @@ from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.chunks import Chunk, Item
 
-ABOUT = 0.01
+ABOUT = 0.04
 """Share of a track's range of lip openings within which mouths are taken as equally closed, or equally open."""
 STEADY = 2.0
 """Standard deviation of the mean over time that turns of the head are smoothed by, 1/25 s; see `repose.smoothed`."""

@@ -17,6 +17,7 @@ from latentsync import Lipsync
 from latentsync.config.options import SyncOptions
 from latentsync.faces.repose import head_move
 from latentsync.pipeline.generate import Generator
+from latentsync.pipeline.stills import References
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
         spent = []
         for _ in range(6):
             started = time.process_time()
-            generator(crops, heard, range(frames), crops[:stills] if stills else None, moves)
+            generator(crops, heard, range(frames), References(crops[:stills], moves) if stills else None)
             spent.append((time.process_time() - started) * 1e3)
         print(json.dumps({"frames": frames, "cpu_ms": round(statistics.median(spent[1:])),
                           "dtype": str(lipsync.networks.dtype)}))  # fmt: skip

@@ -11,8 +11,8 @@ from latentsync.faces.repose import (
     POINTS,
     crop_terms,
     head_move,
+    knots,
     repose,
-    shared,
     smoothed,
     terms,
     terms_at,
@@ -88,9 +88,12 @@ def test_trembling_is_smoothed_and_a_steady_turn_is_not() -> None:
     assert np.diff(smoothed(noise, 2.0), n=2, axis=0).std() < 0.1 * np.diff(noise, n=2, axis=0).std()
 
 
-def test_a_held_head_keeps_its_picture_until_it_has_gone_too_far() -> None:
+def test_pictures_are_made_as_often_as_the_head_moves() -> None:
     moves = np.zeros((10, 4, 2), np.float32)
+    assert knots(moves, 1e-3, 1e-4) == [0]
     moves[:, 3, 0] = np.arange(10) * 0.4e-3
-    made = shared(moves, 1e-3)
-    assert len(np.unique(made[:, 3, 0])) == 4
-    assert np.abs(made - moves).max() <= 1e-3
+    assert knots(moves, 1e-3, 1e-4) == [0, 2, 4, 6, 8, 9]
+    assert knots(moves, 1e-4, 1e-5) == list(range(10))
+    assert knots(moves, 1e-3, 4e-3) == [0]
+    moves[6:, 3, 1] = 1.0
+    assert knots(moves, 1e-3, 1e-4) == [0, 2, 4, 5, 6, 8, 9]

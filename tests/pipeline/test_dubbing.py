@@ -43,8 +43,8 @@ class Hearing:
 def test_every_track_refers_to_itself_also_when_it_comes_back(tracks: str) -> None:
     seen: list[tuple[float, float]] = []
 
-    def generate(crops: Any, windows: Any, indices: Any, still: Any, moves: Any) -> Any:
-        seen.extend((float(crop.mean()), float(still.mean())) for crop in crops)
+    def generate(crops: Any, windows: Any, indices: Any, references: Any) -> Any:
+        seen.extend((float(crop.mean()), float(references.pictures.mean())) for crop in crops)
         return crops
 
     settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True)
@@ -72,8 +72,8 @@ def mouth(index: int, opening: int) -> Scene:
 def test_the_second_reference_is_the_most_open_mouth() -> None:
     given: list[Any] = []
 
-    def generate(crops: Any, windows: Any, indices: Any, stills: Any, moves: Any) -> Any:
-        given.append(stills)
+    def generate(crops: Any, windows: Any, indices: Any, references: Any) -> Any:
+        given.append(references.pictures)
         return crops
 
     openings = [3, 5, 1, 9, 4, 6]
@@ -102,7 +102,7 @@ def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() ->
         pasted.append(float(crop.mean()))
         return item.frame  # type: ignore[no-any-return]
 
-    def generate(crops: Any, windows: Any, indices: Any, stills: Any, moves: Any) -> Any:
+    def generate(crops: Any, windows: Any, indices: Any, references: Any) -> Any:
         return np.full_like(crops, 0.9)
 
     scenes = [mouth(index, opening) for index, opening in enumerate([3, 1, 4, 5])]
@@ -123,8 +123,8 @@ def test_posed_references_come_with_the_way_to_each_of_them() -> None:
     given: list[Any] = []
     pasted: list[float] = []
 
-    def generate(crops: Any, windows: Any, indices: Any, stills: Any, moves: Any) -> Any:
-        given.extend(zip(indices, moves, strict=True))
+    def generate(crops: Any, windows: Any, indices: Any, references: Any) -> Any:
+        given.extend(zip(indices, references.moves, strict=True))
         return np.full_like(crops, 0.9)
 
     def paste(item: Any, crop: Any, original: Any) -> Frame:

@@ -11,6 +11,7 @@ from synthetic_people import measure, prepare_people, ruler
 
 from latentsync.config.options import SyncOptions
 from latentsync.pipeline.generate import Generator, Networks
+from latentsync.pipeline.stills import References
 from latentsync.training.datasets import open_data
 from latentsync.training.registry import recipe
 from latentsync.training.tasks.unet import UNetTask, build
@@ -167,7 +168,8 @@ def drawn_r(task: UNetTask, gaps: dict[str, np.ndarray], steps: int) -> list[flo
             pixels = torch.from_numpy(real).permute(0, 3, 1, 2) * 2 - 1
             back = autoencoder.decode(autoencoder.encode(pixels)).float().permute(0, 2, 3, 1).numpy() / 2 + 0.5
             for k in range(0, count, size):
-                made.append(generator(real[k : k + size], heard[k : k + size], range(k, k + size), real[:1]))
+                part = slice(k, k + size)
+                made.append(generator(real[part], heard[part], range(k, k + size), References(real[:1])))
         read = measure(np.concatenate(made), ruler(back.clip(0, 1), gap))
         found.append(float(np.corrcoef(read, gap[:count])[0, 1]))
     return found

@@ -93,15 +93,31 @@ def reach_of(sigma: float) -> int:
     return round(2.5 * sigma)
 
 
-def shared(moves: Float, limit: float) -> Float:
-    """Moves (F, 4, 2) of which one serves all frames that follow, as long as the mouth lies within `limit` of its own
-    place, in crop sides: a head that is held still needs few pictures of itself."""
-    out = moves.copy()
+def knots(moves: Float, limit: float, same: float) -> list[int]:
+    """Frames whose pictures are to be made; those between are mixed from the two on either side, by time.
+
+    Args:
+        moves: (F, 4, 2) of frames one after another.
+        limit: distance that the mouth may go from one of them to the next, in crop sides.
+        same: where all of them lie this near the first, it serves them all: a head that is held still.
+    Returns: rising, the first is 0 and the last F − 1, or [0].
+    """
     corners = terms(np.array(AROUND_MOUTH, np.float32), np.zeros(len(AROUND_MOUTH), np.float32))
-    for k in range(1, len(out)):
-        if np.abs(corners @ (out[k] - out[k - 1])).max() <= limit:
-            out[k] = out[k - 1]
-    return out
+    places = np.stack([corners @ move for move in moves])
+
+    def apart(k: int, other: int) -> float:
+        return float(np.abs(places[k] - places[other]).max())
+
+    last = len(moves) - 1
+    if max(apart(k, 0) for k in range(len(moves))) <= same:
+        return [0]
+    found = [0]
+    while found[-1] < last:
+        k = found[-1] + 1
+        while k < last and apart(k + 1, found[-1]) <= limit:
+            k += 1
+        found.append(k)
+    return found
 
 
 def terms(places: np.ndarray, depth: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ from latentsync.core.files import atomic_path
 from latentsync.core.values import Face, Float, Frame
 from latentsync.faces import FaceTracker, TrackingSession
 from latentsync.pipeline.generate import Generator, Networks
+from latentsync.pipeline.stills import References
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +42,7 @@ class Generate(Protocol):
     """What makes the mouths of a chunk, see `Generator.__call__`."""
 
     def __call__(
-        self,
-        crops: Float,
-        windows: Tensor,
-        frames: Sequence[int],
-        stills: Float | None = None,
-        moves: Float | None = None,
+        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
     ) -> Float: ...  # pragma: no cover
 
 
@@ -82,14 +78,10 @@ class RunCache:
         base = hashlib.sha256(f"{own} {generator.settings} {fingerprint(generator.networks)}".encode())
 
         def generate(
-            crops: Float,
-            windows: Tensor,
-            frames: Sequence[int],
-            stills: Float | None = None,
-            moves: Float | None = None,
+            crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
         ) -> Float:
             digest = base.copy()
-            for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), stills, moves):
+            for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), *(references or (None, None))):
                 digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
             path = self._chunks / f"{digest.hexdigest()}.npy"
             self._used.add(path)
@@ -99,7 +91,7 @@ class RunCache:
                     return np.asarray(known)
             except (OSError, ValueError, EOFError):
                 pass  # not there, or not whole: made anew
-            made = generator(crops, windows, frames, stills, moves)
+            made = generator(crops, windows, frames, references)
             with atomic_path(path) as part:
                 np.save(part, made)
             return made

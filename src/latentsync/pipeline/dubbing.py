@@ -21,7 +21,7 @@ from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.script import Role
 from latentsync.pipeline.settings import ModelSettings
-from latentsync.pipeline.stills import STEADY, Stills, Turns, choose_stills, in_crop
+from latentsync.pipeline.stills import STEADY, References, Stills, Turns, choose_stills, in_crop
 from latentsync.pipeline.timing import StageClock
 
 STILL_FRAMES = 50
@@ -127,11 +127,10 @@ class Dubber:
         moves = None
         if still is not None and self._settings.posed_references:
             moves = self._turns.of(chunk, still)
-        pictures = None if still is None else still.crops
         for first in range(min(self._sets, len(indices))):
             part = slice(first, None, self._sets)
-            turned = None if moves is None else moves[part]
-            crops[part] = self._generate(originals[part], windows[part], indices[part], pictures, turned)
+            references = None if still is None else References(still.crops, None if moves is None else moves[part])
+            crops[part] = self._generate(originals[part], windows[part], indices[part], references)
         return originals, crops, moves
 
     def _crop(self, item: Item) -> Float:

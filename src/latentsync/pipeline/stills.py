@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from latentsync.core.values import AlignedFace, Float
-from latentsync.faces.repose import head_moves, reach_of, shared, smoothed
+from latentsync.faces.repose import head_moves, reach_of, smoothed
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.chunks import Chunk, Item
@@ -18,9 +18,19 @@ ABOUT = 0.04
 """Share of a track's range of lip openings within which mouths are taken as equally closed, or equally open."""
 STEADY = 2.0
 """Standard deviation of the mean over time that turns of the head are smoothed by, 1/25 s; see `repose.smoothed`."""
-SAME = 0.25 / 256
-"""A turned reference also serves the next frames while the mouth in it lies within so much of its place, in crop sides:
-a quarter of a pixel at 256."""
+
+
+class References(NamedTuple):
+    """What a chunk is drawn from.
+
+    Attributes:
+        pictures: (n, R, R, 3) float32 in [0, 1], still references for all its frames, as many as the model takes.
+        moves: (F, n, 4, 2) of `faces.repose.head_move` from each frame to each of them; None = they are taken as they
+            are.
+    """
+
+    pictures: Float
+    moves: Float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ def choose_stills(points: Float) -> list[int]:
 
 
 class Turns:
-    """The way from each frame to the still references, without the tracker's trembling, and seldom changed."""
+    """The way from each frame to the still references, without the tracker's trembling."""
 
     def __init__(self, sigma: float) -> None:
         self._sigma = sigma
@@ -83,7 +93,6 @@ class Turns:
             for item, move in zip(chunk.items, raw, strict=True)
             if item.frame.index not in known
         )
-        moves[:, 0] = shared(moves[:, 0], SAME)
         moves[:, 1:] = moves[len(moves) // 2, 1:]
         return moves
 

@@ -25,7 +25,7 @@ from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.metrics.strips import MOUTH_BOX, draw_strip
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.precision import choose_dtype
-from latentsync.pipeline.stills import STEADY
+from latentsync.pipeline.stills import STEADY, References
 from latentsync.training.datasets import AnyClip, num_frames
 from latentsync.training.losses.denoising import clip_noise
 from latentsync.training.task import Findings
@@ -135,12 +135,11 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
         meshes = task.meshes(clip)[:count]
         moves = smoothed(head_moves(meshes, meshes[picks], real.shape[1]), STEADY)
     parts = [slice(k, k + size) for k in range(0, count, size)]
-    made = np.concatenate(
-        [
-            generator(real[p], heard[p], range(p.start, p.stop), still, None if moves is None else moves[p])
-            for p in parts
-        ]
-    )
+
+    def references(part: slice) -> References | None:
+        return None if still is None else References(still, None if moves is None else moves[part])
+
+    made = np.concatenate([generator(real[p], heard[p], range(p.start, p.stop), references(p)) for p in parts])
     shown = real[:1] if still is not None else real
     pixels = torch.from_numpy(shown).permute(0, 3, 1, 2).to(device) * 2 - 1
     back = torch.cat([task.objective.autoencoder.decode(task.objective.autoencoder.encode(x)) for x in pixels.split(8)])

@@ -90,8 +90,11 @@ def test_the_second_reference_is_the_most_open_mouth() -> None:
 
 
 class Silence:
+    def __init__(self, quiet: float = 1.0) -> None:
+        self.quiet = quiet
+
     def item(self, frame: Frame, face: AlignedFace | None) -> Item:
-        return Item(frame, face, torch.zeros(1, 1), quiet=1.0)
+        return Item(frame, face, torch.zeros(1, 1), quiet=self.quiet)
 
 
 def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() -> None:
@@ -118,6 +121,33 @@ def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() ->
     assert pasted[4:] == pytest.approx([0.9] * 2, abs=1e-3)
 
 
+class Halting:
+    """Speech, then a pause, then speech."""
+
+    def item(self, frame: Frame, face: AlignedFace | None) -> Item:
+        return Item(frame, face, torch.zeros(1, 1), quiet=float(4 <= frame.index < 11))
+
+
+def test_nothing_is_generated_for_frames_that_show_the_reference_alone() -> None:
+    asked: list[int] = []
+    pasted: list[float] = []
+
+    def generate(crops: Any, windows: Any, indices: Any, references: Any) -> Any:
+        asked.extend(indices)
+        return np.full_like(crops, 0.9)
+
+    def paste(item: Any, crop: Any, original: Any) -> Frame:
+        pasted.append(float(crop.mean()))
+        return item.frame  # type: ignore[no-any-return]
+
+    scenes = [mouth(index, opening) for index, opening in enumerate([3, 1, *[4] * 14])]
+    settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True)
+    dubber = Dubber(generate, paste, settings, sets=1, overlap=1, clock=StageClock())  # type: ignore[arg-type]
+    assert len(list(dubber.dub(scenes, 0, Halting()))) == 16  # type: ignore[arg-type]
+    assert sorted(set(asked)) == [0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 14, 15]
+    assert pasted == pytest.approx([0.9] * 4 + [20 / 255] * 7 + [0.9] * 5, abs=1e-3)
+
+
 def test_posed_references_come_with_the_way_to_each_of_them() -> None:
     """From frame 9 on the head has moved by half a pixel: references are to be taken from there, in pauses too."""
     given: list[Any] = []
@@ -141,7 +171,7 @@ def test_posed_references_come_with_the_way_to_each_of_them() -> None:
         resolution=SIDE, num_frames=3, still_reference=True, open_reference=True, posed_references=True
     )
     dubber = Dubber(generate, paste, settings, sets=1, overlap=0, clock=StageClock())  # type: ignore[arg-type]
-    assert len(list(dubber.dub(scenes, 0, Silence()))) == 24  # type: ignore[arg-type]
+    assert len(list(dubber.dub(scenes, 0, Silence(0.9999)))) == 24  # type: ignore[arg-type]
     at = {index: (np.array([0, 0, 0, 1]) @ moves - (0.5, 0.42)) * SIDE for index, moves in given}
     assert at[1] == pytest.approx(np.zeros((2, 2)), abs=0.02)
     assert at[23] == pytest.approx(np.array([[-0.5, 0.0]] * 2), abs=0.02)

@@ -107,26 +107,30 @@ class Dubber:
                 continue
             with self._clock.stage("generate"):
                 originals, crops, moves = self._speak(chunk, stills)
-            held = _cross_faded(chunk, crops, held)
+            held = {} if crops is None else _cross_faded(chunk, crops, held)
             for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
                 with self._clock.stage("paste"):
                     item = chunk.items[k]
                     still = stills.get(cast(int, item.track_id))
                     move = None if moves is None else moves[k, 0]
-                    frame = self._paster(item, pause.calmed(item, crops[k], still, move), originals[k])
+                    made = None if crops is None else crops[k]
+                    frame = self._paster(item, pause.calmed(item, made, still, move), originals[k])
                 yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
 
-    def _speak(self, chunk: Chunk, stills: dict[int, Stills]) -> tuple[Float, Float, Float | None]:
-        """The chunk's crops, (F, R, R, 3), as they are and with the new mouth, each interleaved set on its own; and the
-        way to the references, (F, n, 4, 2), where they are posed."""
+    def _speak(self, chunk: Chunk, stills: dict[int, Stills]) -> tuple[Float, Float | None, Float | None]:
+        """The chunk's crops, (F, R, R, 3), as they are and with the new mouth, each interleaved set on its own, None
+        where the closed reference is shown in all frames; and the way to the references, (F, n, 4, 2), where they are
+        posed."""
         originals = np.stack([self._crop(item) for item in chunk.items])
-        windows = torch.stack([item.window for item in chunk.items])
-        indices = [item.frame.index for item in chunk.items]
-        crops = np.empty_like(originals)
         still = stills[cast(int, chunk.items[0].track_id)] if self._settings.still_reference else None
         moves = None
         if still is not None and self._settings.posed_references:
             moves = self._turns.of(chunk, still)
+        if still is not None and all(_is_at_rest(item, still, moves is not None) for item in chunk.items):
+            return originals, None, moves
+        windows = torch.stack([item.window for item in chunk.items])
+        indices = [item.frame.index for item in chunk.items]
+        crops = np.empty_like(originals)
         for first in range(min(self._sets, len(indices))):
             part = slice(first, None, self._sets)
             references = None if still is None else References(still.crops, None if moves is None else moves[part])
@@ -168,13 +172,18 @@ class Dubber:
             yield ahead.popleft()
 
 
-def _share_of_reference(item: Item, still: Stills, limits: tuple[float, float]) -> np.float32:
+def _share_of_reference(item: Item, still: Stills, posed: bool) -> np.float32:
     """1 where the head is held as in the first reference, 0 where it is turned away."""
-    alike, apart = limits
+    alike, apart = HELD_POSED if posed else HELD
     points, own = in_crop(cast(AlignedFace, item.face)), still.points[0]
     across = own[mesh.RIGHT_EYE_OUTER] - own[mesh.LEFT_EYE_OUTER]
     away = np.hypot(*(points - own)[list(mesh.STILL)].T).mean() / max(float(np.hypot(*across)), 1e-6)
     return np.float32(np.clip((apart - away) / (apart - alike), 0, 1))
+
+
+def _is_at_rest(item: Item, still: Stills, posed: bool) -> bool:
+    """Whether the first reference is all that is shown of the mouth."""
+    return item.quiet >= 1 and bool(_share_of_reference(item, still, posed) >= 1)
 
 
 class _Pause:
@@ -186,13 +195,17 @@ class _Pause:
         self._track: int | None = None
         self._num = 0
 
-    def calmed(self, item: Item, crop: Float, still: Stills | None, move: Float | None) -> Float:
+    def calmed(self, item: Item, crop: Float | None, still: Stills | None, move: Float | None) -> Float:
         """The crop of the next frame; on the way into the pause and out of it partly so.
 
-        Args: move: the way to the reference, where it can be turned.
+        Args:
+            crop: None = the frame is at rest, and none was made.
+            move: the way to the reference, where it can be turned.
         """
         if item.quiet <= 0 or item.track_id != self._track:
             self._mean, self._track, self._num = None, item.track_id, 0
+        if crop is None:
+            return _closed(cast(Stills, still), move)
         if item.quiet >= 1:
             self._num = min(self._num + 1, PAUSE_FRAMES)
             self._mean = crop if self._mean is None else self._mean + (crop - self._mean) / np.float32(self._num)
@@ -200,18 +213,24 @@ class _Pause:
             return crop
         calm = crop if self._mean is None else self._mean
         if still is not None:
-            closed = still.crops[0]
-            if move is not None:
-                closed = np.clip(repose(closed, move, crop_terms(len(closed))), 0, 1)
-            calm = calm + _share_of_reference(item, still, HELD if move is None else HELD_POSED) * (closed - calm)
+            calm = calm + _share_of_reference(item, still, move is not None) * (_closed(still, move) - calm)
         return crop + np.float32(item.quiet) * (calm - crop)
 
 
+def _closed(still: Stills, move: Float | None) -> Float:
+    """The first reference as it looks in the frame's pose."""
+    crop: Float = still.crops[0]
+    return crop if move is None else np.clip(repose(crop, move, crop_terms(len(crop))), 0, 1)
+
+
 def _cross_faded(chunk: Chunk, crops: Float, held: dict[int, Float]) -> dict[int, Float]:
-    """Blend the frames that the chunk before held back into `crops`, in place; return what this chunk holds back."""
+    """Blend the frames that the chunk before held back into `crops`, in place; return what this chunk holds back.
+    A chunk at rest holds nothing back."""
     for k in range(chunk.num_shared):
         at = chunk.num_old + k
-        share = np.float32((k + 1) / (chunk.num_shared + 1))
-        crops[at] = share * crops[at] + (1 - share) * held[chunk.items[at].frame.index]
+        before = held.get(chunk.items[at].frame.index)
+        if before is not None:
+            share = np.float32((k + 1) / (chunk.num_shared + 1))
+            crops[at] = share * crops[at] + (1 - share) * before
     first = len(chunk.items) - chunk.num_held
     return {chunk.items[k].frame.index: crops[k] for k in range(first, len(chunk.items))}

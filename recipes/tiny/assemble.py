@@ -56,9 +56,10 @@ def main() -> None:
         for values in (parts["unet"].conv_out.weight, parts["unet"].conv_out.bias):
             values.mul_(args.emphasis)
     ours = "https://www.apache.org/licenses/LICENSE-2.0"
+    notes = {"listener": "fine-tuned from OpenAI's Whisper tiny.en, MIT, Copyright (c) 2022 OpenAI: see NOTICE"}
     save_model(
         args.out, parts, name="tiny", settings=SETTINGS, dtype=torch.float16, overwrite=True,
-        licences=[Licence(part=part, name="Apache-2.0", url=ours) for part in parts],
+        licences=[Licence(part=part, name="Apache-2.0", url=ours, note=notes.get(part, "")) for part in parts],
         provenance=json.loads(args.provenance.read_text()) if args.provenance else {},
     )  # fmt: skip
 

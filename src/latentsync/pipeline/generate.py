@@ -25,7 +25,7 @@ from latentsync.pipeline.stills import References
 
 BETWEEN = 1 / 256
 """A turned reference is made anew where the mouth in it has gone so far, in crop sides; the latents of frames between
-are mixed. One pixel at 256: 0.6 instead of 0.85 encodings a frame of heads that move, of 46 dB (held ones 0.125)."""
+are mixed. One pixel at 256: see benchmarks/turned_references.py."""
 SAME = 0.25 / 256
 """One serves a chunk in which the mouth stays within so much of its place."""
 
@@ -89,7 +89,7 @@ class Generator:
         """
         net, factor = self.networks, self.networks.autoencoder.factor
         pixels = torch.from_numpy(crops).to(net.device).permute(0, 3, 1, 2) * 2 - 1
-        drawn_from = self._encode(pixels) if references is None else self._encode_references(references, len(crops))
+        drawn_from = self._encode(pixels) if references is None else self.encode_references(references, len(crops))
         masked = self._encode(pixels * self._keep_pixels)
         made = self._denoise(drawn_from, masked, windows, frames)
         if self._keeps:
@@ -103,8 +103,8 @@ class Generator:
         out[:, rows, columns] = decoded
         return out
 
-    def _encode_references(self, references: References, count: int) -> Tensor:
-        """Latents (count, n·c, h, w)."""
+    def encode_references(self, references: References, count: int) -> Tensor:
+        """Latents of the references for so many frames, (count, n·c, h, w)."""
         if references.moves is not None:
             each = zip(references.pictures, references.moves.swapaxes(0, 1), strict=True)
             return torch.cat([self._posed(still, moves) for still, moves in each], dim=1)

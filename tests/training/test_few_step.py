@@ -103,9 +103,11 @@ def test_colours_differ_by_hue_and_not_by_brightness() -> None:
     assert float(colour_distance(green, grey)) == pytest.approx(0.4 / 3, rel=1e-4)
 
 
-def test_a_critic_without_pixels_is_refused() -> None:
-    with pytest.raises(ConfigError, match="pixel_weight"):
-        FewStepConfig(critic_weight=0.1)
+@pytest.mark.parametrize("name", ["critic_weight", "perceptual_weight"])
+def test_what_looks_at_pixels_is_refused_without_them(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}.*pixel_weight"):
+        FewStepConfig.from_mapping({name: 0.1})
+    FewStepConfig.from_mapping({name: 0.1, "pixel_weight": 1.0, "pixel_frames": 1})
 
 
 def test_the_region_covers_the_mask_and_its_neighbours() -> None:

@@ -18,6 +18,8 @@ from latentsync.faces import MeshTracker
 from latentsync.models import UNet
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.models.weights.index import read_index
+from latentsync.pipeline.settings import ModelSettings
 from latentsync.training.datasets import SoundRange, num_frames, open_data
 from latentsync.training.features import load_component
 from latentsync.training.few_step import FewStepConfig, FewStepObjective
@@ -27,6 +29,15 @@ from latentsync.training.few_step_data import STILL_FRAMES, Hearing
 FRAMES = 7
 PART = (slice(88, 240), slice(36, 220))
 """Rows and columns of the 256 px crop that are shown."""
+
+
+def config_of(settings: ModelSettings) -> FewStepConfig:
+    """How a model was trained to draw, as far as its folder says."""
+    told = {name: getattr(settings, name) for name in ("open_reference", "posed_references", "residual", "mask")}
+    told["paste_mask"] = settings.paste_mask or settings.mask
+    if settings.window is not None:
+        told["window"] = settings.window
+    return FewStepConfig.from_mapping(told)
 
 
 def main() -> None:
@@ -42,12 +53,9 @@ def main() -> None:
         clips = [clip for clip in open_data([folder]).val if num_frames(clip) > STILL_FRAMES]
         sources.append(list({clip.person: clip for clip in clips}.values()))
     people = [clip for group in zip_longest(*sources) for clip in group if clip is not None][: args.people]
+    settings = ModelSettings.from_index(read_index(args.model).settings, str(args.model))
     coder = load_component(args.model / "autoencoder", TinyAutoencoder).float()
-    objective = FewStepObjective(
-        load_component(args.model / "unet", UNet).float(),
-        coder,
-        FewStepConfig(open_reference=True, posed_references=True),
-    )
+    objective = FewStepObjective(load_component(args.model / "unet", UNet).float(), coder, config_of(settings))
     hearing = Hearing(
         load_component(args.model / "listener", Listener).float(), open_data(args.data).cache, SoundRange()
     )
@@ -59,7 +67,7 @@ def main() -> None:
         stills = references_of(
             crops, opening_of(crops[:STILL_FRAMES], tracker), objective, np.asarray(drive.person.mesh)[: len(crops)]
         )
-        made = render(objective, objective.network, crops, stills, torch.cat(told)[: len(crops)], 8)
+        made = render(objective, objective.network, crops, stills, torch.cat(told)[: len(crops)], settings.num_frames)
         picks = np.linspace(0.2 * len(crops), 0.9 * len(crops), FRAMES).astype(int)
         blocks.append(
             np.concatenate([np.concatenate(list(p[picks][:, PART[0], PART[1]]), axis=1) for p in (crops, made)])

@@ -103,10 +103,6 @@ def test_a_set_on_disk_is_whole_repeatable_and_in_sync(tmp_path: Path) -> None:
     config = replace(CONFIG, seconds=0.8, engines=("espeak",))
     pytest.importorskip("espeakng_loader", reason="espeak-ng is not installed")
     manifests = [render_dataset(tmp_path / name, config) for name in "ab"]
-    if manifests[0].read_bytes() != manifests[1].read_bytes():
-        # seen once, in hundreds of runs, on a crowded machine; why is not known. Two of three must be the same
-        third = render_dataset(tmp_path / "c", config)
-        manifests[1 if third.read_bytes() == manifests[0].read_bytes() else 0] = third
     rows = [json.loads(line) for line in manifests[0].read_text().splitlines()]
     assert manifests[0].read_bytes() == manifests[1].read_bytes(), "same seed, same files"
     assert [r["id"] for r in rows] == ["id00000_000"] and rows[0]["frames"] == 20

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from few_step_parts import AUTOENCODER, EAR
 from safetensors.torch import load_file, save_file
-from test_few_step import AUTOENCODER, EAR
 from training_clips import write_set
 
 from latentsync.audio.windows import position_code

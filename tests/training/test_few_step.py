@@ -1,4 +1,4 @@
-"""Few-step training: examples, the objective's terms, the critic, the warm-up of hearing, and a run of the task."""
+"""Few-step training: the objective's terms, the critic, the code of lips, the warm-up of hearing, a run of the task."""
 
 from __future__ import annotations
 
@@ -9,184 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from few_step_parts import EAR, SETTINGS, batch_of, listener, objective, talking_mesh, windows, write_people
 
-from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.core.errors import ConfigError
 from latentsync.metrics import mesh
 from latentsync.models import UNet
-from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from latentsync.training.clips import load_clips
 from latentsync.training.critic import Critic, critic_terms, feature_distance
 from latentsync.training.datasets import SoundRange, TrainingData, open_data
-from latentsync.training.datasets.augment import NO_LOOK, Look, LookRange
-from latentsync.training.few_step import FewStepConfig, FewStepObjective, colour_distance, region_of
-from latentsync.training.few_step_data import Hearing, Windows, posed_looks
+from latentsync.training.few_step import FewStepConfig, colour_distance, region_of
+from latentsync.training.few_step_data import Hearing
 from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, lip_shape, mirrored, teach
 from latentsync.training.task import noise_like, uniform_like
 from latentsync.training.tasks import few_step
 from latentsync.training.tasks.components import Start, build_unet
-from micro_model import LISTENER, UNET
-
-EAR = UNET | {"audio_embedding_tokens": 10, "audio_code": 3, "audio_map_channels": 4}
-AUTOENCODER = {"class": "TinyAutoencoder", "latent_channels": 4, "widths": [8, 8, 8]}
-SETTINGS: dict[str, Any] = {
-    "objective": "few_step", "unet": EAR, "num_frames": 4, "sounds": 1, "drives": 1, "warm_up": {"steps": 2},
-    "components": {"autoencoder": AUTOENCODER, "listener": {"class": "Listener", **LISTENER}},
-    "reader": {"steps": 2},
-    "few_step": {"told": 0.5, "shape_weight": 1.0, "pixel_weight": 1.0, "pixel_frames": 2, "critic_weight": 0.1,
-                 "feature_weight": 0.5},
-}  # fmt: skip
-
-
-def loud(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise whose loudness is the mouth's opening: wave (S,), opening (frames,) in [0, 1]."""
-    rng = np.random.default_rng(seed)
-    opening = np.interp(np.arange(frames), np.arange(0, frames + 8, 4), rng.random(len(np.arange(0, frames + 8, 4))))
-    level = np.repeat(opening, 640)
-    return (rng.normal(0, 0.2, 640 * frames) * (0.02 + level)).astype(np.float32), opening
-
-
-def talking_mesh(opening: np.ndarray) -> np.ndarray:
-    """(F, 468, 2): eyes 100 px apart, the lower lip `opening` · 20 px below its rest."""
-    rng = np.random.default_rng(1)
-    points = np.repeat(rng.uniform(60, 200, (1, 468, 2)), len(opening), axis=0)
-    points[:, mesh.LEFT_EYE_OUTER], points[:, mesh.RIGHT_EYE_OUTER] = (78, 100), (178, 100)
-    for upper, lower in mesh.INNER_LIP_PAIRS:
-        points[:, upper] = (128, 180)
-        points[:, lower, 0] = 128
-        points[:, lower, 1] = 180 + 20 * opening
-    return points.astype(np.float32)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> TrainingData:
-    """Ann and Bob to learn from, Cleo and Dan held out; grey level 2·k, mouths as open as the sound is loud."""
-    for seed, (name, split) in enumerate((("ann", "train"), ("bob", "train"), ("cleo", "val"), ("dan", "val"))):
-        folder = tmp_path / "clips" / name
-        folder.mkdir(parents=True)
-        wave, opening = loud(40, seed)
-        crops = np.zeros((40, 256, 256, 3)) + 2 * np.arange(40)[:, None, None, None]
-        np.save(folder / "crops.npy", crops.astype(np.uint8))
-        np.save(folder / "mesh.npy", talking_mesh(opening))
-        np.save(folder / "wave.npy", wave)
-        (folder / "meta.json").write_text(json.dumps({"person": name, "split": split, "in_sync": True, "fps": 25}))
-    return open_data([tmp_path / "clips"], cache=tmp_path / "cache")
-
-
-def listener() -> Listener:
-    torch.manual_seed(0)
-    return Listener.from_config(LISTENER).eval().requires_grad_(False)
-
-
-def windows(data: TrainingData, frames: int = 4, seed: int = 0) -> Windows:
-    hearing = Hearing(listener(), data.cache, SoundRange())
-    return Windows(data.train, hearing, frames=frames, seed=seed, look=NO_LOOK, sounds=1)
-
-
-def objective(config: FewStepConfig) -> FewStepObjective:
-    torch.manual_seed(0)
-    coder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8, 8)))
-    return FewStepObjective(UNet.from_config(EAR), coder, config)
-
-
-def batch_of(source: Windows, *numbers: int) -> dict[str, torch.Tensor]:
-    return {
-        key: torch.stack([source.example(n)[key] for n in numbers])
-        for key in ("target", "references", "heard", "seed")
-    }  # fmt: skip
-
-
-def test_an_example_is_a_function_of_its_number_and_its_reference_lies_outside(data: TrainingData) -> None:
-    first, again = windows(data), windows(data)
-    starts = set()
-    for number in (7, 3, 12, 30):
-        one, two = first.example(number), again.example(number)
-        assert all(torch.equal(one[key], two[key]) for key in one)
-        shown = one["target"][:, 0, 0, 0].tolist()
-        assert shown == list(range(shown[0], shown[0] + 8, 2))
-        assert int(one["references"][0, 0, 0, 0]) not in shown
-        starts.add(shown[0])
-    assert len(starts) > 1
-
-
-def test_references_are_closed_mouths_as_often_as_is_asked(data: TrainingData) -> None:
-    ann = data.train.only(lambda clip: clip.person == "ann")
-    lips = LipCode(list(ann), 2)
-    opening = lips.opening(lips(next(iter(ann))))
-    hearing = Hearing(listener(), data.cache, SoundRange())
-    for share, low, high in ((0.0, 0.3, 0.7), (1.0, 0.0, 0.15)):
-        made = Windows(
-            ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=share
-        )  # fmt: skip
-        frames = [int(made.example(number)["references"][0, 0, 0, 0]) // 2 for number in range(20)]
-        rank = np.mean([float((opening < opening[frame]).float().mean()) for frame in frames])
-        assert low <= rank <= high
-
-
-def test_the_code_is_told_as_the_difference_from_the_first_references(data: TrainingData) -> None:
-    lips = LipCode(list(data.train), 2)
-    hearing = Hearing(listener(), data.cache, SoundRange())
-    made = Windows(
-        data.train, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=0.5, open_reference=True
-    )  # fmt: skip
-    by_grey = {clip.person: lips(clip) for clip in data.train}
-    for number in range(8):
-        one = made.example(number)
-        assert one["references"].shape == (2, 256, 256, 3)
-        still, first = int(one["references"][0, 0, 0, 0]) // 2, int(one["target"][0, 0, 0, 0]) // 2
-        wanted = [code[first : first + 4] - code[still] for code in by_grey.values()]
-        assert any(torch.allclose(one["code"], each, atol=1e-6) for each in wanted)
-
-
-def test_posed_references_are_turned_as_each_frame_is(data: TrainingData) -> None:
-    """Heads are held still here, so each frame has the same references as without, whatever the look."""
-    hearing = Hearing(listener(), data.cache, SoundRange())
-    for look in (NO_LOOK, LookRange(jpeg=0, blur_px=0, warp=0.01)):
-        plain, posed = (
-            Windows(data.train, hearing, frames=4, seed=0, look=look, sounds=1, open_reference=True, posed=posed)
-            for posed in (False, True)
-        )
-        for number in range(3):
-            one, two = plain.example(number), posed.example(number)
-            assert two["references"].shape == (4, 2, 256, 256, 3)
-            apart = (two["references"].float() - one["references"].float()[None]).abs()
-            assert float(apart.max()) <= 1
-            assert torch.equal(one["target"], two["target"])
-    task = objective(FewStepConfig(open_reference=True, posed_references=True, pixel_weight=1.0, pixel_frames=2))
-    _, _, stills = task.latents_of(batch_of(posed, 0, 1))
-    _, _, same = task.latents_of(batch_of(plain, 0, 1))
-    assert stills.shape == same.shape == (2, 4, 8, *same.shape[-2:])
-    torch.testing.assert_close(stills, same, atol=0.1, rtol=0.1)
-
-
-def test_a_turned_head_has_turned_references() -> None:
-    rng = np.random.default_rng(0)
-    stills = rng.integers(0, 255, (2, 256, 256, 3), dtype=np.uint8)
-    points = talking_mesh(np.zeros(2))
-    frames = np.concatenate([points[:1], points[:1] + np.float32([4, -2])])
-    made = posed_looks(stills, points, frames, Look())
-    assert made.shape == (2, 2, 256, 256, 3)
-    assert np.abs(made[0].astype(int) - stills).mean() < 1
-    assert np.abs(made[1, :, 20:-20, 20:-20].astype(int) - stills[:, 22:-18, 16:-24]).mean() < 1
-
-
-def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData) -> None:
-    ann = data.train.only(lambda clip: clip.person == "ann")
-    lips = LipCode(list(ann), 2)
-    opening = lips.opening(lips(next(iter(ann))))
-    hearing = Hearing(listener(), data.cache, SoundRange())
-    widest = []
-    for share in (0.0, 1.0):
-        made = Windows(ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, wide=share)
-        firsts = [int(made.example(number)["target"][0, 0, 0, 0]) // 2 for number in range(24)]
-        widest.append(float(np.mean([float(opening[first : first + 4].max()) for first in firsts])))
-    assert widest[1] > widest[0] + 0.1 * float(opening.max())
-
-
-def test_clips_shorter_than_a_window_are_refused(data: TrainingData) -> None:
-    with pytest.raises(LatentSyncError, match="too short"):
-        windows(data, frames=40)
+    return write_people(tmp_path)
 
 
 def test_noise_belongs_to_the_seed_and_not_to_the_row() -> None:
@@ -260,9 +103,11 @@ def test_colours_differ_by_hue_and_not_by_brightness() -> None:
     assert float(colour_distance(green, grey)) == pytest.approx(0.4 / 3, rel=1e-4)
 
 
-def test_a_critic_without_pixels_is_refused() -> None:
-    with pytest.raises(ConfigError, match="pixel_weight"):
-        FewStepConfig(critic_weight=0.1)
+@pytest.mark.parametrize("name", ["critic_weight", "perceptual_weight"])
+def test_what_looks_at_pixels_is_refused_without_them(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}.*pixel_weight"):
+        FewStepConfig.from_mapping({name: 0.1})
+    FewStepConfig.from_mapping({name: 0.1, "pixel_weight": 1.0, "pixel_frames": 1})
 
 
 def test_the_region_covers_the_mask_and_its_neighbours() -> None:
@@ -430,13 +275,6 @@ def test_the_ear_learns_the_lips_from_loudness(data: TrainingData) -> None:
     assert figures["r_held_out"] > 0.8
     told = lips.opening(ear.code(hearing.silence().flatten(1).float())).detach()
     assert float(told.max()) < float(torch.cat([lips.opening(lips(clip)) for clip in clips]).quantile(0.2))
-
-
-def test_silence_is_heard_as_the_pipeline_would(data: TrainingData) -> None:
-    hearing = Hearing(listener(), data.cache, SoundRange())
-    told = hearing.silence(8)
-    assert told.shape == (16, 10, 8)
-    assert float((told[:8] - told[8:]).abs().max()) > 0
 
 
 def test_the_task_learns_is_judged_and_exported(data: TrainingData, tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ a head turns, so the way from one pose to the other is taken as affine in place 
 perspective), and fitted by least squares to points that speech hardly moves. Every pixel then moves as its depth tells.
 
 Depths are those of the mean face of 165 clips of 16 people: the third coordinate of the face mesh after Procrustes
-alignment in three dimensions, in hundredths of the distance of the outer eye corners. Made by
-benchmarks/calibrate_depth.py, which also says how far the outlines of closed lips lie from those of the still picture.
+alignment in three dimensions, in hundredths of the distance of the outer eye corners. They come from
+benchmarks/calibrate_depth.py, with an earlier draw of frames, and are means of both sides of the face: the script
+prints values within 1 to 3 hundredths of these. It also says how far the outlines of closed lips lie from those of the
+still picture.
 """
 
 from __future__ import annotations

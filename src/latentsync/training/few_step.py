@@ -111,6 +111,9 @@ class FewStepConfig:
             raise ConfigError("pixel_frames", self.pixel_frames, "pixel terms need at least 1 decoded frame a clip")
         if self.critic_weight > 0 and self.pixel_weight <= 0:
             raise ConfigError("critic_weight", self.critic_weight, "a critic looks at pixels: set pixel_weight too")
+        if self.perceptual_weight > 0 and self.pixel_weight <= 0:
+            advice = "features are of decoded pixels: set pixel_weight too"
+            raise ConfigError("perceptual_weight", self.perceptual_weight, advice)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepConfig:

@@ -18,6 +18,7 @@ from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.training.datasets import AnyClip, Look, num_frames
 from latentsync.training.few_step import FewStepObjective, assemble
 from latentsync.training.few_step_data import STILL_FRAMES, Hearing, posed_looks
+from latentsync.training.pieces import PIECE, draw_pieces
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,6 @@ class Drive:
     speech: tuple[Piece, ...]
 
 
-PIECE = (18, 45)
-"""Least and greatest length of a part, frames. Whole sentences of one corpus share a rhythm."""
-
-
 def drives_of(clips: Sequence[AnyClip], count: int, seed: int = 0) -> list[Drive]:
     """Pairs of different people, spread evenly over the clips."""
     rng = np.random.default_rng(seed)
@@ -50,13 +47,8 @@ def drives_of(clips: Sequence[AnyClip], count: int, seed: int = 0) -> list[Drive
         others = sorted({clip.person for clip in clips} - {person.person})
         speaker = others[k % len(others)]
         donors = [clip for clip in clips if clip.person == speaker and num_frames(clip) >= PIECE[0]]
-        pieces, total = [], 0
-        while total < num_frames(person):
-            donor = donors[int(rng.integers(len(donors)))]
-            length = int(rng.integers(PIECE[0], min(PIECE[1], num_frames(donor)) + 1))
-            pieces.append(Piece(donor, int(rng.integers(0, num_frames(donor) - length + 1)), length))
-            total += length
-        out.append(Drive(person, tuple(pieces)))
+        drawn = draw_pieces([num_frames(donor) for donor in donors], num_frames(person), rng)
+        out.append(Drive(person, tuple(Piece(donors[number], first, length) for number, first, length in drawn)))
     return out
 
 

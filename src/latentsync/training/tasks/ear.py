@@ -30,6 +30,7 @@ from latentsync.training.datasets.elsewhere import heard_elsewhere, warped, with
 from latentsync.training.features import SAMPLES_PER_STATE, hear
 from latentsync.training.lip_sentences import Lesson, ShapesToCode, speak_lessons, spread_of
 from latentsync.training.lip_shape import LipCode
+from latentsync.training.pieces import PIECE, draw_pieces
 from latentsync.training.task import Batch, Findings, Objective, noise_like, rng_of, uniform_like
 from latentsync.training.tasks.components import Start, build_part, open_start
 from latentsync.training.tasks.ear_settings import EarSettings, ear_settings
@@ -41,8 +42,6 @@ SAMPLES_PER_FRAME = STATES_PER_FRAME * SAMPLES_PER_STATE
 LONGEST_PAUSE = 20
 EDGE = 1
 """Frames on each side of a cut between pieces whose mouth nobody knows."""
-PART = (18, 45)
-"""Least and greatest length of a part of a sentence, frames: those of the cross-drive score's assembled speech."""
 ASSEMBLED = 8
 """Assembled speeches of each held-out person that a validation hears."""
 LEAST_FRAMES = 25
@@ -322,7 +321,7 @@ class EarTask:
             part = at_speed(self._draw(rng), 1 + self.settings.speed * rng.uniform(-1, 1))
             first, length = 0, len(part.code)
             if rng.random() < self.settings.parts:
-                length = int(rng.integers(min(PART[0], length), min(PART[1], length) + 1))
+                length = int(rng.integers(min(PIECE[0], length), min(PIECE[1], length) + 1))
                 first = int(rng.integers(0, len(part.code) - length + 1))
             elif at == 0 and rng.random() < 0.5:
                 first = int(rng.integers(0, max(1, length - LEAST_FRAMES)))
@@ -400,16 +399,14 @@ class EarTask:
         rng, out = np.random.default_rng(0), []
         for source in self.val.sources:
             for clips in source.by_person.values():
-                usable = [clip for clip in clips if num_frames(clip) >= PART[0]]
+                usable = [clip for clip in clips if num_frames(clip) >= PIECE[0]]
                 for _ in range(ASSEMBLED if usable else 0):
                     waves: list[np.ndarray] = []
                     codes: list[np.ndarray] = []
-                    while sum(map(len, codes)) < PIECED:
-                        clip = usable[int(rng.integers(len(usable)))]
-                        length = int(rng.integers(PART[0], min(PART[1], num_frames(clip)) + 1))
-                        first = int(rng.integers(0, num_frames(clip) - length + 1))
-                        codes.append(self.lips(clip)[first : first + length].numpy())
-                        waves.append(clip.wave[first * SAMPLES_PER_FRAME : (first + length) * SAMPLES_PER_FRAME])
+                    for number, first, length in draw_pieces([num_frames(clip) for clip in usable], PIECED, rng):
+                        clip, end = usable[number], first + length
+                        codes.append(self.lips(clip)[first:end].numpy())
+                        waves.append(clip.wave[first * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME])
                     out.append(Lesson(np.concatenate(waves).astype(np.float32), np.concatenate(codes)))
         return out
 

@@ -54,8 +54,9 @@ class EarSettings:
         silent: share of windows in which nobody speaks and the mouth is closed.
         pauses: share of pieces that a pause of up to 0.8 s follows, with a closed mouth.
         sentences: synthetic sentences without pictures; None = the clips alone.
-        parts: share of what is said that is a part of a sentence, of `PART` frames with random ends, so that what comes
-            before and after says little. A listener with 5 s of context else learns the sentences of its few speakers.
+        parts: share of what is said that is a part of a sentence, of `PIECE` frames with random ends, so that what
+            comes before and after says little. A listener with 5 s of context else learns the sentences of its few
+            speakers.
         speed: ± this share. warp: of the frequencies, ± this in powers of e.
         sound, room, band, colour: see `ListenerSettings`.
         dropout: share of the ear's hidden values left out. noise: on its standardised input, from 0 to this.

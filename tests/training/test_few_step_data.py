@@ -1,0 +1,121 @@
+"""Examples of few-step training: windows, references as they are and turned, what is heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from few_step_parts import batch_of, listener, objective, talking_mesh, windows, write_people
+
+from latentsync.core.errors import LatentSyncError
+from latentsync.training.datasets import SoundRange, TrainingData
+from latentsync.training.datasets.augment import NO_LOOK, Look, LookRange
+from latentsync.training.few_step import FewStepConfig
+from latentsync.training.few_step_data import Hearing, Windows, posed_looks
+from latentsync.training.lip_shape import LipCode
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> TrainingData:
+    return write_people(tmp_path)
+
+
+def test_an_example_is_a_function_of_its_number_and_its_reference_lies_outside(data: TrainingData) -> None:
+    first, again = windows(data), windows(data)
+    starts = set()
+    for number in (7, 3, 12, 30):
+        one, two = first.example(number), again.example(number)
+        assert all(torch.equal(one[key], two[key]) for key in one)
+        shown = one["target"][:, 0, 0, 0].tolist()
+        assert shown == list(range(shown[0], shown[0] + 8, 2))
+        assert int(one["references"][0, 0, 0, 0]) not in shown
+        starts.add(shown[0])
+    assert len(starts) > 1
+
+
+def test_references_are_closed_mouths_as_often_as_is_asked(data: TrainingData) -> None:
+    ann = data.train.only(lambda clip: clip.person == "ann")
+    lips = LipCode(list(ann), 2)
+    opening = lips.opening(lips(next(iter(ann))))
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    for share, low, high in ((0.0, 0.3, 0.7), (1.0, 0.0, 0.15)):
+        made = Windows(
+            ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=share
+        )  # fmt: skip
+        frames = [int(made.example(number)["references"][0, 0, 0, 0]) // 2 for number in range(20)]
+        rank = np.mean([float((opening < opening[frame]).float().mean()) for frame in frames])
+        assert low <= rank <= high
+
+
+def test_the_code_is_told_as_the_difference_from_the_first_references(data: TrainingData) -> None:
+    lips = LipCode(list(data.train), 2)
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    made = Windows(
+        data.train, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=0.5, open_reference=True
+    )  # fmt: skip
+    by_grey = {clip.person: lips(clip) for clip in data.train}
+    for number in range(8):
+        one = made.example(number)
+        assert one["references"].shape == (2, 256, 256, 3)
+        still, first = int(one["references"][0, 0, 0, 0]) // 2, int(one["target"][0, 0, 0, 0]) // 2
+        wanted = [code[first : first + 4] - code[still] for code in by_grey.values()]
+        assert any(torch.allclose(one["code"], each, atol=1e-6) for each in wanted)
+
+
+def test_posed_references_are_turned_as_each_frame_is(data: TrainingData) -> None:
+    """Heads are held still here, so each frame has the same references as without, whatever the look."""
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    for look in (NO_LOOK, LookRange(jpeg=0, blur_px=0, warp=0.01)):
+        plain, posed = (
+            Windows(data.train, hearing, frames=4, seed=0, look=look, sounds=1, open_reference=True, posed=posed)
+            for posed in (False, True)
+        )
+        for number in range(3):
+            one, two = plain.example(number), posed.example(number)
+            assert two["references"].shape == (4, 2, 256, 256, 3)
+            apart = (two["references"].float() - one["references"].float()[None]).abs()
+            assert float(apart.max()) <= 1
+            assert torch.equal(one["target"], two["target"])
+    task = objective(FewStepConfig(open_reference=True, posed_references=True, pixel_weight=1.0, pixel_frames=2))
+    _, _, stills = task.latents_of(batch_of(posed, 0, 1))
+    _, _, same = task.latents_of(batch_of(plain, 0, 1))
+    assert stills.shape == same.shape == (2, 4, 8, *same.shape[-2:])
+    torch.testing.assert_close(stills, same, atol=0.1, rtol=0.1)
+
+
+def test_a_turned_head_has_turned_references() -> None:
+    rng = np.random.default_rng(0)
+    stills = rng.integers(0, 255, (2, 256, 256, 3), dtype=np.uint8)
+    points = talking_mesh(np.zeros(2))
+    frames = np.concatenate([points[:1], points[:1] + np.float32([4, -2])])
+    made = posed_looks(stills, points, frames, Look())
+    assert made.shape == (2, 2, 256, 256, 3)
+    assert np.abs(made[0].astype(int) - stills).mean() < 1
+    assert np.abs(made[1, :, 20:-20, 20:-20].astype(int) - stills[:, 22:-18, 16:-24]).mean() < 1
+
+
+def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData) -> None:
+    ann = data.train.only(lambda clip: clip.person == "ann")
+    lips = LipCode(list(ann), 2)
+    opening = lips.opening(lips(next(iter(ann))))
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    widest = []
+    for share in (0.0, 1.0):
+        made = Windows(ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, wide=share)
+        firsts = [int(made.example(number)["target"][0, 0, 0, 0]) // 2 for number in range(24)]
+        widest.append(float(np.mean([float(opening[first : first + 4].max()) for first in firsts])))
+    assert widest[1] > widest[0] + 0.1 * float(opening.max())
+
+
+def test_clips_shorter_than_a_window_are_refused(data: TrainingData) -> None:
+    with pytest.raises(LatentSyncError, match="too short"):
+        windows(data, frames=40)
+
+
+def test_silence_is_heard_as_the_pipeline_would(data: TrainingData) -> None:
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    told = hearing.silence(8)
+    assert told.shape == (16, 10, 8)
+    assert float((told[:8] - told[8:]).abs().max()) > 0

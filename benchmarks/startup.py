@@ -17,6 +17,7 @@ CASES = {
     "latentsync --help": [sys.executable, "-m", "latentsync", "--help"],
     "latentsync --version": [sys.executable, "-m", "latentsync", "--version"],
     "latentsync sync --help": [sys.executable, "-m", "latentsync", "sync", "--help"],
+    "load tiny": [sys.executable, "-c", "from latentsync import Lipsync; Lipsync.from_pretrained('tiny')"],
 }
 
 

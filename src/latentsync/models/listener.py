@@ -1,6 +1,6 @@
 """The listener: a Whisper-shaped encoder that turns log-mel into hidden states, 50 positions a second.
 
-The network is transformers' `WhisperEncoder`; this module chooses which of its hidden states are heard, reads the
+The network is `whisper.WhisperEncoder`; this module chooses which of its hidden states are heard, reads the
 checkpoints that exist, and says what it needs to be rebuilt (`config`).
 """
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, WeightsError
+from latentsync.models.whisper import WhisperEncoder, sinusoids
 
 STATE_RATE_HZ = 50
 MEL_STEPS_PER_STATE = 2
@@ -104,20 +105,9 @@ class Listener(nn.Module):
 
     def __init__(self, config: ListenerConfig) -> None:
         super().__init__()
-        from transformers import WhisperConfig
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
         self.shape = config
         self.encoder = WhisperEncoder(
-            WhisperConfig(
-                d_model=config.width,
-                encoder_layers=config.num_layers,
-                encoder_attention_heads=config.num_heads,
-                encoder_ffn_dim=config.feed_forward,
-                num_mel_bins=config.mel_bins,
-                max_source_positions=config.positions,
-                dropout=0.0,
-            )
+            config.mel_bins, config.positions, config.width, config.num_layers, config.num_heads, config.feed_forward
         )
         with torch.no_grad():
             self.encoder.embed_positions.weight.copy_(sinusoids(config.positions, config.width))
@@ -165,17 +155,10 @@ class Listener(nn.Module):
         want = (self.shape.mel_bins, MEL_STEPS_PER_STATE * self.shape.positions)
         if mel.ndim != 3 or tuple(mel.shape[1:]) != want:
             raise ValueError(f"mel: shape {tuple(mel.shape)}, expected (B, {want[0]}, {want[1]})")
-        hidden: dict[int, Tensor] = {}
-        hooks = [self.encoder.layers[0].register_forward_pre_hook(lambda _, args: hidden.update({0: args[0]}))]
-        for index, layer in enumerate(self.encoder.layers, start=1):
-            hooks.append(layer.register_forward_hook(_keeper(hidden, index)))
-        try:
-            last = self.encoder(mel.to(self.encoder.conv1.weight.dtype)).last_hidden_state
-        finally:
-            for hook in hooks:
-                hook.remove()
+        hidden = self.encoder(mel.to(self.encoder.conv1.weight.dtype))
+        normed = hidden.pop()
         if self.shape.final_norm:
-            hidden[self.shape.num_layers] = last
+            hidden[-1] = normed
         states = torch.stack([hidden[index] for index in self.shape.heard], dim=2)
         return states if self.project is None else self.project(states)
 
@@ -197,26 +180,8 @@ class Listener(nn.Module):
         self.encoder.load_state_dict({key.removeprefix("encoder."): value for key, value in renamed.items()})
 
 
-def _keeper(hidden: dict[int, Tensor], index: int) -> Any:
-    def keep(_: nn.Module, __: Any, output: Any) -> None:
-        hidden[index] = output[0] if isinstance(output, tuple) else output  # a tuple before transformers 5
-
-    return keep
-
-
 def _few(keys: list[str]) -> str:
     return "none" if not keys else ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-
-
-def sinusoids(positions: int, width: int) -> Tensor:
-    """Whisper's position table: (positions, width) float32, sines of width/2 log-spaced frequencies, then cosines.
-
-    Source: reference §2.1: increment ln(10000) / (width/2 − 1).
-    """
-    half = width // 2
-    rates = torch.exp(-torch.log(torch.tensor(10000.0, dtype=torch.float64)) / (half - 1) * torch.arange(half))
-    angles = torch.arange(positions, dtype=torch.float64)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
 
 
 _OPENAI_NAMES = (

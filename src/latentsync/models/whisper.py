@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+INITIAL_STD = 0.02
+"""Standard deviation of random weights, as transformers begins."""
+
 
 class SelfAttention(nn.Module):
     """Multi-head attention of all positions to all; keys have no bias."""
@@ -59,6 +62,11 @@ class WhisperEncoder(nn.Module):
         self.embed_positions = nn.Embedding(positions, width)
         self.layers = nn.ModuleList(EncoderLayer(width, num_heads, feed_forward) for _ in range(num_layers))
         self.layer_norm = nn.LayerNorm(width)
+        for part in self.modules():
+            if isinstance(part, (nn.Linear, nn.Conv1d)):
+                nn.init.normal_(part.weight, std=INITIAL_STD)
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
 
     def forward(self, mel: Tensor) -> list[Tensor]:
         """(B, bins, 2P) → num_layers + 2 times (B, P, D): what enters the first layer, what each layer gives, and the

@@ -22,7 +22,7 @@ from latentsync.core.values import Bytes, Float
 from latentsync.synth.config import SynthConfig
 
 RATE_HZ = 16000
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 POLL_S = 1.0
 """Between two looks at whether the workers still live."""
 

@@ -1,7 +1,9 @@
-"""Still references that are turned with the head: how often they are encoded, and what frames between get."""
+"""Still references that are turned with the head: how often they are encoded, what frames between get, and where they
+give their fine texture back."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,19 +51,70 @@ class Unchanged:
         return torch.zeros(1, Means.latent_channels, *sample.shape[2:])
 
 
+class UpperHalf(Unchanged):
+    """One that draws another red in the upper half of the picture, which is so much of a root mean square change."""
+
+    def __init__(self, change: float) -> None:
+        self.change = change * Means.latent_channels**0.5
+
+    def __call__(self, sample: Tensor, timestep: Tensor, heard: Tensor, cache: Any = None) -> Tensor:
+        made = super().__call__(sample, timestep, heard, cache)
+        made[:, 0, :, : made.shape[-2] // 2] = self.change
+        return made
+
+
+def generator_of(unet: Any, autoencoder: Any, **settings: Any) -> Generator:
+    networks = Networks(unet, autoencoder, torch.nn.Identity(), torch.device("cpu"), torch.float32)
+    return Generator(networks, replace(SETTINGS, **settings), SyncOptions())
+
+
+def unturned(count: int) -> np.ndarray:
+    moves = np.zeros((count, 1, 4, 2), np.float32)
+    moves[:, :, :2] = np.eye(2)
+    moves[:, :, 3] = (0.5, 0.42)
+    return moves
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("change", "share"), [(0.0, 1.0), (0.5, 1.0), (1.1, 0.5), (1.35, 0.25), (1.7, 0.0)])
+def test_texture_that_the_autoencoder_loses_comes_back_where_the_reference_is_left(
+    turned: bool, change: float, share: float
+) -> None:
+    """Noise of mean 0 in each cell is all lost; green and blue show how much of it comes back."""
+    cells = np.random.default_rng(0).uniform(-0.1, 0.1, (SIDE // FACTOR, FACTOR, SIDE // FACTOR, FACTOR, 3))
+    fine = (cells - cells.mean((1, 3), keepdims=True)).reshape(SIDE, SIDE, 3).astype(np.float32)
+    references = References((0.5 + fine)[None], unturned(2) if turned else None)
+    crops = np.zeros((2, SIDE, SIDE, 3), np.float32)
+    generator = generator_of(UpperHalf(change), Means(), reference_texture=True)
+    made = generator(crops, torch.zeros(2, 1, 1), range(2), references)[..., 1:] - 0.5
+    edge = FACTOR  # shares are mixed from those of the cells on either side
+    wanted = np.broadcast_to(fine[..., 1:], made.shape)
+    upper, lower = slice(0, SIDE // 2 - edge), slice(SIDE // 2 + edge, SIDE)
+    np.testing.assert_allclose(made[:, upper], share * wanted[:, upper], atol=1e-5)
+    np.testing.assert_allclose(made[:, lower], wanted[:, lower], atol=1e-5)
+
+
+def test_texture_of_each_track_is_its_own() -> None:
+    autoencoder: Any = Means()
+    generator = generator_of(Unchanged(), autoencoder, reference_texture=True)
+    rng = np.random.default_rng(1)
+    tracks = [References(rng.uniform(0, 1, (1, SIDE, SIDE, 3)).astype(np.float32)) for _ in range(6)]
+    crops = np.zeros((2, SIDE, SIDE, 3), np.float32)
+    for references in (*tracks, tracks[0], tracks[0]):
+        made = generator(crops, torch.zeros(2, 1, 1), range(2), references)
+        np.testing.assert_allclose(made, np.broadcast_to(references.pictures, made.shape), atol=1e-5)
+    assert autoencoder.encoded == 8 * (2 + 1) + 7  # each chunk's frames and reference; the last track was known
+
+
 @pytest.mark.parametrize(("step_px", "encoded"), [(0.0, 1), (0.02, 1), (0.3, 4), (1.2, 8)])
 def test_references_of_a_moving_head_are_encoded_seldom_and_mixed_between(step_px: float, encoded: int) -> None:
     """A ramp of grey moves by so many pixels a frame, as on crops of 256; a mixture of two ramps is the one between.
     OpenCV finds places to 1/32 pixel."""
     step = step_px / 256
     autoencoder: Any = Means()
-    unet: Any = Unchanged()
-    networks = Networks(unet, autoencoder, torch.nn.Identity(), torch.device("cpu"), torch.float32)
-    generator = Generator(networks, SETTINGS, SyncOptions())
+    generator = generator_of(Unchanged(), autoencoder)
     ramp = np.broadcast_to(np.linspace(0.2, 0.8, SIDE, dtype=np.float32)[None, :, None], (SIDE, SIDE, 3)).copy()
-    moves = np.zeros((8, 1, 4, 2), np.float32)
-    moves[:, :, :2] = np.eye(2)
-    moves[:, :, 3] = (0.5, 0.42)
+    moves = unturned(8)
     moves[:, 0, 3, 0] += np.arange(8) * step
     crops = np.zeros((8, SIDE, SIDE, 3), np.float32)
     made = generator(crops, torch.zeros(8, 1, 1), range(8), References(ramp[None], moves))

@@ -18,10 +18,12 @@ from latentsync.diffusion.sampling import guided
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.faces.repose import crop_terms, knots, repose
 from latentsync.models.autoencoder import Autoencoder
+from latentsync.models.drawing import drawn_from
 from latentsync.models.unet import StepCache, UNet
 from latentsync.models.window import LatentWindow
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.stills import References
+from latentsync.pipeline.texture import LostTexture
 
 BETWEEN = 1 / 256
 """A turned reference is made anew where the mouth in it has gone so far, in crop sides; the latents of frames between
@@ -42,7 +44,7 @@ class Networks:
 
 
 class Generator:
-    """Makes mouths. Holds no state from one chunk to the next."""
+    """Makes mouths. What it makes of a chunk does not depend on those before."""
 
     def __init__(self, networks: Networks, settings: ModelSettings, options: SyncOptions) -> None:
         """Raises: ConfigError, WeightsError: options or networks that do not fit the model."""
@@ -73,6 +75,7 @@ class Generator:
             raise WeightsError(f"the model's settings cannot be used: {error}") from error
         self._keep, self._region = self._window.cut(self._keep), self._window.cut(region)
         self._keeps = settings.keep_latents and bool((self._region < 1).any())
+        self._texture = LostTexture(autoencoder, self._window, networks.device, networks.dtype)
 
     @torch.no_grad()
     def __call__(
@@ -89,13 +92,16 @@ class Generator:
         """
         net, factor = self.networks, self.networks.autoencoder.factor
         pixels = torch.from_numpy(crops).to(net.device).permute(0, 3, 1, 2) * 2 - 1
-        drawn_from = self._encode(pixels) if references is None else self.encode_references(references, len(crops))
+        stills = self._encode(pixels) if references is None else self.encode_references(references, len(crops))
         masked = self._encode(pixels * self._keep_pixels)
-        made = self._denoise(drawn_from, masked, windows, frames)
+        made = self._denoise(stills, masked, windows, frames)
+        change = made - stills[:, : made.shape[1]]
         if self._keeps:
             made = torch.lerp(masked.float(), made, self._region)
         wanted = made.to(net.dtype).contiguous(memory_format=torch.channels_last)
         decoded = (net.autoencoder.decode(wanted).float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        if references is not None and self.settings.reference_texture:
+            self._texture.give_back(decoded, change, references)
         if decoded.shape == crops.shape:
             return np.ascontiguousarray(decoded, dtype=np.float32)
         rows, columns = self._window.pixels(factor)
@@ -145,7 +151,7 @@ class Generator:
         if self.guidance > 1:
             fixed = fixed.expand(2, -1, -1, -1, -1)
             heard = torch.cat([torch.zeros_like(heard), heard])
-        base = references[:, :c].transpose(0, 1)[None].float()
+        base = references.transpose(0, 1)[None]
         cache = StepCache(self.cache_interval) if self.cache_interval > 1 else None
 
         def denoise(x: Tensor, timestep: Tensor, _: int) -> Tensor:
@@ -153,7 +159,7 @@ class Generator:
             made = net.unet(torch.cat([noisy, fixed], dim=1), timestep.to(net.device), heard, cache)
             if self.guidance > 1:
                 made = guided(made[:1].float(), made[1:].float(), self.guidance)
-            return made.float() + base if self.settings.residual else made
+            return drawn_from(base, made, c) if self.settings.residual else made
 
         noise = chunk_noise(self.seed, frames, c, h, w).to(net.device)
         return sample(denoise, noise, self.settings.sampler, self.steps)[0].transpose(0, 1)

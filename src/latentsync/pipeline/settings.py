@@ -21,6 +21,7 @@ OWN = (
     "open_reference",
     "posed_references",
     "residual",
+    "reference_texture",
     "window",
     "trailing_silence_s",
     "silence",
@@ -46,7 +47,10 @@ class ModelSettings:
             cannot leak the old movement, but the pose of the reference is another one.
         open_reference: a second still reference follows the first on the channels: the most open mouth, for the teeth.
         posed_references: the still references of each frame are turned as its head is, see `faces.repose`.
-        residual: the network gives the difference from the reference's latents; wants a still reference.
+        residual: the network gives the difference from the reference's latents, see `models.drawing`; wants a still
+            reference.
+        reference_texture: what the autoencoder loses of the first still reference is added where the network leaves it
+            as it is, see `pipeline.texture`; wants a residual network.
         window: the latent cells in which the U-Net works and that are decoded, as in training: top, bottom, left,
             right, ends excluded; None = all.
         keep_latents: latent cells away from the mask are taken from the masked frame instead of the U-Net.
@@ -68,6 +72,7 @@ class ModelSettings:
     open_reference: bool = False
     posed_references: bool = False
     residual: bool = False
+    reference_texture: bool = False
     window: tuple[int, int, int, int] | None = None
     keep_latents: bool = False
     trailing_silence_s: float = 0.0
@@ -80,6 +85,8 @@ class ModelSettings:
             raise ValueError(f"silence {self.silence!r} is none of {', '.join(get_args(Silence))}")
         if self.residual and not self.still_reference:
             raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
+        if self.reference_texture and not self.residual:
+            raise ValueError("reference_texture needs residual: else nobody knows where the reference is left as it is")
         for name in ("open_reference", "posed_references"):
             if getattr(self, name) and not self.still_reference:
                 raise ValueError(f"{name} needs still_reference")

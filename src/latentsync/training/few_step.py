@@ -22,6 +22,7 @@ from torch.nn import functional
 from latentsync.core.errors import ConfigError
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models import UNet
+from latentsync.models.drawing import drawn_from
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.window import LatentWindow
 from latentsync.training.critic import Critic, critic_terms, feature_distance, hinge_terms
@@ -52,7 +53,8 @@ class FewStepConfig:
         open_reference: a second reference, the most open mouth: how this person's teeth look.
         posed_references: each frame has its own references, turned as its head is (`faces.repose`).
         residual: the network gives the difference from the reference's latents, not the latents: texture and identity
-            are there from the first step. Only safe with a still reference, whose mouth does not move.
+            are there from the first step (`models.drawing`). Only safe with a still reference, whose mouth does not
+            move.
         noise_floor: mean squares of the difference from the first reference, per latent cell, below which it is taken
             for camera noise, and above which for movement; the wanted picture is the reference itself there, and the
             target here. Regression would rather smooth the reference's noise, and with it beards and skin, than leave
@@ -65,6 +67,8 @@ class FewStepConfig:
         pure_noise: share of samples at σ = 1; the others are drawn with σ = sqrt(u).
         one_map: share of samples whose frames share one noise map, as at run time.
         audio_drop: share of samples that hear nothing, so that the null condition exists.
+        overhears: share of samples whose attention hears the speech of another sample, while the code of the lips is
+            their own: then the network draws what the code tells, and learns no clip's speech by heart.
         heard_noise: noise on what is heard, as a share of its spread: hearing must not learn a clip by heart.
         mask, paste_mask: names of the generated and of the pasted region.
         elsewhere: weight of the generated region outside the pasted one.
@@ -92,6 +96,7 @@ class FewStepConfig:
     pure_noise: float = 0.6
     one_map: float = 0.75
     audio_drop: float = 0.05
+    overhears: float = 0.0
     heard_noise: float = 0.15
     mask: str = "mask"
     paste_mask: str = "mask3"
@@ -279,6 +284,11 @@ class FewStepObjective(Objective):
         is_told = (uniform_like(seed, 11) < self.config.told).to(real.device) | ~batch["in_sync"]
         return torch.where(is_told.view(-1, 1, 1), real, cast(UNet, self.network).ear.code(heard.flatten(2)).float())
 
+    def overheard(self, batch: Batch, heard: Tensor) -> Tensor:
+        """What is heard (B, F, K, D), in a share of the samples that of the sample before."""
+        other = (uniform_like(batch["seed"], 12) < self.config.overhears).to(heard.device)
+        return torch.where(other.view(-1, 1, 1, 1), heard.roll(1, 0), heard)
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `mse`, `l1`, `motion`, `movement` of the latents; `pixels`, `lips`, `critic`, `features` of pixels."""
         target, masked, references = self.latents_of(batch)
@@ -291,9 +301,12 @@ class FewStepObjective(Objective):
         noisy = torch.lerp(clean, self.noise(seed, clean.shape[1:]), level)
         heard = self.listened(batch)
         sample = assemble(noisy, self.keep, masked, references)
-        made = self.network(sample, 1000 * sigma, heard, code=self.told(batch, heard)).float()
+        code = self.told(batch, heard)
+        if code is not None:
+            heard = self.overheard(batch, heard)
+        made = self.network(sample, 1000 * sigma, heard, code=code).float()
         if self.config.residual:
-            made = made + still.transpose(1, 2)
+            made = drawn_from(references.transpose(1, 2), made, target.shape[2])
         error = made - clean
         terms = {
             "mse": self.config.latent_weight * (error.square() * self.weight).mean(),

@@ -15,6 +15,7 @@ from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, inpaint_mask
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import lagged_correlation, lip_opening
+from latentsync.models.drawing import drawn_from
 from latentsync.training.datasets import AnyClip, Look, num_frames
 from latentsync.training.few_step import FewStepObjective, assemble
 from latentsync.training.few_step_data import STILL_FRAMES, Hearing, posed_looks
@@ -85,9 +86,10 @@ def render(
             x = noise.expand(-1, -1, len(part), -1, -1)
             made = network(
                 assemble(x, objective.keep, masked, still), torch.full((1,), 1000.0), heard[span][None].float()
-            )[0].transpose(0, 1)
+            )
             if objective.config.residual:
-                made = made + still[0, :, :c]
+                made = drawn_from(still.transpose(1, 2), made, c)
+            made = made[0].transpose(0, 1)
             pixels = objective.decode(torch.lerp(masked[0], made.float(), objective.region))
         made_crops = part.astype(np.float32)
         made_crops[:, rows, columns] = ((pixels.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()

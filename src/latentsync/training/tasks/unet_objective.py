@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from latentsync.core.errors import ConfigError
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models.autoencoder import Autoencoder
+from latentsync.models.drawing import drawn_from
 from latentsync.models.unet import UNet
 from latentsync.models.window import LatentWindow
 from latentsync.training.losses.denoising import clip_noise, denoising_of, reconstruction_loss
@@ -118,8 +119,8 @@ class UNetObjective(Objective):
             # crashes in the backward pass of a channels-last GroupNorm that is itself trained.
             joined.requires_grad_()
         made = self.network(joined, self.method.timesteps(levels), heard)
-        c = made.shape[1]
-        return made.float() + fixed[:, 1 + c : 1 + 2 * c] if self.residual else made
+        c = noisy.shape[1]
+        return drawn_from(fixed[:, 1 + c :], made, c) if self.residual else made
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -72,6 +72,7 @@ check: .venv-test/.installed
 	@.venv-test/bin/python -m ruff check .
 	@.venv-test/bin/python -m ruff format --check .
 	@.venv-test/bin/python -m mypy
+	@.venv-test/bin/python -m mypy recipes
 	@.venv-test/bin/lint-imports --no-cache
 
 clean:

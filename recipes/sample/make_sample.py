@@ -22,6 +22,7 @@ from latentsync.synth.clips import Studio, Take
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.dataset import write_mp4, write_wav
 from latentsync.synth.render.canvas import Light
+from latentsync.synth.render.exposure import Exposure
 from latentsync.synth.speech.engines import RATE_HZ, Utterance, flite
 from latentsync.synth.speech.speaker import Speech
 from latentsync.synth.stage import Faults, Framing, Sensor
@@ -80,11 +81,13 @@ def main() -> None:
         take,
         light=studio_light(),
         background=_background(2 * SIZE),
-        faults=Faults(blur_px=0, noise=0, grain_px=0, crf=18),
+        faults=Faults(blur_px=0, noise=0, grain_px=0, crf=18, exposure=Exposure()),
         framing=Framing(fov_deg=22, distance_cm=84, target_cm=(0.0, -1.4), side_rad=0.05, height_rad=0.02),
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    pictures = halve(take.frames(studio.canvas), Faults(blur_px=0.4, noise=1.6, grain_px=0.7, crf=20))
+    pictures = halve(
+        take.frames(studio.canvas), Faults(blur_px=0.4, noise=1.6, grain_px=0.7, crf=20, exposure=Exposure())
+    )
     write_mp4(args.out / "talk.mp4", pictures, spoken.audio, SIZE, 20, preset="slow", audio_kbps=64)
     write_wav(args.out / "speech.wav", speech(other, int((len(other.audio) / RATE_HZ + 0.6) * 25) / 25).audio)
 

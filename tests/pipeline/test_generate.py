@@ -94,6 +94,44 @@ def test_texture_that_the_autoencoder_loses_comes_back_where_the_reference_is_le
     np.testing.assert_allclose(made[:, lower], wanted[:, lower], atol=1e-5)
 
 
+class Mixed(Unchanged):
+    """One that goes this share of the way to the second reference in the upper half of the picture."""
+
+    config = SimpleNamespace(in_channels=4 * Means.latent_channels + 1)
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def __call__(self, sample: Tensor, timestep: Tensor, heard: Tensor, cache: Any = None) -> Tensor:
+        made = torch.zeros(1, Means.latent_channels + 1, *sample.shape[2:])
+        made[:, -1, :, : made.shape[-2] // 2] = self.share
+        return made
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_open_mouth_gets_the_texture_of_the_second_reference(turned: bool) -> None:
+    """The two stills differ much in all cells: either is drawn as it is, pixel for pixel."""
+    rng = np.random.default_rng(2)
+    stills = np.stack([rng.uniform(0, 0.1, (SIDE, SIDE, 3)), rng.uniform(0.9, 1, (SIDE, SIDE, 3))])
+    moves = np.repeat(unturned(2), 2, axis=1) if turned else None
+    generator = generator_of(Mixed(1.0), Means(), reference_texture=True, open_reference=True)
+    references = References(stills.astype(np.float32), moves)
+    made = generator(np.zeros((2, SIDE, SIDE, 3), np.float32), torch.zeros(2, 1, 1), range(2), references)
+    edge, half = FACTOR, SIDE // 2
+    for picture in made:
+        np.testing.assert_allclose(picture[: half - edge], stills[1, : half - edge], atol=1e-5)
+        np.testing.assert_allclose(picture[half + edge :], stills[0, half + edge :], atol=1e-5)
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.0, 0.1), (0.5, 0.45), (1.0, 0.8), (1.5, 1.0)])
+def test_an_answer_of_one_channel_more_mixes_the_references(share: float, wanted: float) -> None:
+    stills = np.stack([np.full((SIDE, SIDE, 3), value, np.float32) for value in (0.1, 0.8)])
+    generator = generator_of(Mixed(share), Means(), open_reference=True)
+    made = generator(np.zeros((1, SIDE, SIDE, 3), np.float32), torch.zeros(1, 1, 1), [0], References(stills))
+    np.testing.assert_allclose(made[0, : SIDE // 2], wanted, atol=1e-5)
+    np.testing.assert_allclose(made[0, SIDE // 2 :], 0.1, atol=1e-5)
+
+
 def test_texture_of_each_track_is_its_own() -> None:
     autoencoder: Any = Means()
     generator = generator_of(Unchanged(), autoencoder, reference_texture=True)

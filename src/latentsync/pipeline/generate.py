@@ -94,14 +94,13 @@ class Generator:
         pixels = torch.from_numpy(crops).to(net.device).permute(0, 3, 1, 2) * 2 - 1
         stills = self._encode(pixels) if references is None else self.encode_references(references, len(crops))
         masked = self._encode(pixels * self._keep_pixels)
-        made = self._denoise(stills, masked, windows, frames)
-        change = made - stills[:, : made.shape[1]]
+        made = drawn = self._denoise(stills, masked, windows, frames)
         if self._keeps:
-            made = torch.lerp(masked.float(), made, self._region)
+            made = torch.lerp(masked.float(), drawn, self._region)
         wanted = made.to(net.dtype).contiguous(memory_format=torch.channels_last)
         decoded = (net.autoencoder.decode(wanted).float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         if references is not None and self.settings.reference_texture:
-            self._texture.give_back(decoded, change, references)
+            self._texture.give_back(decoded, drawn, stills, references)
         if decoded.shape == crops.shape:
             return np.ascontiguousarray(decoded, dtype=np.float32)
         rows, columns = self._window.pixels(factor)

@@ -1,13 +1,14 @@
-"""Fine texture of a still reference that an autoencoder loses, given back to what is drawn from that reference.
+"""Fine texture of still references that an autoencoder loses, given back to what is drawn from them.
 
 A residual model draws the change from a reference's latents. Where it changes nothing, the decoder still blurs: pores,
-beards and the line between the lips go through a small autoencoder. What was lost of the reference is known exactly,
-its crop minus its decoded latents, and belongs wherever the drawing is still the reference.
+beards and the line between the lips go through a small autoencoder. What was lost of a reference is known exactly, its
+crop minus its decoded latents, and belongs wherever the drawing is still that reference.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -37,37 +38,47 @@ class LostTexture:
         self._autoencoder, self._window, self._device, self._dtype = autoencoder, window, device, dtype
         self._known: deque[tuple[Float, Float]] = deque(maxlen=REMEMBERED)
 
-    def give_back(self, decoded: Float, change: Tensor, references: References) -> None:
+    def give_back(self, decoded: Float, made: Tensor, stills: Tensor, references: References) -> None:
         """Add it to decoded crops, in place.
 
         Args:
             decoded: (F, H, W, 3) float32 in [0, 1], the window's pixels.
-            change: (F, c, h, w) latents of the window less those of the reference they were drawn from.
-            references: of the chunk; the texture is that of the first picture, turned as that is.
+            made: (F, c, h, w) latents that were drawn, float32.
+            stills: (F, n·c, h, w) latents of the references.
+            references: of the chunk. Where a cell is like several of them, the first comes first.
         """
-        lost = self._of(references.pictures)
-        weight = (OTHER - change.float().square().mean(1, keepdim=True).sqrt()) / (OTHER - SAME)
-        cells = weight.clamp(0, 1)
-        shares = functional.interpolate(cells, scale_factor=self._autoencoder.factor, mode="bilinear").cpu().numpy()
+        losses = self._of(references.pictures)
         rows, columns = self._window.pixels(self._autoencoder.factor)
-        at = np.ascontiguousarray(crop_terms(len(lost))[rows, columns])
-        for k, picture in enumerate(decoded):
-            moves = references.moves
-            turned = lost[rows, columns] if moves is None else repose(lost, moves[k, 0], at)
-            picture += shares[k, 0, :, :, None] * turned
-            np.clip(picture, 0, 1, out=picture)
+        at = np.ascontiguousarray(crop_terms(losses.shape[1])[rows, columns])
+        for i, share in enumerate(self._shares(made, stills)):
+            for k in np.flatnonzero(share.any(axis=(1, 2))):
+                moves = references.moves
+                turned = losses[i, rows, columns] if moves is None else repose(losses[i], moves[k, i], at)
+                picture = decoded[k]
+                picture += share[k, :, :, None] * turned
+                np.clip(picture, 0, 1, out=picture)
+
+    def _shares(self, made: Tensor, stills: Tensor) -> Iterator[Float]:
+        """For each reference (F, H, W): how much of it is left."""
+        count, c = made.shape[:2]
+        free = torch.ones(count, 1, *made.shape[2:], device=made.device)
+        for still in stills.split(c, dim=1):
+            change = (made - still.float()).square().mean(1, keepdim=True).sqrt()
+            share = free * ((OTHER - change) / (OTHER - SAME)).clamp(0, 1)
+            free = free - share
+            wide = functional.interpolate(share, scale_factor=self._autoencoder.factor, mode="bilinear")
+            yield wide[:, 0].cpu().numpy()
 
     def _of(self, pictures: Float) -> Float:
-        """(R, R, 3) of the first picture; 0 outside the window."""
+        """(n, R, R, 3) of each picture; 0 outside the window."""
         for known, lost in self._known:
             if known is pictures:
                 return lost
-        still = pictures[0]
-        pixels = torch.from_numpy(still).to(self._device, self._dtype).permute(2, 0, 1)[None] * 2 - 1
+        pixels = torch.from_numpy(pictures).to(self._device, self._dtype).permute(0, 3, 1, 2) * 2 - 1
         latents = self._window.encode(self._autoencoder, pixels).contiguous(memory_format=torch.channels_last)
-        decoded = self._autoencoder.decode(latents).float()[0].permute(1, 2, 0).cpu().numpy() / 2 + 0.5
-        lost = np.zeros_like(still)
+        decoded = self._autoencoder.decode(latents).float().permute(0, 2, 3, 1).cpu().numpy() / 2 + 0.5
+        lost = np.zeros_like(pictures)
         rows, columns = self._window.pixels(self._autoencoder.factor)
-        lost[rows, columns] = still[rows, columns] - decoded
+        lost[:, rows, columns] = pictures[:, rows, columns] - decoded
         self._known.append((pictures, lost))
         return lost

@@ -64,7 +64,7 @@ def fit(heard: Tensor, opening: Tensor) -> LipEar:
         schedule.step()
     with torch.no_grad():
         ear.linear_1.weight /= spread
-        ear.linear_1.bias -= ear.linear_1.weight @ mean
+        ear.linear_1.bias.sub_(ear.linear_1.weight @ mean)
     return ear.eval().requires_grad_(False)
 
 

@@ -91,6 +91,11 @@ def test_closures_are_found_where_the_sounds_are() -> None:
     assert np.isnan(lips.closure_rate(opening, [], 25, 0.05).rate)
 
 
+def test_a_mouth_that_hardly_opens_is_not_called_open_by_the_meshs_trembling() -> None:
+    opening = 0.05 + np.linspace(0, 0.02, 101)
+    assert lips.closed_limit(opening) == pytest.approx(0.05 + 0.001 + lips.JITTER)
+
+
 def test_closed_limit_lies_in_the_lower_part_of_the_clip() -> None:
     opening = np.r_[np.full(50, 0.05), np.full(50, 0.45)]
     assert lips.closed_limit(opening) == pytest.approx(0.13)

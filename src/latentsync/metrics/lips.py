@@ -15,6 +15,9 @@ from latentsync.metrics import mesh
 
 Curve = NDArray[np.float64]
 
+JITTER = 0.007
+"""What the face mesh's own trembling makes of an opening, eye distances: a third of `stillness`'s largest step. A mouth
+that hardly opens in its own clip would else be called open by less than can be measured."""
 MIN_OVERLAP = 8
 """Fewest common frames a correlation is computed from; below it is NaN (chosen by eye: r of fewer is mostly noise)."""
 
@@ -129,12 +132,13 @@ def lagged_correlation(a: np.ndarray, b: np.ndarray, max_lag: int = 2) -> Lagged
 
 
 def closed_limit(opening: np.ndarray, share: float = 0.2) -> float:
-    """Opening under which this mouth counts as closed: the 5th percentile plus `share` of the 5–95 % range.
+    """Opening under which this mouth counts as closed: the 5th percentile plus `share` of the 5–95 % range, and no less
+    than `JITTER`.
 
-    Relative to the clip, because the mesh of thick or thin lips rests at different gaps. A still mouth gives its level.
+    Relative to the clip, because the mesh of thick or thin lips rests at different gaps.
     """
     low, high = np.nanpercentile(opening, [5, 95])
-    return float(low + share * (high - low))
+    return float(low + max(share * (high - low), JITTER))
 
 
 @dataclass(frozen=True, slots=True)

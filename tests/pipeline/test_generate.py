@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentsync.config.options import SyncOptions
+from latentsync.core.errors import WeightsError
 from latentsync.diffusion.sampling import SamplerConfig
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.settings import ModelSettings
@@ -45,7 +46,7 @@ class Means:
 class Unchanged:
     """A U-Net that draws no difference from the reference."""
 
-    config = SimpleNamespace(in_channels=3 * Means.latent_channels + 1)
+    config = SimpleNamespace(in_channels=3 * Means.latent_channels + 1, out_channels=Means.latent_channels)
 
     def __call__(self, sample: Tensor, timestep: Tensor, heard: Tensor, cache: Any = None) -> Tensor:
         return torch.zeros(1, Means.latent_channels, *sample.shape[2:])
@@ -97,7 +98,7 @@ def test_texture_that_the_autoencoder_loses_comes_back_where_the_reference_is_le
 class Mixed(Unchanged):
     """One that goes this share of the way to the second reference in the upper half of the picture."""
 
-    config = SimpleNamespace(in_channels=4 * Means.latent_channels + 1)
+    config = SimpleNamespace(in_channels=4 * Means.latent_channels + 1, out_channels=Means.latent_channels + 1)
 
     def __init__(self, share: float) -> None:
         self.share = share
@@ -130,6 +131,15 @@ def test_an_answer_of_one_channel_more_mixes_the_references(share: float, wanted
     made = generator(np.zeros((1, SIDE, SIDE, 3), np.float32), torch.zeros(1, 1, 1), [0], References(stills))
     np.testing.assert_allclose(made[0, : SIDE // 2], wanted, atol=1e-5)
     np.testing.assert_allclose(made[0, SIDE // 2 :], 0.1, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"open_reference": False}, {"open_reference": True, "residual": False}])
+def test_a_share_of_the_second_reference_needs_one_and_a_residual_network(settings: dict[str, bool]) -> None:
+    unet = Mixed(0.5)
+    if not settings["open_reference"]:
+        unet.config = SimpleNamespace(in_channels=Unchanged.config.in_channels, out_channels=4)
+    with pytest.raises(WeightsError, match=r"gives 4 channels.* allow 3:"):
+        generator_of(unet, Means(), **settings)
 
 
 def test_texture_of_each_track_is_its_own() -> None:

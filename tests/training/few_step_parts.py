@@ -70,17 +70,17 @@ def listener() -> Listener:
     return Listener.from_config(LISTENER).eval().requires_grad_(False)
 
 
-def windows(data: TrainingData, frames: int = 4, seed: int = 0) -> Windows:
+def windows(data: TrainingData, frames: int = 4, seed: int = 0, open_reference: bool = False) -> Windows:
     """Windows of the clips to learn from, without looks and changed sounds."""
     hearing = Hearing(listener(), data.cache, SoundRange())
-    return Windows(data.train, hearing, frames=frames, seed=seed, look=NO_LOOK, sounds=1)
+    return Windows(data.train, hearing, frames=frames, seed=seed, look=NO_LOOK, sounds=1, open_reference=open_reference)
 
 
-def objective(config: FewStepConfig) -> FewStepObjective:
-    """Random networks and what is asked of them."""
+def objective(config: FewStepConfig, unet: UNet | None = None) -> FewStepObjective:
+    """Networks, random where none is given, and what is asked of them."""
     torch.manual_seed(0)
     coder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8, 8)))
-    return FewStepObjective(UNet.from_config(EAR), coder, config)
+    return FewStepObjective(unet or UNet.from_config(EAR), coder, config)
 
 
 def batch_of(source: Windows, *numbers: int) -> dict[str, torch.Tensor]:

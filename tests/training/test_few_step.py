@@ -61,6 +61,52 @@ def test_a_start_with_one_reference_less_begins_as_if_it_did_not_see_the_new_one
     torch.testing.assert_close(new(sample, 1000.0, states), old(sample[:, :13], 1000.0, states))
 
 
+def test_a_start_that_does_not_mix_its_references_begins_as_if_the_new_one_did_not() -> None:
+    old = UNet.from_config(EAR)
+    new = build_unet(EAR | {"in_channels": 17, "out_channels": 5}, Start(name="old", state=old.state_dict()), 0)
+    sample, states = torch.randn(1, 17, 2, 8, 8), torch.randn(1, 2, 10, 8)
+    answer = new(sample, 1000.0, states)
+    torch.testing.assert_close(answer[:, :4], old(sample[:, :13], 1000.0, states))
+    assert not answer[:, 4:].any()
+
+
+def test_a_network_that_mixes_learns_to_from_the_first_step_and_wants_two_references(data: TrainingData) -> None:
+    unet = UNet.from_config(EAR | {"in_channels": 17, "out_channels": 5})
+    torch.nn.init.zeros_(unet.conv_out.weight)
+    task = objective(FewStepConfig(open_reference=True, audio_drop=0.0), unet)
+    sum(task(batch_of(windows(data, open_reference=True), 0, 1)).values()).backward()  # type: ignore[union-attr]
+    gradient = unet.conv_out.weight.grad
+    assert gradient is not None
+    assert float(gradient[4:].abs().max()) > 0
+    with pytest.raises(ConfigError, match="open_reference"):
+        objective(FewStepConfig(), unet)
+
+
+class Overheard(torch.nn.Module):
+    """Gives nothing and remembers what attention was given."""
+
+    def __init__(self, like: UNet) -> None:
+        super().__init__()
+        self.config, self.ear, self.heard = like.config, like.ear, torch.zeros(())
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, sample: torch.Tensor, _: object, states: torch.Tensor, code: object = None) -> torch.Tensor:
+        self.heard = states
+        return self.weight * sample[:, : self.config.out_channels]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_attention_may_hear_the_sample_before_while_the_code_is_told(data: TrainingData, share: float) -> None:
+    unet = Overheard(UNet.from_config(EAR))
+    config = FewStepConfig(told=1.0, overhears=share, audio_drop=0.0, heard_noise=0.0)
+    task = objective(config, unet)  # type: ignore[arg-type]
+    batch = batch_of(windows(data), 0, 1, 2)
+    batch |= {"code": torch.zeros(3, 4, 3), "in_sync": torch.ones(3, dtype=torch.bool)}
+    task(batch)
+    heard = batch["heard"].float()
+    assert torch.equal(unet.heard, heard.roll(1, 0) if share else heard)
+
+
 def test_latents_made_by_the_loader_are_taken(data: TrainingData) -> None:
     task = objective(FewStepConfig())
     batch = batch_of(windows(data), 4)

@@ -61,6 +61,12 @@ class Generator:
                 f"the U-Net takes {unet.config.in_channels} channels, the autoencoder makes latents for {wanted}: "
                 "they are not of one model. Use a complete model folder"
             )
+        answers = (c := autoencoder.latent_channels, c + 1)[: 1 + (settings.residual and settings.open_reference)]
+        if unet.config.out_channels not in answers:
+            raise WeightsError(
+                f"the U-Net gives {unet.config.out_channels} channels, this model's settings allow "
+                f"{' or '.join(map(str, answers))}: they are not of one model. Use a complete model folder"
+            )
         mask = inpaint_mask(settings.resolution, settings.mask)
         self.mask: Float = mask
         factor = autoencoder.factor

@@ -208,6 +208,10 @@ class FewStepObjective(Objective):
             self.consult("features", features)
         elif config.perceptual_weight > 0:
             raise ConfigError("perceptual_weight", config.perceptual_weight, "give the file of a VGG-16: task.features")
+        if network.config.out_channels > autoencoder.latent_channels and not (
+            config.residual and config.open_reference
+        ):
+            raise ConfigError("open_reference", config.open_reference, "this U-Net mixes two references: ask for both")
         factor = autoencoder.factor
         mask = torch.from_numpy(inpaint_mask(RESOLUTION, config.mask))
         pasted = torch.from_numpy(inpaint_mask(RESOLUTION, config.paste_mask))

@@ -12,7 +12,7 @@ SMALL = 4096
 def group_norm(norm: nn.GroupNorm, hidden: Tensor) -> Tensor:
     """`norm(hidden)`, by the fastest way.
 
-    On a CPU PyTorch's kernel for channels-last bfloat16 takes three to six times as long on small pictures as its
+    On a CPU PyTorch's kernel for channels-last bfloat16 takes three to seven times as long on small pictures as its
     kernel for channels-first memory and turning the memory round before and after (`benchmarks/norm.py`).
 
     Args:

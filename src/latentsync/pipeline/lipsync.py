@@ -136,7 +136,8 @@ class Lipsync:
         unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
         for network in (unet, autoencoder):
             network.to(number)
-            cast(Any, network).to(memory_format=torch.channels_last)  # as activations lie in memory
+            if chosen.type == "cpu":
+                cast(Any, network).to(memory_format=torch.channels_last)  # as activations lie in memory
         networks = Networks(
             cast(UNet, unet), cast(Any, autoencoder), listener, chosen, number
         )  # the listener stays in float32: it is cheap

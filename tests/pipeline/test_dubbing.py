@@ -13,6 +13,7 @@ import torch
 from latentsync.core.values import AlignedFace, Frame
 from latentsync.media import RgbPicture
 from latentsync.metrics import mesh
+from latentsync.pipeline import dubbing
 from latentsync.pipeline.chunks import Item
 from latentsync.pipeline.dubbing import Dubber, Scene
 from latentsync.pipeline.settings import ModelSettings
@@ -194,3 +195,26 @@ def test_of_equally_closed_mouths_the_reference_is_one_of_a_head_at_rest() -> No
     assert closed == 5
     assert wide in (0, 6, 7) and wide != 4
     assert choose_stills(points[2:3]) == [0, 0]
+
+
+def test_frames_that_two_chunks_share_are_cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[float] = []
+    extract = dubbing.extract_crop
+
+    def counted(picture: Any, *args: Any) -> Any:
+        cut.append(float(picture.rgb().mean()))
+        return extract(picture, *args)
+
+    monkeypatch.setattr(dubbing, "extract_crop", counted)
+    seen: list[float] = []
+
+    def generate(crops: Any, windows: Any, indices: Any, references: Any) -> Any:
+        seen.extend(float(crop.mean()) * 255 / 10 for crop in crops)
+        return crops.copy()
+
+    settings = ModelSettings(resolution=SIDE, num_frames=4)
+    paste: Any = lambda item, crop, original: item.frame  # noqa: E731
+    dubber = Dubber(generate, paste, settings, sets=1, overlap=2, clock=StageClock())
+    list(dubber.dub([replace(mouth(index, index // 2), faces=scene(0, 0).faces) for index in range(8)], 0, Hearing()))  # type: ignore[arg-type]
+    assert len(cut) == 8
+    np.testing.assert_allclose(seen, [0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6], atol=1e-4)

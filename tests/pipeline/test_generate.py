@@ -172,3 +172,20 @@ def test_references_of_a_moving_head_are_encoded_seldom_and_mixed_between(step_p
     if encoded == 1:
         moved[:] = 0
     np.testing.assert_allclose(middle - middle[0], moved, atol=2 * 0.6 / SIDE / 32)
+
+
+def test_frames_that_two_chunks_share_are_encoded_once() -> None:
+    """Two people take turns, and what is made of each chunk is what a generator makes that has seen nothing before."""
+    rng = np.random.default_rng(3)
+    crops = rng.uniform(0, 1, (2, 14, SIDE, SIDE, 3)).astype(np.float32)
+    references = [References(still[None]) for still in rng.uniform(0, 1, (2, SIDE, SIDE, 3)).astype(np.float32)]
+    autoencoder: Any = Means()
+    generator = generator_of(Unchanged(), autoencoder, overlap_frames=2, keep_latents=True)
+    for start, new in ((0, 8), (6, 6)):
+        for own, reference in zip(crops, references, strict=True):
+            given = own[start : start + 8], torch.zeros(8, 1, 1), range(start, start + 8), reference
+            before = autoencoder.encoded
+            made = generator(*given)
+            assert autoencoder.encoded - before == new + 1  # and the reference
+            fresh = generator_of(Unchanged(), Means(), overlap_frames=2, keep_latents=True)
+            np.testing.assert_array_equal(made, fresh(*given))

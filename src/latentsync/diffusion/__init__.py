@@ -1,4 +1,4 @@
-"""Noise, schedules and samplers: pure functions of `denoise(x, t)`, with diffusers' schedulers underneath."""
+"""Noise, schedules and samplers: pure functions of `denoise(x, t)`."""
 
 from latentsync.diffusion.noise import chunk_noise, mixed_noise
 from latentsync.diffusion.sampling import SamplerConfig, make_scheduler, sample

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from latentsync.models.norm import group_norm
+
 
 class Attention(nn.Module):
     """Multi-head attention with the key names of the released files: `to_q`, `to_k`, `to_v`, `to_out.0`."""
@@ -38,10 +40,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(q·kᵀ / √d)·v, (N, heads, L, d).
 
     On a CPU the backward pass of the fused kernel takes several times as long as that of the plain formula where
-    there are many short sequences (`benchmarks/attention.py`), as over time; without gradients they are alike.
+    there are many short sequences (`benchmarks/attention.py`), as over time. Without gradients they are alike, and
+    short sequences take less time in float32 than in bfloat16.
     """
-    plain = query.device.type == "cpu" and torch.is_grad_enabled() and query.shape[-2] * key.shape[-2] <= PLAIN_LIMIT
-    if not plain:
+    small = query.device.type == "cpu" and query.shape[-2] * key.shape[-2] <= PLAIN_LIMIT
+    if small and query.dtype == torch.bfloat16 and not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(query.float(), key.float(), value.float()).to(query.dtype)
+    if not (small and torch.is_grad_enabled()):
         return F.scaled_dot_product_attention(query, key, value)
     with sdpa_kernel(SDPBackend.MATH):
         return F.scaled_dot_product_attention(query, key, value)
@@ -103,7 +108,7 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, hidden: Tensor, states: Tensor | None) -> Tensor:
         """hidden (b·f, C, h, w), states (b·f, K, D) → (b·f, C, h, w)."""
-        tokens = pointwise(self.proj_in, to_tokens(self.norm(hidden)))
+        tokens = pointwise(self.proj_in, to_tokens(group_norm(self.norm, hidden)))
         for block in self.transformer_blocks:
             tokens = block(tokens, states)
         return from_tokens(pointwise(self.proj_out, tokens), hidden) + hidden

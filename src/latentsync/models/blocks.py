@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from latentsync.models.attention import SpatialTransformer
+from latentsync.models.norm import group_norm
 from latentsync.models.temporal import TemporalModule
 from latentsync.models.unet_config import UNetConfig
 
@@ -27,9 +28,9 @@ def pooled_group_norm(norm: nn.GroupNorm, hidden: Tensor, frames: int) -> Tensor
     Returns: the same shape, channels-last memory.
     """
     if frames == 1:
-        return norm(hidden)
+        return group_norm(norm, hidden)
     clips = hidden.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).flatten(1, 2)  # (b, f·h, w, C)
-    return norm(clips.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).reshape(_nhwc(hidden)).permute(0, 3, 1, 2)
+    return group_norm(norm, clips.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).reshape(_nhwc(hidden)).permute(0, 3, 1, 2)
 
 
 def _nhwc(hidden: Tensor) -> tuple[int, int, int, int]:

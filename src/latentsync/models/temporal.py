@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from latentsync.models.attention import Attention, FeedForward, to_tokens
+from latentsync.models.norm import group_norm
 from latentsync.models.unet_config import MotionConfig
 
 
@@ -84,7 +85,7 @@ class TemporalTransformer(nn.Module):
     def forward(self, hidden: Tensor, frames: int) -> Tensor:
         """hidden (b·f, C, h, w) → (b·f, C, h, w)."""
         high, wide = hidden.shape[-2:]
-        tokens = self.proj_in(to_tokens(self.norm(hidden)))
+        tokens = self.proj_in(to_tokens(group_norm(self.norm, hidden)))
         tokens = rearrange(tokens, "(b f) l c -> (b l) f c", f=frames)  # the one change of layout, shared by the blocks
         for block in self.transformer_blocks:
             tokens = block(tokens)

@@ -71,10 +71,11 @@ class LatentWindow(NamedTuple):
         Args: pixels: (n, 3, R, R) in [−1, 1]. generator: of autoencoders that sample.
         Returns: (n, c, height, width).
         """
-        factor = autoencoder.factor
-        around = self.around(pixels.shape[-1] // factor)
-        rows, columns = around.pixels(factor)
-        part = pixels[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
-        latents = autoencoder.encode(part, generator)
-        top, left = self.top - around.top, self.left - around.left
+        rows, columns = self.around(pixels.shape[-1] // autoencoder.factor).pixels(autoencoder.factor)
+        return self.encode_part(autoencoder, pixels[:, :, rows, columns], generator)
+
+    def encode_part(self, autoencoder: Autoencoder, part: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The same of what `encode` looks at alone: the pixels of `around`, (n, 3, H, W) in [−1, 1]."""
+        latents = autoencoder.encode(part.contiguous(memory_format=torch.channels_last), generator)
+        top, left = min(self.top, MARGIN), min(self.left, MARGIN)
         return latents[:, :, top : top + self.height, left : left + self.width]

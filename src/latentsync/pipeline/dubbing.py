@@ -96,6 +96,7 @@ class Dubber:
                 yield hearing.item(scene.frame, scene.faces[person])
 
         stills: dict[int, Stills] = {}
+        cut: dict[int, Float] = {}
         held: dict[int, Float] = {}
         pause = _Pause()
         coming = self._with_stills(items(), stills) if self._settings.still_reference else items()
@@ -106,7 +107,9 @@ class Dubber:
                 yield replace(scene, is_asked=scene.is_asked or item.is_asked, is_missing=scene.is_missing or missing)
                 continue
             with self._clock.stage("generate"):
-                originals, crops, moves = self._speak(chunk, stills)
+                originals = np.stack([self._crop(item, cut) for item in chunk.items])
+                crops, moves = self._speak(chunk, originals, stills)
+            cut = {item.frame.index: crop for item, crop in zip(chunk.items, originals, strict=True)}
             held = {} if crops is None else _cross_faded(chunk, crops, held)
             for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
                 with self._clock.stage("paste"):
@@ -117,17 +120,15 @@ class Dubber:
                     frame = self._paster(item, pause.calmed(item, made, still, move), originals[k])
                 yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
 
-    def _speak(self, chunk: Chunk, stills: dict[int, Stills]) -> tuple[Float, Float | None, Float | None]:
-        """The chunk's crops, (F, R, R, 3), as they are and with the new mouth, each interleaved set on its own, None
-        where the closed reference is shown in all frames; and the way to the references, (F, n, 4, 2), where they are
-        posed."""
-        originals = np.stack([self._crop(item) for item in chunk.items])
+    def _speak(self, chunk: Chunk, originals: Float, stills: dict[int, Stills]) -> tuple[Float | None, Float | None]:
+        """The chunk's crops, (F, R, R, 3), with the new mouth, each interleaved set on its own, None where the closed
+        reference is shown in all frames; and the way to the references, (F, n, 4, 2), where they are posed."""
         still = stills[cast(int, chunk.items[0].track_id)] if self._settings.still_reference else None
         moves = None
         if still is not None and self._settings.posed_references:
             moves = self._turns.of(chunk, still)
         if still is not None and all(_is_at_rest(item, still, moves is not None) for item in chunk.items):
-            return originals, None, moves
+            return None, moves
         windows = torch.stack([item.window for item in chunk.items])
         indices = [item.frame.index for item in chunk.items]
         crops = np.empty_like(originals)
@@ -135,9 +136,13 @@ class Dubber:
             part = slice(first, None, self._sets)
             references = None if still is None else References(still.crops, None if moves is None else moves[part])
             crops[part] = self._generate(originals[part], windows[part], indices[part], references)
-        return originals, crops, moves
+        return crops, moves
 
-    def _crop(self, item: Item) -> Float:
+    def _crop(self, item: Item, known: dict[int, Float] | None = None) -> Float:
+        """(R, R, 3); `known` are those of the chunk before, by the frames' indices."""
+        crop = None if known is None else known.get(item.frame.index)
+        if crop is not None:
+            return crop
         face = cast(AlignedFace, item.face)
         return extract_crop(item.frame.picture, face.frame_to_crop, self._settings.resolution)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ BETWEEN = 1 / 256
 are mixed. One pixel at 256: see benchmarks/turned_references.py."""
 SAME = 0.25 / 256
 """One serves a chunk in which the mouth stays within so much of its place."""
+IN_TURN = 4
+"""People and interleaved sets that take turns without the ends of their last chunks being forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Networks:
 
 
 class Generator:
-    """Makes mouths. What it makes of a chunk does not depend on those before."""
+    """Makes mouths. What it makes of a chunk does not depend on those before: it only remembers what it would make
+    again."""
 
     def __init__(self, networks: Networks, settings: ModelSettings, options: SyncOptions) -> None:
         """Raises: ConfigError, WeightsError: options or networks that do not fit the model."""
@@ -70,7 +74,6 @@ class Generator:
         mask = inpaint_mask(settings.resolution, settings.mask)
         self.mask: Float = mask
         factor = autoencoder.factor
-        self._keep_pixels = torch.from_numpy(1 - mask).to(networks.device)
         self._keep = torch.from_numpy(1 - latent_mask(mask, factor)).to(networks.device)
         touched = functional.max_pool2d(torch.from_numpy(mask)[None, None], factor)
         # decoding a cell looks at its neighbours, so they are generated too
@@ -80,6 +83,10 @@ class Generator:
         except ValueError as error:
             raise WeightsError(f"the model's settings cannot be used: {error}") from error
         self._keep, self._region = self._window.cut(self._keep), self._window.cut(region)
+        self._looked_at = self._window.around(len(region)).pixels(factor)
+        self._keep_pixels = torch.from_numpy(1 - mask[self._looked_at]).to(networks.device)
+        self._overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
+        self._ends: deque[tuple[int, Float, Tensor]] = deque(maxlen=IN_TURN * self._overlap)
         self._keeps = settings.keep_latents and bool((self._region < 1).any())
         self._texture = LostTexture(autoencoder, self._window, networks.device, networks.dtype)
 
@@ -97,16 +104,18 @@ class Generator:
         Returns: (F, R, R, 3) float32 in [0, 1]; only the masked part is meant to be used.
         """
         net, factor = self.networks, self.networks.autoencoder.factor
-        pixels = torch.from_numpy(crops).to(net.device).permute(0, 3, 1, 2) * 2 - 1
-        stills = self._encode(pixels) if references is None else self.encode_references(references, len(crops))
-        masked = self._encode(pixels * self._keep_pixels)
-        made = drawn = self._denoise(stills, masked, windows, frames)
-        if self._keeps:
-            made = torch.lerp(masked.float(), drawn, self._region)
-        wanted = made.to(net.dtype).contiguous(memory_format=torch.channels_last)
-        decoded = (net.autoencoder.decode(wanted).float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        if references is None:
+            stills = self._encode(self._pixels(crops))
+        else:
+            stills = self.encode_references(references, len(crops))
+        masked = self._masked(crops, frames)
+        made = self._denoise(stills, masked, windows, frames)
+        wanted = torch.lerp(masked.float(), made, self._region) if self._keeps else made
+        wanted = wanted.to(net.dtype).contiguous(memory_format=torch.channels_last)
+        pixels = net.autoencoder.decode(wanted).permute(0, 2, 3, 1).float()
+        decoded = (pixels / 2).add_(0.5).clamp_(0, 1).cpu().numpy()
         if references is not None and self.settings.reference_texture:
-            self._texture.give_back(decoded, drawn, stills, references)
+            self._texture.give_back(decoded, made, stills, references)
         if decoded.shape == crops.shape:
             return np.ascontiguousarray(decoded, dtype=np.float32)
         rows, columns = self._window.pixels(factor)
@@ -119,19 +128,42 @@ class Generator:
         if references.moves is not None:
             each = zip(references.pictures, references.moves.swapaxes(0, 1), strict=True)
             return torch.cat([self._posed(still, moves) for still, moves in each], dim=1)
-        pictures = torch.from_numpy(references.pictures).to(self.networks.device).permute(0, 3, 1, 2) * 2 - 1
-        return self._encode(pictures).flatten(0, 1).expand(count, -1, -1, -1)
+        return self._encode(self._pixels(references.pictures)).flatten(0, 1).expand(count, -1, -1, -1)
+
+    def _masked(self, crops: Float, frames: Sequence[int]) -> Tensor:
+        """Latents (F, c, h, w) of the crops without their mouths. The first frames of a chunk may be the last ones of
+        the chunk before, whose latents are known."""
+        known: list[Tensor] = []
+        while len(known) < len(frames):
+            latents = self._remembered(frames[len(known)], crops[len(known)])
+            if latents is None:
+                break
+            known.append(latents)
+        if len(known) < len(frames):
+            known += self._encode(self._pixels(crops[len(known) :]).mul_(self._keep_pixels))
+        if self._overlap:
+            ends = slice(-self._overlap, None)
+            self._ends.extend(zip(frames[ends], crops[ends].copy(), known[ends], strict=True))
+        return torch.stack(known)
+
+    def _remembered(self, frame: int, crop: Float) -> Tensor | None:
+        """Latents of a masked crop that a chunk before ended with."""
+        same = (latents for index, own, latents in self._ends if index == frame and np.array_equal(own, crop))
+        return next(same, None)
+
+    def _pixels(self, crops: Float) -> Tensor:
+        """(n, R, R, 3) in [0, 1] → (n, 3, H, W) in [−1, 1], float32, of what the encoder looks at."""
+        rows, columns = self._looked_at
+        part = torch.from_numpy(crops[:, rows, columns]).to(self.networks.device)
+        return (part * 2).sub_(1).permute(0, 3, 1, 2)
 
     def _posed(self, still: Float, moves: Float) -> Tensor:
         """Latents (F, c, h, w) of one still (R, R, 3), turned as moves (F, 4, 2) tell, see `knots`."""
-        net, side = self.networks, len(still)
-        rows, columns = self._window.around(side // net.autoencoder.factor).pixels(net.autoencoder.factor)
-        at = np.ascontiguousarray(crop_terms(side)[rows, columns])
+        net = self.networks
+        at = np.ascontiguousarray(crop_terms(len(still))[self._looked_at])
         made = knots(moves, BETWEEN, SAME)
-        turned = np.zeros((len(made), side, side, 3), np.float32)  # the encoder looks at `rows` and `columns` alone
-        for picture, k in zip(turned, made, strict=True):
-            picture[rows, columns] = np.clip(repose(still, moves[k], at), 0, 1)
-        latents = self._encode(torch.from_numpy(turned).to(net.device).permute(0, 3, 1, 2) * 2 - 1)
+        turned = torch.from_numpy(np.stack([repose(still, moves[k], at) for k in made])).to(net.device)
+        latents = self._encode(turned.clamp_(0, 1).mul_(2).sub_(1).permute(0, 3, 1, 2))
         if len(made) == len(moves):
             return latents
         places = np.interp(np.arange(len(moves)), made, np.arange(len(made)))
@@ -141,9 +173,9 @@ class Generator:
         return torch.lerp(latents[before].float(), latents[after].float(), share).to(latents.dtype)
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        """(n, 3, R, R) in [−1, 1] → latents of the window in the network's format."""
+        """(n, 3, H, W) in [−1, 1] of what the encoder looks at → latents of the window in the network's format."""
         net = self.networks
-        return self._window.encode(net.autoencoder, pixels.to(net.dtype))
+        return self._window.encode_part(net.autoencoder, pixels.to(net.dtype))
 
     def _denoise(self, references: Tensor, masked: Tensor, windows: Tensor, frames: Sequence[int]) -> Tensor:
         """Latents (F, c, h, w) float32 from those of the references (F, n·c, h, w), the masked frames, and speech."""

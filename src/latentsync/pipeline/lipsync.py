@@ -134,8 +134,12 @@ class Lipsync:
         if adapter is not None:
             merge_adapter(cast(UNet, unet), read_adapter(adapter), located.name)
         unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
+        for network in (unet, autoencoder):
+            network.to(number)
+            if chosen.type == "cpu":
+                cast(Any, network).to(memory_format=torch.channels_last)  # as activations lie in memory
         networks = Networks(
-            cast(UNet, unet.to(number)), cast(Any, autoencoder.to(number)), listener, chosen, number
+            cast(UNet, unet), cast(Any, autoencoder), listener, chosen, number
         )  # the listener stays in float32: it is cheap
         tracker = tracker or MeshTracker(model_folder=face_model, offline=offline)
         log.info("model %s on %s in %s", located.name, chosen, str(number).removeprefix("torch."))

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from latentsync.diffusion import SamplerConfig, make_scheduler
+from latentsync.diffusion import make_scheduler
 from latentsync.training.task import noise_like
 
 STEPS = 1000
@@ -51,7 +51,7 @@ class EpsilonDenoising:
     """
 
     def __init__(self) -> None:
-        self.alphas: Tensor = make_scheduler(SamplerConfig(), 1).alphas_cumprod.float()
+        self.alphas: Tensor = make_scheduler(1).alphas_cumprod.float()
 
     def levels(self, uniform: Tensor) -> Tensor:
         return (uniform * STEPS).long().clamp(max=STEPS - 1)

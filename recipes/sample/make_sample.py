@@ -28,7 +28,7 @@ from latentsync.synth.speech.speaker import Speech
 from latentsync.synth.stage import Faults, Framing, Sensor
 
 SIZE = 640
-SEED, PERSON = 11, 4
+SEED, PERSON = 11, 17
 VIDEO_TEXT = "Good morning. My brother bought five brown puppies from a farmer near the old bridge."
 SPEECH_TEXT = "Welcome back, everybody. Maybe we should move the big piano before the evening show."
 

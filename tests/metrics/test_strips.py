@@ -66,6 +66,15 @@ def test_a_result_that_begins_later_is_compared_with_that_part(videos: tuple[Pat
         assert np.abs(tile(sheet, 1, column) - blue(frame)).max() < 6
 
 
+def test_a_part_that_was_repeated_is_shown_once(videos: tuple[Path, Path], tmp_path: Path) -> None:
+    out = mouth_strip(*videos, tmp_path / "strip.png", columns=4, end_s=Fraction(16, 25), tracker=PlantedTracker())
+    sheet = cv2.imread(str(out))[..., ::-1]
+    for column in range(4):
+        frame = 4 * column + 2
+        assert np.abs(tile(sheet, 0, column) - green(frame)).max() < 6
+        assert np.abs(tile(sheet, 1, column) - blue(frame)).max() < 6
+
+
 def test_each_person_of_a_plan_has_its_rows_at_its_own_times(tmp_path: Path) -> None:
     """Left speaks in frames 8 to 15 and 24 to 31, right in frames 16 to 23."""
     squares = [(80, 120, 120), (240, 120, 120)]

@@ -235,8 +235,12 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
     elif job.strip is not None:
         from latentsync.metrics.strips import mouth_strip
 
-        start_s = job.options.start_s or Fraction(0)
-        mouth_strip(job.video, job.out, job.strip, start_s=start_s, choice=job.options.face, tracker=lipsync.tracker)
+        options = job.options
+        start_s = options.start_s or Fraction(0)
+        mouth_strip(
+            job.video, job.out, job.strip, start_s=start_s, end_s=options.end_s, choice=options.face,
+            tracker=lipsync.tracker,
+        )  # fmt: skip
     if job.report is not None and job.audio is not None:
         import tempfile
 

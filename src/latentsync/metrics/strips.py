@@ -39,6 +39,7 @@ def mouth_strip(
     columns: int = 16,
     *,
     start_s: Fraction = Fraction(0),
+    end_s: Fraction | None = None,
     choice: str = "largest",
     tracker: FaceTracker | None = None,
 ) -> Path:
@@ -46,19 +47,23 @@ def mouth_strip(
 
     The face is followed in the source; both rows are cut with the same transforms, so a difference is a difference of
     pixels. Column k shows result time t_k and source time start_s + t_k; both are read up to the end of the shorter, at
-    most `LONGEST_S`.
+    most `LONGEST_S`. Where a short video was repeated for a long speech, only its first time is shown.
 
     Args:
         start_s: where in the source the result begins.
+        end_s: where the part of the source that was used ends; None = at its end.
         choice: which face, as in `SyncOptions.face`.
         tracker: None = a `MeshTracker` with the installed networks.
     Returns: `out_png`.
     Raises: MediaError: a video cannot be read, or the picture not be written. NoFaceError: no face in that part.
     """
-    end_s = start_s + LONGEST_S
+    length_s = LONGEST_S if end_s is None else min(LONGEST_S, end_s - start_s)
     follower = FaceFollower(tracker or MeshTracker(), choice, CROP_PX)
-    with VideoReader(source_path, start_s=start_s, end_s=end_s) as source, VideoReader(result_path) as result:
-        times_s = _times(source, result, start_s, columns)
+    with (
+        VideoReader(source_path, start_s=start_s, end_s=start_s + length_s) as source,
+        VideoReader(result_path) as result,
+    ):
+        times_s = _times(source, result, start_s, length_s, columns)
         seen = [  # cut at once: sixteen tiles are small, sixteen frames are not
             None if face is None else (face, _mouth(frame, face))
             for frame, face in _at(follower.follow(source), [start_s + time_s for time_s in times_s])
@@ -165,9 +170,11 @@ def save_png(path: Path, picture: Bytes) -> None:
         raise MediaError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
 
 
-def _times(source: VideoReader, result: VideoReader, start_s: Fraction, columns: int) -> list[Fraction]:
-    """The middles of `columns` equal parts of the time that both videos have."""
-    lengths = [LONGEST_S]
+def _times(
+    source: VideoReader, result: VideoReader, start_s: Fraction, longest_s: Fraction, columns: int
+) -> list[Fraction]:
+    """The middles of `columns` equal parts of the time that both videos have, `longest_s` at most."""
+    lengths = [longest_s]
     if source.info.duration_s is not None:
         lengths.append(source.info.duration_s - start_s)
     if result.info.duration_s is not None:

@@ -52,6 +52,8 @@ def main() -> None:
     for drive in drives_of(people, len(people)):
         crops = np.ascontiguousarray(drive.person.crops[: num_frames(drive.person)])
         made = np.stack(list(lipsync.stream(crops, speech_of(drive))))
+        if np.array_equal(made, crops):
+            raise SystemExit(f"{drive.person.person}: no face was found in these crops, nothing was changed")
         picks = np.linspace(0.2 * len(crops), 0.9 * len(crops), FRAMES).astype(int)
         blocks.append(
             np.concatenate([np.concatenate(list(p[picks][:, PART[0], PART[1]]), axis=1) for p in (crops, made)])

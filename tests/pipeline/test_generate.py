@@ -142,6 +142,21 @@ def test_a_share_of_the_second_reference_needs_one_and_a_residual_network(settin
         generator_of(unet, Means(), **settings)
 
 
+class Brighter(Means):
+    """Decodes everything a little brighter than it is, also beyond white."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return super().decode(latents) + 0.2
+
+
+@pytest.mark.parametrize("grey", [0.5, 0.97, 1.0])
+def test_what_is_decoded_beyond_white_does_not_darken(grey: float) -> None:
+    still = np.full((1, SIDE, SIDE, 3), grey, np.float32)
+    generator = generator_of(Unchanged(), Brighter(), reference_texture=True)
+    made = generator(np.zeros((1, SIDE, SIDE, 3), np.float32), torch.zeros(1, 1, 1), [0], References(still))
+    np.testing.assert_allclose(made, still, atol=1e-5)
+
+
 def test_texture_of_each_track_is_its_own() -> None:
     autoencoder: Any = Means()
     generator = generator_of(Unchanged(), autoencoder, reference_texture=True)

@@ -82,6 +82,12 @@ def test_a_network_that_mixes_learns_to_from_the_first_step_and_wants_two_refere
         objective(FewStepConfig(), unet)
 
 
+@pytest.mark.parametrize("values", [{"overhears": 0.5}, {"overhears": 1.5, "told": 1.0}])
+def test_overhearing_wants_a_told_code(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="overhears"):
+        FewStepConfig(**values)  # type: ignore[arg-type]
+
+
 class Overheard(torch.nn.Module):
     """Gives nothing and remembers what attention was given."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from latentsync.core.errors import WeightsError
-from latentsync.diffusion import make_scheduler
+from latentsync.diffusion import ddim_scheduler
 from latentsync.models import SyncNet
 from latentsync.models.autoencoder import SdAutoencoder
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
@@ -31,7 +31,7 @@ def seeded(*shape: int, seed: int = 0) -> Tensor:
 
 
 def test_the_estimate_is_what_the_scheduler_calls_the_original_sample() -> None:
-    scheduler = make_scheduler(1000)
+    scheduler = ddim_scheduler(1000)
     method, made, noisy = EpsilonDenoising(), seeded(2, 4, 3, 8, 8), seeded(2, 4, 3, 8, 8, seed=1)
     for t in (0, 1, 500, 999):
         theirs = scheduler.step(made, t, noisy).pred_original_sample

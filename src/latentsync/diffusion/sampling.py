@@ -51,7 +51,7 @@ class SamplerConfig:
         return asdict(self)
 
 
-def make_scheduler(steps: int) -> Any:
+def ddim_scheduler(steps: int) -> Any:
     """diffusers' DDIM scheduler with its `timesteps` set.
 
     The released checkpoints' settings: scaled-linear betas 0.00085…0.012 over 1000 steps, no clipping,
@@ -78,7 +78,7 @@ def sample(denoise: Denoise, noise: Tensor, config: SamplerConfig, steps: int) -
     x = noise.float()
     if config.kind == "flow":
         return _flow(denoise, x, steps)
-    scheduler = make_scheduler(steps)
+    scheduler = ddim_scheduler(steps)
     for k, t in enumerate(scheduler.timesteps):
         x = scheduler.step(denoise(x, t, k).float(), t, x, return_dict=False)[0]
     return x

@@ -132,8 +132,8 @@ def lagged_correlation(a: np.ndarray, b: np.ndarray, max_lag: int = 2) -> Lagged
 
 
 def closed_limit(opening: np.ndarray, share: float = 0.2) -> float:
-    """Opening under which this mouth counts as closed: the 5th percentile plus `share` of the 5–95 % range, and no less
-    than `JITTER`.
+    """Opening under which this mouth counts as closed: the 5th percentile plus `share` of the 5–95 % range, or plus
+    `JITTER` where that is more.
 
     Relative to the clip, because the mesh of thick or thin lips rests at different gaps.
     """

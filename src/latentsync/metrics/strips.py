@@ -75,7 +75,7 @@ def mouth_strip(
         ]
     if not pairs:
         raise NoFaceError(
-            f"{source_path}: no face in the first {float(LONGEST_S):g} s to draw a strip of. Leave --strip out."
+            f"{source_path}: no face in the first {float(length_s):g} s to draw a strip of. Leave --strip out."
         )
     picture = draw_strip(
         [before for _, before, _ in pairs], [after for *_, after in pairs], [time for time, *_ in pairs]

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def answer_channels(channels: int, mixes: bool) -> tuple[int, ...]:
+    """How many channels a U-Net may give. Args: channels: of the latents. mixes: it may mix two references."""
+    return (channels, channels + 1) if mixes else (channels,)
+
+
 def drawn_from(references: Tensor, answer: Tensor, channels: int) -> Tensor:
     """The first reference, changed.
 

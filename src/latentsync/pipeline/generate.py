@@ -19,7 +19,7 @@ from latentsync.diffusion.sampling import guided
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.faces.repose import crop_terms, knots, repose
 from latentsync.models.autoencoder import Autoencoder
-from latentsync.models.drawing import drawn_from
+from latentsync.models.drawing import answer_channels, drawn_from
 from latentsync.models.unet import StepCache, UNet
 from latentsync.models.window import LatentWindow
 from latentsync.pipeline.settings import ModelSettings
@@ -29,6 +29,8 @@ from latentsync.pipeline.texture import LostTexture
 BETWEEN = 1 / 256
 """A turned reference is made anew where the mouth in it has gone so far, in crop sides; the latents of frames between
 are mixed. One pixel at 256: see benchmarks/turned_references.py."""
+BETWEEN_OTHERS = 3 / 256
+"""The same of the references after the first, of which less is seen."""
 SAME = 0.25 / 256
 """One serves a chunk in which the mouth stays within so much of its place."""
 IN_TURN = 4
@@ -65,7 +67,7 @@ class Generator:
                 f"the U-Net takes {unet.config.in_channels} channels, the autoencoder makes latents for {wanted}: "
                 "they are not of one model. Use a complete model folder"
             )
-        answers = (c := autoencoder.latent_channels, c + 1)[: 1 + (settings.residual and settings.open_reference)]
+        answers = answer_channels(autoencoder.latent_channels, settings.residual and settings.open_reference)
         if unet.config.out_channels not in answers:
             raise WeightsError(
                 f"the U-Net gives {unet.config.out_channels} channels, this model's settings allow "
@@ -85,10 +87,12 @@ class Generator:
         self._keep, self._region = self._window.cut(self._keep), self._window.cut(region)
         self._looked_at = self._window.around(len(region)).pixels(factor)
         self._keep_pixels = torch.from_numpy(1 - mask[self._looked_at]).to(networks.device)
-        self._overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
+        overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
+        # on a CPU a batch's size changes no number; elsewhere it may, and a run that goes on would not be the same
+        self._overlap = overlap if networks.device.type == "cpu" else 0
         self._ends: deque[tuple[int, Float, Tensor]] = deque(maxlen=IN_TURN * self._overlap)
         self._keeps = settings.keep_latents and bool((self._region < 1).any())
-        self._texture = LostTexture(autoencoder, self._window, networks.device, networks.dtype)
+        self._texture = LostTexture(self._rendered, self._window.pixels(factor), factor)
 
     @torch.no_grad()
     def __call__(
@@ -103,7 +107,6 @@ class Generator:
             references: None = each frame is its own.
         Returns: (F, R, R, 3) float32 in [0, 1]; only the masked part is meant to be used.
         """
-        net, factor = self.networks, self.networks.autoencoder.factor
         if references is None:
             stills = self._encode(self._pixels(crops))
         else:
@@ -111,14 +114,12 @@ class Generator:
         masked = self._masked(crops, frames)
         made = self._denoise(stills, masked, windows, frames)
         wanted = torch.lerp(masked.float(), made, self._region) if self._keeps else made
-        wanted = wanted.to(net.dtype).contiguous(memory_format=torch.channels_last)
-        pixels = net.autoencoder.decode(wanted).permute(0, 2, 3, 1).float()
-        decoded = (pixels / 2).add_(0.5).clamp_(0, 1).cpu().numpy()
+        decoded = self._decode(wanted)
         if references is not None and self.settings.reference_texture:
             self._texture.give_back(decoded, made, stills, references)
         if decoded.shape == crops.shape:
             return np.ascontiguousarray(decoded, dtype=np.float32)
-        rows, columns = self._window.pixels(factor)
+        rows, columns = self._window.pixels(self.networks.autoencoder.factor)
         out = crops.copy()
         out[:, rows, columns] = decoded
         return out
@@ -127,7 +128,8 @@ class Generator:
         """Latents of the references for so many frames, (count, n·c, h, w)."""
         if references.moves is not None:
             each = zip(references.pictures, references.moves.swapaxes(0, 1), strict=True)
-            return torch.cat([self._posed(still, moves) for still, moves in each], dim=1)
+            limits = (BETWEEN, *[BETWEEN_OTHERS] * len(references.pictures))
+            return torch.cat([self._posed(*one, limit) for one, limit in zip(each, limits, strict=False)], dim=1)
         return self._encode(self._pixels(references.pictures)).flatten(0, 1).expand(count, -1, -1, -1)
 
     def _masked(self, crops: Float, frames: Sequence[int]) -> Tensor:
@@ -157,11 +159,11 @@ class Generator:
         part = torch.from_numpy(crops[:, rows, columns]).to(self.networks.device)
         return (part * 2).sub_(1).permute(0, 3, 1, 2)
 
-    def _posed(self, still: Float, moves: Float) -> Tensor:
+    def _posed(self, still: Float, moves: Float, limit: float) -> Tensor:
         """Latents (F, c, h, w) of one still (R, R, 3), turned as moves (F, 4, 2) tell, see `knots`."""
         net = self.networks
         at = np.ascontiguousarray(crop_terms(len(still))[self._looked_at])
-        made = knots(moves, BETWEEN, SAME)
+        made = knots(moves, limit, SAME)
         turned = torch.from_numpy(np.stack([repose(still, moves[k], at) for k in made])).to(net.device)
         latents = self._encode(turned.clamp_(0, 1).mul_(2).sub_(1).permute(0, 3, 1, 2))
         if len(made) == len(moves):
@@ -171,6 +173,17 @@ class Generator:
         after = np.minimum(before + 1, len(made) - 1)
         share = torch.from_numpy((places - before).astype(np.float32)).to(net.device).view(-1, 1, 1, 1)
         return torch.lerp(latents[before].float(), latents[after].float(), share).to(latents.dtype)
+
+    def _rendered(self, pictures: Float) -> Float:
+        """(n, R, R, 3) → what their latents show, (n, H, W, 3) of the window, in [0, 1]."""
+        return self._decode(self._encode(self._pixels(pictures)))
+
+    def _decode(self, latents: Tensor) -> Float:
+        """(n, c, h, w) of the window → (n, H, W, 3) float32 in [0, 1]."""
+        net = self.networks
+        wanted = latents.to(net.dtype).contiguous(memory_format=torch.channels_last)
+        pixels = net.autoencoder.decode(wanted).permute(0, 2, 3, 1).float()
+        return np.asarray((pixels / 2).add_(0.5).clamp_(0, 1).cpu().numpy())
 
     def _encode(self, pixels: Tensor) -> Tensor:
         """(n, 3, H, W) in [−1, 1] of what the encoder looks at → latents of the window in the network's format."""

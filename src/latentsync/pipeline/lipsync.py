@@ -243,7 +243,8 @@ class Lipsync:
         """Lip-sync frames as they come, for embedding: nothing is read or written but `audio`.
 
         Args:
-            frames: `Frame`s with their own rising times, or (H, W, 3) uint8 RGB arrays, `fps` of them a second.
+            frames: `Frame`s with their own rising indices and times, or (H, W, 3) uint8 RGB arrays, `fps` of them a
+                second.
             audio: a file with speech, or (S,) float32 mono at 16 kHz in [−1, 1].
         Yields: as many as come in, in order and of the same kind; at most `lookahead` later.
         """

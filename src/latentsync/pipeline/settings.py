@@ -49,8 +49,8 @@ class ModelSettings:
         posed_references: the still references of each frame are turned as its head is, see `faces.repose`.
         residual: the network gives the difference from the reference's latents, see `models.drawing`; wants a still
             reference.
-        reference_texture: what the autoencoder loses of the first still reference is added where the network leaves it
-            as it is, see `pipeline.texture`; wants a residual network.
+        reference_texture: what the autoencoder loses of the still references is added where the network leaves them as
+            they are, see `pipeline.texture`; wants a residual network.
         window: the latent cells in which the U-Net works and that are decoded, as in training: top, bottom, left,
             right, ends excluded; None = all.
         keep_latents: latent cells away from the mask are taken from the masked frame instead of the U-Net.

@@ -78,8 +78,7 @@ class Turns:
         self._before: deque[tuple[int, Float]] = deque(maxlen=2 * self._reach)
 
     def of(self, chunk: Chunk, still: Stills) -> Float:
-        """(F, n, 4, 2). The first reference is turned for each frame; the others, which only tell what teeth look like,
-        as the frame in the middle wants it."""
+        """(F, n, 4, 2): from each frame to each reference."""
         if chunk.items[0].track_id != self._track:
             self._before.clear()
             self._track = chunk.items[0].track_id
@@ -93,7 +92,6 @@ class Turns:
             for item, move in zip(chunk.items, raw, strict=True)
             if item.frame.index not in known
         )
-        moves[:, 1:] = moves[len(moves) // 2, 1:]
         return moves
 
 

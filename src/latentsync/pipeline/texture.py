@@ -8,7 +8,7 @@ crop minus its decoded latents, and belongs wherever the drawing is still that r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -17,8 +17,6 @@ from torch.nn import functional
 
 from latentsync.core.values import Float
 from latentsync.faces.repose import crop_terms, repose
-from latentsync.models.autoencoder import Autoencoder
-from latentsync.models.window import LatentWindow
 from latentsync.pipeline.stills import References
 
 SAME, OTHER = 0.6, 1.6
@@ -30,12 +28,14 @@ REMEMBERED = 4
 
 
 class LostTexture:
-    """What the autoencoder loses of references, found once for each track."""
+    """What an autoencoder loses of references, found once for each track."""
 
-    def __init__(
-        self, autoencoder: Autoencoder, window: LatentWindow, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        self._autoencoder, self._window, self._device, self._dtype = autoencoder, window, device, dtype
+    def __init__(self, rendered: Callable[[Float], Float], window: tuple[slice, slice], factor: int) -> None:
+        """Args:
+        rendered: pictures (n, R, R, 3) in [0, 1] → what is left of them after encoding and decoding, (n, H, W, 3).
+        window: rows and columns of the pictures that this is. factor: side of a latent cell, pixels.
+        """
+        self._rendered, self._window, self._factor = rendered, window, factor
         self._known: deque[tuple[Float, Float]] = deque(maxlen=REMEMBERED)
 
     def give_back(self, decoded: Float, made: Tensor, stills: Tensor, references: References) -> None:
@@ -48,15 +48,14 @@ class LostTexture:
             references: of the chunk. Where a cell is like several of them, the first comes first.
         """
         losses = self._of(references.pictures)
-        rows, columns = self._window.pixels(self._autoencoder.factor)
+        rows, columns = self._window
         at = np.ascontiguousarray(crop_terms(losses.shape[1])[rows, columns])
         for i, share in enumerate(self._shares(made, stills)):
             for k in np.flatnonzero(share.any(axis=(1, 2))):
                 moves = references.moves
                 turned = losses[i, rows, columns] if moves is None else repose(losses[i], moves[k, i], at)
-                picture = decoded[k]
-                picture += share[k, :, :, None] * turned
-                np.clip(picture, 0, 1, out=picture)
+                decoded[k] += share[k, :, :, None] * turned
+        np.clip(decoded, 0, 1, out=decoded)
 
     def _shares(self, made: Tensor, stills: Tensor) -> Iterator[Float]:
         """For each reference (F, H, W): how much of it is left."""
@@ -66,7 +65,7 @@ class LostTexture:
             change = (made - still.float()).square().mean(1, keepdim=True).sqrt()
             share = free * ((OTHER - change) / (OTHER - SAME)).clamp(0, 1)
             free = free - share
-            wide = functional.interpolate(share, scale_factor=self._autoencoder.factor, mode="bilinear")
+            wide = functional.interpolate(share, scale_factor=self._factor, mode="bilinear")
             yield wide[:, 0].cpu().numpy()
 
     def _of(self, pictures: Float) -> Float:
@@ -74,11 +73,8 @@ class LostTexture:
         for known, lost in self._known:
             if known is pictures:
                 return lost
-        pixels = torch.from_numpy(pictures).to(self._device, self._dtype).permute(0, 3, 1, 2) * 2 - 1
-        latents = self._window.encode(self._autoencoder, pixels).contiguous(memory_format=torch.channels_last)
-        decoded = self._autoencoder.decode(latents).float().permute(0, 2, 3, 1).cpu().numpy() / 2 + 0.5
         lost = np.zeros_like(pictures)
-        rows, columns = self._window.pixels(self._autoencoder.factor)
-        lost[:, rows, columns] = pictures[:, rows, columns] - decoded
+        rows, columns = self._window
+        lost[:, rows, columns] = pictures[:, rows, columns] - self._rendered(pictures)
         self._known.append((pictures, lost))
         return lost

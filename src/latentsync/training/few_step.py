@@ -22,7 +22,7 @@ from torch.nn import functional
 from latentsync.core.errors import ConfigError
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models import UNet
-from latentsync.models.drawing import drawn_from
+from latentsync.models.drawing import answer_channels, drawn_from
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.window import LatentWindow
 from latentsync.training.critic import Critic, critic_terms, feature_distance, hinge_terms
@@ -112,6 +112,8 @@ class FewStepConfig:
     feature_weight: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.overhears <= 1 or (self.overhears > 0 and self.told <= 0):
+            raise ConfigError("overhears", self.overhears, "choose 0 to 1, and set told: the code has to be known")
         if self.pixel_weight > 0 and self.pixel_frames < 1:
             raise ConfigError("pixel_frames", self.pixel_frames, "pixel terms need at least 1 decoded frame a clip")
         if self.critic_weight > 0 and self.pixel_weight <= 0:
@@ -208,10 +210,11 @@ class FewStepObjective(Objective):
             self.consult("features", features)
         elif config.perceptual_weight > 0:
             raise ConfigError("perceptual_weight", config.perceptual_weight, "give the file of a VGG-16: task.features")
-        if network.config.out_channels > autoencoder.latent_channels and not (
-            config.residual and config.open_reference
-        ):
-            raise ConfigError("open_reference", config.open_reference, "this U-Net mixes two references: ask for both")
+        answers = answer_channels(autoencoder.latent_channels, config.residual and config.open_reference)
+        if network.config.out_channels not in answers:
+            given, wanted = network.config.out_channels, " or ".join(map(str, answers))
+            fix = f"with it the U-Net gives {wanted} channels, this one {given} (one more mixes two references)"
+            raise ConfigError("open_reference", config.open_reference, fix)
         factor = autoencoder.factor
         mask = torch.from_numpy(inpaint_mask(RESOLUTION, config.mask))
         pasted = torch.from_numpy(inpaint_mask(RESOLUTION, config.paste_mask))

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from latentsync.diffusion import make_scheduler
+from latentsync.diffusion import ddim_scheduler
 from latentsync.training.task import noise_like
 
 STEPS = 1000
@@ -47,11 +47,11 @@ class Denoising(Protocol):
 class EpsilonDenoising:
     """Noise prediction on the released schedule: t uniform on 0 … 999, z_t = sqrt(ᾱ_t)·z + sqrt(1 − ᾱ_t)·ε.
 
-    Source: reference §5.3; the schedule is that of `diffusion.make_scheduler`.
+    Source: reference §5.3; the schedule is that of `diffusion.ddim_scheduler`.
     """
 
     def __init__(self) -> None:
-        self.alphas: Tensor = make_scheduler(1).alphas_cumprod.float()
+        self.alphas: Tensor = ddim_scheduler(1).alphas_cumprod.float()
 
     def levels(self, uniform: Tensor) -> Tensor:
         return (uniform * STEPS).long().clamp(max=STEPS - 1)

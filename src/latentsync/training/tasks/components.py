@@ -115,12 +115,13 @@ def _fitted(unet: UNet, start: Start) -> Mapping[str, Tensor]:
     if stem is not None and stem.shape[1] in (4, 9) and own["conv_in.weight"].shape[1] != stem.shape[1]:
         return start_from_sd(own, state)[0]
     answers = unet.config.out_channels
+    mixes = (unet.config.in_channels - 1) % answers > 0  # the input is one mask and several latents
     more = own["conv_in.weight"].shape[1] - stem.shape[1] if stem is not None else 0
-    if stem is not None and more > 0 and more in (answers, answers - 1):
+    if stem is not None and 0 < more == answers - mixes:
         log.info("%s has one reference less than the new network, which begins as if it did not see it", start.name)
         state = {**state, "conv_in.weight": torch.nn.functional.pad(stem, (0, 0, 0, 0, 0, more))}
     head = state.get("conv_out.weight")
-    if head is not None and head.shape[0] == answers - 1:
+    if head is not None and mixes and head.shape[0] == answers - 1:
         log.info("%s does not mix its references (`models.drawing`); the new network begins like it", start.name)
         for key in ("conv_out.weight", "conv_out.bias"):
             state = {**state, key: torch.cat([state[key], torch.zeros_like(state[key][:1])])}

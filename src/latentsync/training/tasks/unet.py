@@ -18,6 +18,7 @@ from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.files import atomic_path
 from latentsync.metrics.lips import lip_opening
 from latentsync.models.autoencoder import Autoencoder
+from latentsync.models.drawing import answer_channels
 from latentsync.models.listener import Listener
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.training.datasets import (
@@ -145,11 +146,12 @@ def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:
 
 def _check_parts(unet: Any, autoencoder: Autoencoder, listener: Listener, model: ModelSettings) -> None:
     channels = (4 if model.open_reference else 3) * autoencoder.latent_channels + 1
-    if (unet.config.in_channels, unet.config.out_channels) != (channels, autoencoder.latent_channels):
+    answers = answer_channels(autoencoder.latent_channels, model.residual and model.open_reference)
+    if unet.config.in_channels != channels or unet.config.out_channels not in answers:
         raise ConfigError(
             "task.unet",
             f"{unet.config.in_channels} → {unet.config.out_channels} channels",
-            f"this autoencoder needs {channels} → {autoencoder.latent_channels}",
+            f"this autoencoder needs {channels} → {' or '.join(map(str, answers))}",
         )
     if unet.config.cross_attention_dim != listener.width:
         raise ConfigError(

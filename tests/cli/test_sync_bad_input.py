@@ -56,6 +56,7 @@ def folder(tmp_path: Path) -> Path:
         (["talk.mp4", "speech.wav", "--model", "other.safetensors", "--resolution", "256"], "other.safetensors"),
         (["talk.mp4", "speech.wav", "--device", "abacus"], "--device abacus"),
         (["talk.mp4", "speech.wav", "--codec", "none"], "none"),
+        (["talk.mp4", "speech.wav", "--strip", "strip.jpg"], "it is a PNG picture"),
         (["talk.mp4", "speech.wav", "--start", "100"], "talk.mp4: it ends at 0.4 s. Choose a --start"),
     ],
 )
@@ -79,3 +80,13 @@ def test_a_kind_of_file_that_cannot_be_written_is_told_before_the_model_is_looke
     told = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.gif", "--model", "none")
     assert told.code == 1
     assert "out.gif: unknown kind of file '.gif'. Use one of .mp4" in told.err.replace("'.mp4'", ".mp4")
+
+
+@pytest.mark.parametrize(
+    "beside", [["--strip", "out.mp4"], ["--report", "out.mp4"], ["--strip", "a.png", "--report", "./a.png"]]
+)
+def test_no_two_outputs_have_one_name(run, folder: Path, beside: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    told = run("sync", "talk.mp4", "speech.wav", "-o", "out.mp4", "--model", "none", *beside)
+    assert told.code == 2
+    assert "another output has this name" in told.err

@@ -77,3 +77,9 @@ def test_times_are_exact(text: str, seconds: Fraction) -> None:
 def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="minutes:seconds"):
         parse_time("start_s", text)
+
+
+@pytest.mark.parametrize(("key", "value"), [("steps", 1.5), ("seed", "3"), ("guidance", "2"), ("end_s", "1:00")])
+def test_a_value_of_another_kind_is_a_wrong_setting(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{key}=.*number"):
+        SyncOptions(**{key: value})  # type: ignore[arg-type]

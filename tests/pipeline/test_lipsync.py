@@ -14,7 +14,8 @@ from whole_runs import WAVE, arrays, film
 
 import micro_model
 import planted
-from latentsync.core.errors import ConfigError, Stopped, WeightsError
+import synth_media
+from latentsync.core.errors import ConfigError, MediaError, Stopped, WeightsError
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from latentsync.pipeline import Lipsync
 
@@ -64,6 +65,45 @@ def test_stopping_leaves_nothing_and_keeps_an_older_result(model: Lipsync, tmp_p
         model(video, speech, out, stop=lambda: True)
     assert out.read_bytes() == b"older"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "o.mp4", "speech.wav"]
+
+
+@pytest.mark.parametrize("own", ["a.mp4", "speech.wav", "plan.yaml", "other.wav"])
+def test_no_input_is_written_over(model: Lipsync, tmp_path: Path, speech: Path, own: str) -> None:
+    video = film(tmp_path / "a.mp4")
+    (tmp_path / "other.wav").write_bytes(speech.read_bytes())
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("entries: [{audio: other.wav}]\n")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(MediaError, match=f"{own}: is also an input"):
+        if own in ("plan.yaml", "other.wav"):
+            model(video, plan=plan, out=tmp_path / own)
+        else:
+            model(video, speech, tmp_path / own)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_where_nobody_speaks_the_result_says_so(model: Lipsync, tmp_path: Path) -> None:
+    video = film(tmp_path / "a.mp4")
+    hum = synth_media.make_sound(tmp_path / "hum.wav", synth_media.tone(0.4))
+    (tmp_path / "plan.yaml").write_text("entries: [{audio: hum.wav}]\n")
+    told = model(video, hum, tmp_path / "o.mp4").warnings
+    planned = model(video, plan=tmp_path / "plan.yaml", out=tmp_path / "p.mp4").warnings
+    for warnings in (told, planned):
+        assert "no speech is heard in hum.wav: there is nothing for the mouth to say" in warnings
+
+
+@pytest.mark.parametrize(
+    "wave",
+    [np.zeros(8000, np.int16), np.zeros((2, 8000), np.float32), np.zeros(0, np.float32), np.full(8000, np.nan)],
+)
+def test_sound_in_memory_is_mono_and_of_floats(model: Lipsync, wave: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match="audio"):
+        list(model.stream(arrays(4), wave))
+
+
+def test_sound_of_double_precision_is_the_same_sound(model: Lipsync) -> None:
+    single, double = (list(model.stream(arrays(4), wave)) for wave in (WAVE, WAVE.astype(np.float64)))
+    assert all((a == b).all() for a, b in zip(single, double, strict=True))
 
 
 def test_the_file_says_that_its_lips_are_synthetic(model: Lipsync, tmp_path: Path, speech: Path) -> None:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import MediaError
+from latentsync.core.files import refuse_input
 
 _WHOLE = 1000  # more letters than any first sentence has
 
@@ -83,8 +84,6 @@ def check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None
     if not target.parent.is_dir():
         raise MediaError(f"{target.parent}: no such folder. Make it first, or choose another one.")
     if target.exists():
-        for source in sources:
-            if target.samefile(source):
-                raise MediaError(f"{target}: is also an input. Choose another name for the output.")
+        refuse_input(target, sources)
         if not overwrite:
             raise MediaError(f"{target}: exists. Choose another name, or pass --overwrite.")

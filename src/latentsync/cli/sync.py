@@ -31,6 +31,7 @@ from latentsync.cli.arguments import (
 )
 from latentsync.config import options as kinds
 from latentsync.core.errors import ConfigError
+from latentsync.core.files import same_file
 
 if TYPE_CHECKING:
     from latentsync.config.plan import Plan
@@ -154,6 +155,7 @@ def sync(
     for target in (out, strip, report):
         if target is not None:
             check_target(target, sources=sources, overwrite=overwrite)
+    _check_apart({"strip": strip, "report": report}, out)
     _check_kind(out)
     load = {
         "model": model,
@@ -166,6 +168,24 @@ def sync(
     }
     result = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
     show(result, {"strip": strip, "report": report}, as_json, quiet)
+
+
+def _check_apart(beside: dict[str, Path | None], out: Path) -> None:
+    """Refuse to write one file over another of the same run, or a picture under the name of another kind of file.
+
+    Args: beside: what is written besides `out`, by the option that asks for it.
+    Raises: ConfigError.
+    """
+    known = [out]
+    for option, path in beside.items():
+        if path is None:
+            continue
+        if any(same_file(path, other) for other in known):
+            raise ConfigError(option, str(path), "another output has this name. Choose another one")
+        known.append(path)
+    strip = beside.get("strip")
+    if strip is not None and strip.suffix.lower() != ".png":
+        raise ConfigError("strip", str(strip), "it is a PNG picture: choose a name that ends in .png")
 
 
 def _check_kind(out: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 from latentsync.core.errors import ConfigError
@@ -67,6 +68,12 @@ class SyncOptions:
                           ("paste", Paste), ("keep_audio", KeepAudio)):  # fmt: skip
             if getattr(self, key) not in (*get_args(kind), *((None,) if key == "silence" else ())):
                 raise ConfigError(key, getattr(self, key), f"choose one of {', '.join(get_args(kind))}")
+        for key in ("steps", "seed", "overlap_frames", "block_cache_interval"):
+            if not isinstance(getattr(self, key), (Integral, type(None))):
+                raise ConfigError(key, getattr(self, key), "give a whole number")
+        for key in ("guidance", "crf", "start_s", "end_s"):
+            if not isinstance(getattr(self, key), (Real, type(None))):
+                raise ConfigError(key, getattr(self, key), "give a number")
         _in_range("steps", self.steps, 1, 1000)
         _in_range("guidance", self.guidance, 1.0, 20.0)
         _in_range("seed", self.seed, 0, 2**63 - 1)

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from latentsync.core.errors import MediaError
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, *((112,) if sys.platform == "win32" else ()))
 """Codes of an OSError for a disk or a quota that is used up."""
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both name one file, or would if it existed: through links and other spellings, too."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())
+
+
+def refuse_input(target: Path, sources: Iterable[Path]) -> None:
+    """Refuse to write over what is read. Raises: MediaError: the target is one of the sources."""
+    if target.exists() and any(same_file(target, source) for source in sources):
+        raise MediaError(f"{target}: is also an input. Choose another name for the output.")
 
 
 @contextmanager

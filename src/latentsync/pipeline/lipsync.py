@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from latentsync.config.options import SyncOptions
-from latentsync.config.plan import Plan
+from latentsync.config.plan import Plan, load_plan
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
+from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, MeshTracker, PeopleFollower
@@ -177,18 +178,23 @@ class Lipsync:
             options: see `SyncOptions`; `changes` are single fields of it.
             cache: a folder for face tracks and unfinished work, see `pipeline.cache`; None = nothing is kept.
             progress: called after every chunk. stop: asked often; when it says yes, nothing is written.
+        A file that is there already is replaced by `out` once it is whole, but never an input.
+
         Raises: LatentSyncError: something the user can fix; `out` is then as it was.
         """
         if out is None or (audio is None) == (plan is None):
             raise ConfigError("plan", plan, "pass out, and either audio or plan")
         video, out = Path(video), Path(out)
         options = _changed(options, changes)
+        refuse_input(out, [video, *(Path(each) for each in (audio, plan) if isinstance(each, (str, Path)))])
         started = time.monotonic()
         if probe(video).video is None:
             raise MediaError(f"{video}: there is no picture in it. Pass a video")
         with VideoReader(video, options.start_s, options.end_s) as reader:
             if plan is not None:
-                script = planned(plan if isinstance(plan, Plan) else Path(plan), reader, options)
+                plan = plan if isinstance(plan, Plan) else load_plan(Path(plan), reader.info.fps)
+                refuse_input(out, [entry.audio for entry in plan.entries])
+                script = planned(plan, reader, options)
                 options = replace(options, length="video")
             else:
                 script = one_speech(Path(cast("str | Path", audio)), reader, options)
@@ -245,11 +251,12 @@ class Lipsync:
         Args:
             frames: `Frame`s with their own rising indices and times, or (H, W, 3) uint8 RGB arrays, `fps` of them a
                 second.
-            audio: a file with speech, or (S,) float32 mono at 16 kHz in [−1, 1].
+            audio: a file with speech, or (S,) float mono at 16 kHz in [−1, 1].
+        Raises: ConfigError: the array is no such sound.
         Yields: as many as come in, in order and of the same kind; at most `lookahead` later.
         """
         options = _changed(options, changes)
-        sound: Sound = sound_of(audio) if isinstance(audio, np.ndarray) else AudioReader(Path(audio)).blocks
+        sound: Sound = _checked(audio) if isinstance(audio, np.ndarray) else AudioReader(Path(audio)).blocks
         rate = Fraction(fps).limit_denominator(1001)
         plain = [False]
 
@@ -307,6 +314,16 @@ def _changed(options: SyncOptions | None, changes: dict[str, Any]) -> SyncOption
     if unknown:
         raise ConfigError(sorted(unknown)[0], changes[sorted(unknown)[0]], "no such option; see SyncOptions")
     return replace(options or SyncOptions(), **changes)
+
+
+def _checked(wave: np.ndarray) -> Sound:
+    """A wave in memory. Raises: ConfigError: it has channels, no samples, or is not of floating-point numbers."""
+    if wave.ndim != 1 or not len(wave) or not np.issubdtype(wave.dtype, np.floating):
+        given = f"{wave.dtype} array {wave.shape}"
+        raise ConfigError("audio", given, "give mono sound at 16 kHz as (S,) float32 in [-1, 1]")
+    if not np.isfinite(wave).all():
+        raise ConfigError("audio", "NaN or infinite samples", "give finite samples in [-1, 1]")
+    return sound_of(wave.astype(np.float32, copy=False))
 
 
 def _no_face_text(video: Path, has_plan: bool, counts: _Counts) -> str:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+from latentsync.audio.activity import speech_activity
 from latentsync.config.options import SyncOptions
 from latentsync.config.plan import Plan, PlanEntry, load_plan
 from latentsync.core.errors import ConfigError, LatentSyncError
@@ -78,10 +79,17 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     """
     sound = AudioReader(audio).blocks
     heard_s = Fraction(measure(sound).num_steps, 100)
-    warnings: list[str] = []
+    warnings: list[str] = _unspoken(audio)
     frames, total_s = _fitted(reader, heard_s, options, warnings)
     roles = (Role(options.face, (Part(sound, length_s=total_s),)),)
     return Script(roles, frames, total_s, AudioPlan(audio, mode=options.keep_audio), tuple(warnings))
+
+
+def _unspoken(audio: Path) -> list[str]:
+    """A warning where nobody speaks in a sound: noise, tones and silence move no mouth."""
+    if speech_activity(AudioReader(audio).blocks()).spans:
+        return []
+    return [f"no speech is heard in {audio.name}: there is nothing for the mouth to say"]
 
 
 def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:
@@ -106,6 +114,8 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     if len(inside) < len(entries):
         left_out = f"{len(entries) - len(inside)} of {len(entries)} entries of the plan"
         warnings.append(f"{left_out} lie outside --start and --end and were left out")
+    for path in dict.fromkeys(entry.audio for entry in inside):
+        warnings += _unspoken(path)
     roles = tuple(
         Role(face or options.face, tuple(_parts(own, from_s, video_s)))
         for face, own in Plan(tuple(inside), plan.name).by_face().items()

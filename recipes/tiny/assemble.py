@@ -39,6 +39,10 @@ def main() -> None:
         help="times what the ear says of the lips; regression draws movement too small on new people",
     )  # fmt: skip
     parser.add_argument(
+        "--rounding", type=float, default=1.0,
+        help="times number 1 of the code, lips drawn wide or round, beside --articulation; drawn far too small",
+    )  # fmt: skip
+    parser.add_argument(
         "--emphasis", type=float, default=1.0,
         help="times the change from the still reference that the network draws; too small on new people, too",
     )  # fmt: skip
@@ -54,6 +58,7 @@ def main() -> None:
     with torch.no_grad():
         for values in (parts["unet"].ear.head.weight, parts["unet"].ear.head.bias):
             values.mul_(args.articulation)
+            values[1] *= args.rounding
         for values in (parts["unet"].conv_out.weight, parts["unet"].conv_out.bias):
             values.mul_(args.emphasis)
     ours = "https://www.apache.org/licenses/LICENSE-2.0"

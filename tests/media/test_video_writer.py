@@ -90,6 +90,15 @@ def test_codec_and_depth_follow_the_source(
     assert video.pix_fmt.replace("yuvj", "yuv") == written[1]
 
 
+@pytest.mark.parametrize("size", [(333, 211), (334, 211), (1919, 1079)])
+def test_ffv1_takes_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    source = make_film(tmp_path / "in.mkv", 3, size=size, pixel_format="yuv444p")
+    copy(source, tmp_path / "out.mkv", codec="ffv1", pixel_format="yuv420p")
+    video = probe(tmp_path / "out.mkv").video
+    assert video is not None
+    assert (video.codec, video.pix_fmt, video.width, video.height) == ("ffv1", "yuv420p", *size)
+
+
 def test_colour_tags_follow_the_source(tmp_path: Path) -> None:
     tags = {"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 1}
     source = make_film(tmp_path / "in.mkv", 3, pixel_format="yuv420p10le", tags=tags)

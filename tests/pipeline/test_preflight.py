@@ -48,6 +48,15 @@ def test_frames_without_a_face_are_counted(tmp_path: Path) -> None:
     assert "--no-face" in words(found)
 
 
+@pytest.mark.parametrize("count", [33, 55, 63, 95])
+def test_the_samples_are_spread_over_all_of_a_short_video(tmp_path: Path, count: int) -> None:
+    found = look(talk(tmp_path, (count - count // 3, [FACE]), (count // 3, [])), tracker=PlantedTracker())
+    frames = [round(float(time_s) * 25) for time_s, _ in found.samples]
+    assert len(frames) == 32
+    assert max(np.diff([-1, *frames, count])) <= count / 32 + 1
+    assert abs((32 - found.num_with_face) / 32 - (count // 3) / count) < 0.05
+
+
 def test_no_face_at_all_is_said_once(tmp_path: Path) -> None:
     found = look(talk(tmp_path, (10, [])), tracker=PlantedTracker())
     assert len(found.warnings) == 1

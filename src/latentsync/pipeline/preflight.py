@@ -209,21 +209,26 @@ def _spread(path: Path, num_samples: int) -> Iterator[Frame]:
     length_s = info.duration_s
     if length_s is None or length_s * info.fps <= READ_WHOLE_FRAMES:
         num_frames = round(length_s * info.fps) if length_s is not None else READ_WHOLE_FRAMES
-        yield from _every(path, info, None, max(1, num_frames // num_samples), num_samples)
+        count = max(1, min(num_samples, num_frames))
+        yield from _at(path, info, None, [(2 * k + 1) * num_frames // (2 * count) for k in range(count)])
         return
     each = max(1, num_samples // NUM_ENTRIES)
     for entry in range(NUM_ENTRIES):
         start_s = length_s * (2 * entry + 1) / (2 * NUM_ENTRIES)
-        yield from _every(path, info, start_s, max(1, round(info.fps / 2)), each)
+        step = max(1, round(info.fps / 2))
+        yield from _at(path, info, start_s, [step * k + step // 2 for k in range(each)])
 
 
-def _every(path: Path, info: VideoInfo, start_s: Fraction | None, step: int, most: int) -> Iterator[Frame]:
+def _at(path: Path, info: VideoInfo, start_s: Fraction | None, wanted: list[int]) -> Iterator[Frame]:
+    """Those of the frames from `start_s` on, rising, that there are."""
+    wanted = wanted[::-1]
     with VideoReader(path, start_s=start_s, info=info) as reader:
         for frame in reader:
-            if frame.index >= step * most:
-                return
-            if frame.index % step == step // 2:
+            if frame.index == wanted[-1]:
                 yield frame
+                wanted.pop()
+            if not wanted:
+                return
 
 
 def _seen(face: Face) -> SeenFace:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from raw_videos import SETTINGS, contents, empty_room, run, sound_file, talking
 
-from latentsync.core.errors import LatentSyncError, MediaError
-from latentsync.data.api import resplit, run_stages
+from latentsync.core.errors import ConfigError, LatentSyncError, MediaError
+from latentsync.data.api import build, resplit, run_stages
 from latentsync.data.clip import Clip, Rejected
 from latentsync.data.manifest import read_manifest
 from latentsync.data.settings import SplitSettings, data_settings
@@ -207,3 +208,10 @@ def test_some_stages_alone_and_ones_own_from_python(tmp_path: Path) -> None:
     assert found["long.mp4"].rejected is None
     assert found["short.mp4"].rejected == Rejected("long", "short", found["short.mp4"].duration_s, 2)
     assert not (tmp_path / "out" / "manifest.parquet").exists()
+
+
+def test_without_the_extra_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"install the extra first: pip install 'latentsync\[data\]'"):
+        build(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -24,6 +24,15 @@ def test_a_folder_gives_persons_and_hashes(tmp_path: Path) -> None:
     assert len({clip.sha256 for clip in clips}) == 4
 
 
+def test_a_video_is_a_clip_by_itself_and_no_list(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (found,) = clips_of(tmp_path / "anna" / "a.MP4")
+    assert (found.path.name, found.person) == ("a.MP4", "a")
+    (tmp_path / "speech.wav").write_bytes(bytes(range(256)))
+    with pytest.raises(MediaError, match=r"speech\.wav: neither a video nor a CSV list"):
+        clips_of(tmp_path / "speech.wav")
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no clips"):
         clips_of(tmp_path)

@@ -1,6 +1,7 @@
 """The suite drives the real pipeline, with small random networks; the command refuses misuse."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -80,3 +81,34 @@ def test_the_command_refuses_before_any_work(tmp_path: Path) -> None:
     assert isinstance(again.exception, MediaError) and "--overwrite" in str(again.exception)
     help_page = runner.invoke(app, ["--help"])
     assert help_page.exit_code == 0 and "--syncnet-v2" in help_page.output
+
+
+@pytest.mark.parametrize(
+    ("people", "asked", "left"),
+    [
+        (1, [], ("reconstruction", "silent", "shifted")),
+        (2, [], ("reconstruction", "cross", "silent", "shifted")),
+        (1, ["--protocol", "cross"], ("cross",)),
+    ],
+)
+def test_nobody_else_to_lend_speech(
+    tmp_path: Path, people: int, asked: list[str], left: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in range(people):
+        write_talker(tmp_path / f"p{person}.mp4", babble(person, 20), person)
+    seen: dict[str, Any] = {}
+
+    def load(**given: Any) -> object:
+        seen.update(given)
+        return small_lipsync()
+
+    def note(clips: Any, drive: Any, tracker: Any, options: SuiteOptions, *_: Any) -> None:
+        seen["protocols"] = options.protocols
+        raise MediaError("seen enough")
+
+    monkeypatch.setattr("latentsync.pipeline.Lipsync.from_pretrained", load)
+    monkeypatch.setattr("latentsync.evaluation.suite.run_suite", note)
+    words = [str(tmp_path), "-o", str(tmp_path / "report"), "--adapter", "mine.safetensors", *asked]
+    assert isinstance(CliRunner().invoke(app, words).exception, MediaError)
+    assert seen["protocols"] == left
+    assert seen["adapter"] == Path("mine.safetensors")

@@ -16,7 +16,7 @@ pytest.importorskip("numba", reason="the synth extra is not installed")
 
 from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
 from latentsync.core.progress import Progress
-from latentsync.synth import checks
+from latentsync.synth import checks, dataset
 from latentsync.synth.clips import Studio
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.dataset import render_dataset
@@ -161,3 +161,11 @@ def test_mismatched_sounds_are_never_ones_own() -> None:
     for num in (2, 3, 9):
         order = checks.mismatched(num, np.random.default_rng(num))
         assert sorted(order) == list(range(num)) and all(i != k for i, k in enumerate(order))
+
+
+@pytest.mark.parametrize("missing", ["scipy", "numba"])
+def test_without_the_extra_nothing_is_written(tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "find_spec", lambda name: None if name == missing else object())
+    with pytest.raises(ConfigError, match=r"install the extra first: pip install 'latentsync\[synth\]'"):
+        dataset.render_dataset(tmp_path / "set", SynthConfig())
+    assert not (tmp_path / "set").exists()

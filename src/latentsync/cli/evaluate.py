@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,8 +28,10 @@ from latentsync.config import options as kinds
 from latentsync.core.errors import ConfigError, LatentSyncError, MediaError
 
 if TYPE_CHECKING:
+    from latentsync.evaluation.protocols import Protocol
     from latentsync.evaluation.suite import SuiteOptions, SuiteResult
 
+log = logging.getLogger(__name__)
 app = new_app()
 
 FEATURES_PX = {"FID": 299, "FVD": 224}
@@ -41,11 +44,15 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="CLIPS",
-            help="Folder of videos with speech (a sub-folder per person), or a CSV list: file, person, sha256, phones.",
+            help="Folder of videos with speech (a sub-folder per person), a CSV list: file, person, sha256, phones, or "
+            "one video.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the report.")],
     model: Model = "tiny",
+    adapter: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A speaker's adapter (`latentsync train unet`).")
+    ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
@@ -109,14 +116,16 @@ def evaluate(
     job = _Job(
         clips,
         out,
-        {"model": model, "device": device, "dtype": dtype, "offline": offline, "face_model": face_model},
+        {"model": model, "device": device, "dtype": dtype, "offline": offline, "face_model": face_model,
+         "adapter": adapter},
         _options(protocol, seed, shift, max_frames, out / "videos" if keep_videos else None),
         {"own": judge, "own_config": judge_config, "v2": syncnet_v2, "perceptual": feature_network},
         {"FID": fid_network, "FVD": fvd_network},
         sync,
         max_clips,
         write_list,
-    )
+        protocols_given=bool(protocol),
+    )  # fmt: skip
     result, paths = run(job, quiet, verbose)
     show(result, paths, as_json, quiet)
     if result.failed:
@@ -149,6 +158,15 @@ class _Job:
     sync: dict[str, Any]
     max_clips: int | None
     write_list: bool
+    protocols_given: bool
+
+
+def _possible(job: _Job, num_people: int) -> tuple[Protocol, ...]:
+    """The protocols, without that of other people's speech where there is one person and nobody asked for it."""
+    if num_people > 1 or job.protocols_given:
+        return job.options.protocols
+    log.warning("all clips are of one person: protocol cross, other people's speech, is left out")
+    return tuple(each for each in job.options.protocols if each != "cross")
 
 
 def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, Path]]:
@@ -163,6 +181,7 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
     console = stderr_console()
     with logging_to(console, quiet, verbose), stop_on_signal() as stop:
         chosen = lists.spread(lists.clips_of(job.clips), job.max_clips)
+        protocols = _possible(job, len({clip.person for clip in chosen}))
         judges = networks.load_judges(**job.judges)
         collectors = [
             Collector(kind, networks.feature_network(path), FEATURES_PX[kind])  # type: ignore[arg-type]
@@ -184,7 +203,7 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
             job.options.keep_folder.mkdir(exist_ok=True)
         own = lipsync.settings
         chunk = own.num_frames - own.overlap_frames
-        options = replace(job.options, mask=own.mask, chunk_frames=chunk)
+        options = replace(job.options, protocols=protocols, mask=own.mask, chunk_frames=chunk)
         with progress_on(console, quiet) as progress:
             result = suite.run_suite(chosen, drive, tracker, options, judges, collectors, progress, stop)
         if not result.rows:
@@ -192,6 +211,7 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
             raise LatentSyncError(f"no clip could be scored; the first, {clip} ({protocol}): {why}")
         about = {
             "model": job.load["model"],
+            "adapter": str(job.load["adapter"] or "none"),
             "steps": made.steps or "the checkpoint's",
             "silence": made.silence or own.silence,
             "judges": judges.names or "none",

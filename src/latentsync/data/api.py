@@ -14,7 +14,7 @@ from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.files import atomic_path
 from latentsync.core.progress import ProgressCallback, StopFlag, never, silent
 from latentsync.data.clip import Clip, Source, dumps
-from latentsync.data.manifest import MANIFEST, read_manifest, rows_of, write_manifest
+from latentsync.data.manifest import MANIFEST, check_installed, read_manifest, rows_of, write_manifest
 from latentsync.data.runners.base import INTERNAL, Engine, Plan, SerialEngine, Tally, drive
 from latentsync.data.settings import DataSettings, SplitSettings
 from latentsync.data.sources import Speaker, begin, find_sources
@@ -89,10 +89,12 @@ def build(
     """Turn raw videos into clips and a manifest in `out`. Run again, it goes on where it was, or redoes what a changed
     setting asks for. Inputs are only read.
 
-    Raises: LatentSyncError: nothing to do, the folder is in use or cannot be written, a network's file does not fit.
+    Raises: ConfigError: the extra `data` is not installed. LatentSyncError: nothing to do, the folder is in use or
+        cannot be written, a network's file does not fit.
         Stopped: on request; what is done stays done.
     """
     settings, options = (settings or DataSettings()).resolved(), options or BuildOptions()
+    check_installed()
     sources, workspace = _begin(inputs, out, options)
     stages = make_stages(settings, options.tracker)
     _try_networks(settings)

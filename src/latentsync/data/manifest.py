@@ -95,10 +95,15 @@ def read_manifest(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return rows, json.loads(told.get(b"settings", b"{}"))
 
 
+def check_installed() -> None:
+    """Look for what a manifest is written with, before the work. Raises: ConfigError: it is missing."""
+    _arrow()
+
+
 def _arrow() -> tuple[Any, Any]:
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ConfigError("data", "pyarrow", 'not installed; run: pip install "latentsync[data]"') from error
+        raise ConfigError("data", "pyarrow", "install the extra first: pip install 'latentsync[data]'") from error
     return pyarrow, parquet

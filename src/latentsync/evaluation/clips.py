@@ -54,7 +54,7 @@ def sha256_of(path: Path) -> str:
 
 
 def clips_of(source: Path) -> list[TestClip]:
-    """The clips of a folder or of a list.
+    """The clips of a folder or of a list; a video is a clip by itself.
 
     A folder: its videos, sorted; the person is the sub-folder's name, or the file's stem where it lies at the top.
     A list: CSV with the columns file (relative to the list), person, and optionally sha256 and phones (a JSON file of
@@ -67,6 +67,8 @@ def clips_of(source: Path) -> list[TestClip]:
         clips = [
             TestClip(path, path.parent.name if path.parent != source else path.stem, sha256_of(path)) for path in files
         ]
+    elif source.is_file() and source.suffix.lower() in SUFFIXES:
+        clips = [TestClip(source, source.stem, sha256_of(source))]
     elif source.is_file():
         clips = _read_list(source)
     else:
@@ -77,8 +79,11 @@ def clips_of(source: Path) -> list[TestClip]:
 
 
 def _read_list(path: Path) -> list[TestClip]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MediaError(f"{path}: neither a video nor a CSV list. Give a folder of videos or a list") from error
     if rows and not {"file", "person"} <= set(rows[0]):
         raise MediaError(f"{path}: needs the columns file and person (optional: sha256, phones) in its first line")
     clips = []

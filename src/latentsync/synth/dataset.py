@@ -9,6 +9,7 @@ import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -24,6 +25,8 @@ from latentsync.synth.config import SynthConfig
 RATE_HZ = 16000
 FORMAT_VERSION = 3
 POLL_S = 1.0
+NEEDED = ("numba", "scipy")
+"""Of the extra `synth`, without which nothing is rendered."""
 """Between two looks at whether the workers still live."""
 
 
@@ -135,6 +138,13 @@ def _worker(config: SynthConfig, out: Path, identities: list[int], number: int, 
         raise
 
 
+def check_installed() -> None:
+    """Look for what the extra `synth` brings, before anything is written. Raises: ConfigError: it is missing."""
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise ConfigError("synth", name, "install the extra first: pip install 'latentsync[synth]'")
+
+
 def render_dataset(
     out: Path, config: SynthConfig, *, workers: int = 1, progress: ProgressCallback = silent, stop: StopFlag = never
 ) -> Path:
@@ -147,9 +157,10 @@ def render_dataset(
         workers: processes; people are dealt out to them.
     Returns: path of the manifest.
     Raises:
-        ConfigError: `out` holds a set made with other settings.
+        ConfigError: `out` holds a set made with other settings; the extra `synth` is not installed.
         LatentSyncError: a worker died.
     """
+    check_installed()
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, config)
     people = list(range(config.first_identity, config.first_identity + config.identities))

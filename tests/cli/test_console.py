@@ -89,6 +89,22 @@ def test_log_levels(quiet: bool, verbose: bool, shown: list[str]) -> None:
     assert written.getvalue().splitlines() == shown
 
 
+def test_the_same_warning_is_printed_once() -> None:
+    page = io.StringIO()
+    with logging_to(Console(file=page, width=200), quiet=False, verbose=False):
+        for _ in range(3):
+            logging.getLogger("latentsync.media").warning("a.mpg: damaged")
+            logging.getLogger("latentsync.media").info("step")
+        logging.getLogger("latentsync.media").warning("b.mpg: damaged")
+    assert page.getvalue().splitlines() == [
+        "warning: a.mpg: damaged",
+        "step",
+        "step",
+        "step",
+        "warning: b.mpg: damaged",
+    ]
+
+
 def test_verbose_tells_where_a_users_error_happened() -> None:
     to, written = console()
     with pytest.raises(MediaError), logging_to(to, quiet=False, verbose=True):

@@ -15,7 +15,7 @@ import pytest
 from safetensors import SafetensorError
 from training_clips import write_set
 
-from latentsync.core.errors import LatentSyncError
+from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.weights.layout import save_model
 from latentsync.training.checkpoint import full_disk_told
@@ -148,3 +148,15 @@ def test_a_full_disk_of_the_cache_is_told_as_that(tmp_path: Path) -> None:
         f"{disk}/cache: the disk of this cache is full. Free space there, or set LATENTSYNC_CACHE to a folder on "
         "another disk; then run again.", "[]",
     ], done.stderr  # fmt: skip
+
+
+def test_a_length_that_is_asked_for_takes_the_place_of_the_presets() -> None:
+    minutes = recipe("unet", "tiny").loop
+    assert minutes.steps is None and minutes.minutes is not None
+    steps = recipe("unet", "tiny", ["loop.steps=400"]).loop
+    assert (steps.steps, steps.minutes) == (400, None)
+    back = recipe("unet", "tiny", ["loop.minutes=3"]).loop
+    assert (back.steps, back.minutes) == (None, 3)
+    assert recipe("unet", "tiny", ["loop.steps=null"]).loop == minutes
+    with pytest.raises(ConfigError, match="give one of steps, minutes"):
+        recipe("unet", "tiny", ["loop.minutes=3", "loop.steps=400"])

@@ -51,14 +51,22 @@ def logging_to(console: Console, quiet: bool, verbose: bool) -> Iterator[None]:
 
 
 class _ConsoleHandler(logging.Handler):
+    """Prints what is logged; the same warning once, however often a file is read."""
+
     def __init__(self, console: Console) -> None:
         super().__init__()
         self.console = console
+        self._warned: set[str] = set()
         self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        self.console.print(prefix + self.format(record), markup=False, style="dim" if not prefix else "yellow")
+        text = prefix + self.format(record)
+        if prefix and text in self._warned:
+            return
+        if prefix:
+            self._warned.add(text)
+        self.console.print(text, markup=False, style="dim" if not prefix else "yellow")
 
 
 @contextmanager

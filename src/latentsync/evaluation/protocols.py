@@ -82,7 +82,7 @@ def cases_of(
 def _cross(clip: TestClip, donors: dict[str, list[Donor]], steps: int, rng: np.random.Generator) -> Case:
     persons = [person for person in sorted(donors) if person != clip.person]
     if not persons:
-        raise ConfigError("protocols", "cross", "give clips of two or more persons, or leave cross out")
+        raise ConfigError("protocol", "cross", "give clips of two or more persons, or leave cross out")
     speaker = persons[int(rng.integers(len(persons)))]
     third = [person for person in persons if person != speaker] or [speaker]
     other = third[int(rng.integers(len(third)))]

@@ -63,7 +63,7 @@ class SuiteOptions:
     def __post_init__(self) -> None:
         unknown = [name for name in self.protocols if name not in PROTOCOLS]
         if unknown or not self.protocols:
-            raise ConfigError("protocols", ",".join(self.protocols), f"choose of {', '.join(PROTOCOLS)}")
+            raise ConfigError("protocol", ",".join(self.protocols), f"choose of {', '.join(PROTOCOLS)}")
         if self.shift_frames == 0 or abs(self.shift_frames) > 10:
             raise ConfigError("shift_frames", self.shift_frames, "choose 1 to 10 frames, or a negative number")
         if self.max_frames < MIN_STEPS:

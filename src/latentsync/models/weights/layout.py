@@ -59,7 +59,7 @@ def save_model(
     if folder.exists() and not folder.is_dir():
         raise WeightsError(f"{folder}: is a file. Choose a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise WeightsError(f"{folder}: not empty. Choose a new folder, or allow overwriting")
+        raise WeightsError(f"{folder}: not empty. Choose a new folder, or pass overwrite (--overwrite)")
     entries = {part: _save_part(folder / checked_name(part), module, dtype) for part, module in parts.items()}
     index = ModelIndex(
         name=name,

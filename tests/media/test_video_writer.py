@@ -118,6 +118,18 @@ def test_a_lossless_codec_gives_back_every_sample(tmp_path: Path) -> None:
         assert all(np.array_equal(a.picture.plane(index), b.picture.plane(index)) for index in range(3))
 
 
+@pytest.mark.parametrize("size", [(333, 211), (334, 211), (333, 210), (97, 65)])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv420p10le"])
+def test_a_lossless_codec_takes_odd_sizes_as_they_are(tmp_path: Path, size: tuple[int, int], pixel_format: str) -> None:
+    like = VideoInfo(width=size[0], height=size[1], fps=Fraction(25), codec="ffv1", pix_fmt=pixel_format)
+    with VideoWriter(tmp_path / "out.mkv", like) as writer:
+        for frame in frames(3, size=size):
+            writer.write(frame)
+    video = probe(tmp_path / "out.mkv").video
+    assert video is not None
+    assert (video.width, video.height, video.codec, video.pix_fmt) == (*size, "ffv1", pixel_format)
+
+
 @pytest.mark.parametrize("size", [(97, 64), (96, 65), (97, 65)])
 def test_odd_sizes_keep_their_size(tmp_path: Path, size: tuple[int, int]) -> None:
     like = VideoInfo(width=size[0], height=size[1], fps=Fraction(25))

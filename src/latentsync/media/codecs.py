@@ -56,7 +56,7 @@ _ENCODERS: dict[str, tuple[Encoder, ...]] = {
         Encoder("libaom-av1", 22, (("cpu-used", "6"), ("row-mt", "1"), ("b", "0"))),
     ),
     "prores": (Encoder("prores_ks", None),),
-    "ffv1": (Encoder("ffv1", None, (("level", "3"), ("slices", "4"))),),
+    "ffv1": (Encoder("ffv1", None, (("level", "3"),)),),  # FFmpeg chooses the slices: 4 fail at odd heights of 4:2:0
 }  # fmt: skip
 
 _FAMILY = {"vp8": "vp9", "libvpx-vp9": "vp9", "libvpx": "vp9", "libx264": "h264", "libx265": "hevc", "h265": "hevc",

@@ -234,6 +234,21 @@ def test_encoded_sound_ends_at_the_sample(tmp_path: Path) -> None:
         assert sum(frame.samples for frame in file.decode(audio=0)) == 33 * 48000 // 25
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_last_frame_and_the_sound_end_where_they_are_told(tmp_path: Path, suffix: str) -> None:
+    source = make_sound(tmp_path / "speech.wav", tone(3.0))
+    audio = AudioPlan(source, mode="encode")
+    with VideoWriter(tmp_path / f"out{suffix}", SMALL, audio=audio) as writer:
+        for frame in frames(10):
+            writer.write(frame)
+        writer.end_s = Fraction(1, 2)
+    info = probe(tmp_path / f"out{suffix}")
+    assert info.video is not None and info.audio is not None
+    if suffix == ".mp4":  # Matroska says no length of the picture alone
+        assert info.video.duration_s == Fraction(1, 2)
+    assert len(read_audio(tmp_path / f"out{suffix}")) / 16000 == pytest.approx(0.5, abs=0.025)
+
+
 def test_surround_sound_stays_surround(tmp_path: Path) -> None:
     source = make_sound(tmp_path / "speech.wav", tone(1.0, num_channels=6))
     with VideoWriter(tmp_path / "out.mp4", SMALL, audio=AudioPlan(source)) as writer:

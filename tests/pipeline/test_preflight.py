@@ -41,6 +41,14 @@ def test_one_clear_face_gives_its_place_and_no_warning(tmp_path: Path) -> None:
     assert (found.width, found.height, found.fps, found.duration_s) == (320, 240, 25, 2)
 
 
+@pytest.mark.parametrize("num_frames", [33, 55, 63, 100])
+def test_samples_are_spread_over_the_whole_of_a_short_video(tmp_path: Path, num_frames: int) -> None:
+    found = look(talk(tmp_path, (num_frames, [FACE])), tracker=PlantedTracker())
+    indices = [0, *(int(time_s * 25) for time_s, _ in found.samples), num_frames - 1]
+    assert len(found.samples) == 32
+    assert max(np.diff(indices)) <= -(-num_frames // 32)
+
+
 def test_frames_without_a_face_are_counted(tmp_path: Path) -> None:
     found = look(talk(tmp_path, (16, [FACE]), (16, [])), tracker=PlantedTracker())
     assert found.num_with_face == 16

@@ -208,22 +208,26 @@ def _spread(path: Path, num_samples: int) -> Iterator[Frame]:
         info = reader.info
     length_s = info.duration_s
     if length_s is None or length_s * info.fps <= READ_WHOLE_FRAMES:
-        num_frames = round(length_s * info.fps) if length_s is not None else READ_WHOLE_FRAMES
-        yield from _every(path, info, None, max(1, num_frames // num_samples), num_samples)
+        num_frames = max(1, round(length_s * info.fps)) if length_s is not None else READ_WHOLE_FRAMES
+        yield from _picked(
+            path, info, None, [(2 * n + 1) * num_frames // (2 * num_samples) for n in range(num_samples)]
+        )
         return
-    each = max(1, num_samples // NUM_ENTRIES)
+    each, step = max(1, num_samples // NUM_ENTRIES), max(1, round(info.fps / 2))
     for entry in range(NUM_ENTRIES):
         start_s = length_s * (2 * entry + 1) / (2 * NUM_ENTRIES)
-        yield from _every(path, info, start_s, max(1, round(info.fps / 2)), each)
+        yield from _picked(path, info, start_s, [step // 2 + n * step for n in range(each)])
 
 
-def _every(path: Path, info: VideoInfo, start_s: Fraction | None, step: int, most: int) -> Iterator[Frame]:
+def _picked(path: Path, info: VideoInfo, start_s: Fraction | None, indices: list[int]) -> Iterator[Frame]:
+    """The frames with those indices, counted from `start_s`; nothing is decoded after the last of them."""
+    wanted = set(indices)
     with VideoReader(path, start_s=start_s, info=info) as reader:
         for frame in reader:
-            if frame.index >= step * most:
-                return
-            if frame.index % step == step // 2:
+            if frame.index in wanted:
                 yield frame
+            if frame.index >= max(wanted):
+                return
 
 
 def _seen(face: Face) -> SeenFace:

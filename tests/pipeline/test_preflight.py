@@ -75,6 +75,17 @@ def test_the_size_of_the_face(tmp_path: Path, side: int, says: str) -> None:
     assert (says in words(found)) if says else ("small" not in words(found) and "softer" not in words(found))
 
 
+def test_a_face_too_small_to_be_edited_is_said_with_the_limit(tmp_path: Path) -> None:
+    """The same limit as that of a run, see `FollowerConfig`."""
+    tiny = look(talk(tmp_path, (10, [(160, 120, 26)])), tracker=PlantedTracker())
+    assert tiny.num_with_face == 10
+    assert "too small to be edited on 10 of 10 sampled frames" in words(tiny) and "32 px" in words(tiny)
+    assert "rough mouth" not in words(tiny)
+    mixed = look(talk(tmp_path, (6, [(160, 120, 26)]), (4, [(160, 120, 40)])), tracker=PlantedTracker())
+    assert "too small to be edited on 6 of 10" in words(mixed)
+    assert "too small" not in words(look(talk(tmp_path, (10, [(160, 120, 40)])), tracker=PlantedTracker()))
+
+
 def test_a_large_face_is_measured_against_the_models_resolution(tmp_path: Path) -> None:
     path = film(tmp_path / "near.mp4", [picture((1000, 800), [(500, 400, 450)])] * 3)
     assert "softer" in words(look(path, tracker=PlantedTracker(), resolution=256))

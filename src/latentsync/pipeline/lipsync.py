@@ -19,7 +19,7 @@ from latentsync.config.plan import Plan
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Frame
-from latentsync.faces import FaceTracker, MeshTracker, PeopleFollower
+from latentsync.faces import FaceTracker, FollowerConfig, MeshTracker, PeopleFollower
 from latentsync.media import AudioReader, Prefetch, RgbPicture, VideoReader, VideoWriter
 from latentsync.media.information import probe
 from latentsync.models.hearing import Sound, sound_of
@@ -317,4 +317,7 @@ def _changed(options: SyncOptions | None, changes: dict[str, Any]) -> SyncOption
 
 def _no_face_text(video: Path, has_plan: bool, counts: _Counts) -> str:
     which = f"the {counts.asked} frames of the plan" if has_plan else f"its {counts.frames} frames"
-    return f"{video}: no face to edit in any of {which}; nothing was written. See `latentsync inspect`"
+    small = min(counts.outcomes.get("too_small", 0), counts.asked)  # with a plan, outcomes are summed over its people
+    least = f"{FollowerConfig().min_face_px:g} px"
+    seen = f" (on {small} there is one, narrower than {least}: too small; enlarge the video before)" if small else ""
+    return f"{video}: no face to edit in any of {which}{seen}; nothing was written. See `latentsync inspect`"

@@ -56,6 +56,23 @@ def test_shorter_than_the_film(tmp_path: Path, mode: lengths.Extend) -> None:
     assert numbers(fit_length(path, Fraction(5, 25) + Fraction(1, 1000), mode)) == [0, 1, 2, 3, 4, 5]
 
 
+def test_the_last_frame_lasts_until_the_next_one(tmp_path: Path) -> None:
+    times = [Fraction(n, 10) for n in range(10)] + [1 + Fraction(n, 50) for n in range(60)]
+    path = make_film(tmp_path / "v.mp4", fps=50, times_s=times)
+
+    def end_of(length_s: str | None, mode: lengths.Extend = "none", end_s: Fraction | None = None) -> Fraction | None:
+        frames = fit_length(path, None if length_s is None else Fraction(length_s), mode, end_s=end_s)
+        assert frames.end_s is None
+        assert len(list(frames)) > 0
+        return frames.end_s
+
+    assert end_of("0.95", "ping_pong") == end_of("1") == end_of(None, end_s=Fraction(19, 20)) == 1
+    assert end_of("1.01") == Fraction(51, 50)
+    assert end_of(None) == Fraction(110, 50)  # as the file says
+    regular = fit_length(make_film(tmp_path / "r.mp4", 20), None)
+    assert len(list(regular)) == 20 and regular.end_s == Fraction(20, 25)
+
+
 @pytest.mark.parametrize("mode", ["none", "loop", "ping_pong"])
 def test_a_part_of_the_film_starts_at_0(tmp_path: Path, mode: lengths.Extend) -> None:
     path = make_film(tmp_path / "v.mp4", 30)

@@ -90,15 +90,6 @@ def test_codec_and_depth_follow_the_source(
     assert video.pix_fmt.replace("yuvj", "yuv") == written[1]
 
 
-@pytest.mark.parametrize("size", [(333, 211), (334, 211), (1919, 1079)])
-def test_ffv1_takes_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
-    source = make_film(tmp_path / "in.mkv", 3, size=size, pixel_format="yuv444p")
-    copy(source, tmp_path / "out.mkv", codec="ffv1", pixel_format="yuv420p")
-    video = probe(tmp_path / "out.mkv").video
-    assert video is not None
-    assert (video.codec, video.pix_fmt, video.width, video.height) == ("ffv1", "yuv420p", *size)
-
-
 def test_colour_tags_follow_the_source(tmp_path: Path) -> None:
     tags = {"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 1}
     source = make_film(tmp_path / "in.mkv", 3, pixel_format="yuv420p10le", tags=tags)
@@ -125,6 +116,18 @@ def test_a_lossless_codec_gives_back_every_sample(tmp_path: Path) -> None:
     for a, b in zip(VideoReader(source), VideoReader(tmp_path / "out.mkv"), strict=True):
         assert isinstance(a.picture, PlanarPicture) and isinstance(b.picture, PlanarPicture)
         assert all(np.array_equal(a.picture.plane(index), b.picture.plane(index)) for index in range(3))
+
+
+@pytest.mark.parametrize("size", [(333, 211), (334, 211), (333, 210), (97, 65)])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv420p10le"])
+def test_a_lossless_codec_takes_odd_sizes_as_they_are(tmp_path: Path, size: tuple[int, int], pixel_format: str) -> None:
+    like = VideoInfo(width=size[0], height=size[1], fps=Fraction(25), codec="ffv1", pix_fmt=pixel_format)
+    with VideoWriter(tmp_path / "out.mkv", like) as writer:
+        for frame in frames(3, size=size):
+            writer.write(frame)
+    video = probe(tmp_path / "out.mkv").video
+    assert video is not None
+    assert (video.width, video.height, video.codec, video.pix_fmt) == (*size, "ffv1", pixel_format)
 
 
 @pytest.mark.parametrize("size", [(97, 64), (96, 65), (97, 65)])
@@ -229,6 +232,21 @@ def test_encoded_sound_ends_at_the_sample(tmp_path: Path) -> None:
             writer.write(frame)
     with av.open(str(tmp_path / "out.avi")) as file:
         assert sum(frame.samples for frame in file.decode(audio=0)) == 33 * 48000 // 25
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_last_frame_and_the_sound_end_where_they_are_told(tmp_path: Path, suffix: str) -> None:
+    source = make_sound(tmp_path / "speech.wav", tone(3.0))
+    audio = AudioPlan(source, mode="encode")
+    with VideoWriter(tmp_path / f"out{suffix}", SMALL, audio=audio) as writer:
+        for frame in frames(10):
+            writer.write(frame)
+        writer.end_s = Fraction(1, 2)
+    info = probe(tmp_path / f"out{suffix}")
+    assert info.video is not None and info.audio is not None
+    if suffix == ".mp4":  # Matroska says no length of the picture alone
+        assert info.video.duration_s == Fraction(1, 2)
+    assert len(read_audio(tmp_path / f"out{suffix}")) / 16000 == pytest.approx(0.5, abs=0.025)
 
 
 def test_surround_sound_stays_surround(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from whole_runs import SIZE, WAVE, arrays, film, pictures, sound, times
 import planted
 import synth_media
 from latentsync.core.errors import EmptyAudioError, MediaError, NoFaceError
+from latentsync.media import read_audio
+from latentsync.media.information import probe
 from latentsync.pipeline import Lipsync
 from latentsync.pipeline.result import Result
 
@@ -38,21 +40,37 @@ def test_fast_frames_are_dealt_into_sets_that_hear_their_own_time(model: Lipsync
     assert all((a == b).all() for a, b in zip(fast[::2], slow, strict=True))
 
 
-def test_variable_rate_survives(model: Lipsync, tmp_path: Path) -> None:
-    stamps = synth_media.vary(12)
-    video = tmp_path / "a.mkv"
-    with av.open(str(video), "w") as file:
+def timed_film(path: Path, stamps: list[Fraction]) -> Path:
+    """One planted face on frames at those times."""
+    with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
-        for stamp, rgb in zip(stamps, arrays(12), strict=True):
+        for stamp, rgb in zip(stamps, arrays(len(stamps)), strict=True):
             frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
             frame.pts, frame.time_base = round(stamp * 1000), Fraction(1, 1000)
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
+    return path
+
+
+def test_variable_rate_survives(model: Lipsync, tmp_path: Path) -> None:
+    video = timed_film(tmp_path / "a.mkv", synth_media.vary(12))
     result = model(video, sound(tmp_path / "s.wav", 2.0), tmp_path / "o.mkv", length="video")
     assert times(tmp_path / "o.mkv") == times(video)
     assert result.num_edited == 12
+
+
+def test_at_a_variable_rate_nothing_of_the_speech_is_cut(model: Lipsync, tmp_path: Path) -> None:
+    """1 s at 10 fps, then 1.2 s at 50 fps: the average says nothing about the first second."""
+    stamps = [Fraction(n, 10) for n in range(10)] + [1 + Fraction(n, 50) for n in range(60)]
+    video = timed_film(tmp_path / "a.mp4", stamps)
+    result = model(video, sound(tmp_path / "s.wav", 1.0), tmp_path / "o.mp4", keep_audio="encode")
+    assert (result.num_frames, result.duration_s, result.fps) == (10, 1.0, 10)
+    made = probe(tmp_path / "o.mp4")
+    assert made.video is not None and made.audio is not None
+    assert float(made.video.duration_s or 0) == pytest.approx(1.0, abs=0.001)
+    assert len(read_audio(tmp_path / "o.mp4")) / 16000 == pytest.approx(1.0, abs=0.025)
 
 
 def test_a_turned_phone_video_comes_out_upright(model: Lipsync, tmp_path: Path, speech: Path) -> None:

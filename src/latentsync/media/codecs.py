@@ -12,8 +12,7 @@ others            → as h264, or vp9 in .webm
 A codec that the container cannot hold is replaced by the container's own (h264; vp9 in webm). Quality defaults are
 settings commonly called visually lossless, presets are chosen for real time on two cores: both H.26x settings take half
 the processor time of veryfast at crf 17 and 18 (docs/speed.md). Odd sizes: an encoder that needs even sizes for 4:2:0
-gets 4:4:4 instead, so the size of the picture never changes. FFV1 chooses its slices itself: those of a fixed number
-do not fit every odd size.
+gets 4:4:4 instead, so the size of the picture never changes.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ _ENCODERS: dict[str, tuple[Encoder, ...]] = {
         Encoder("libaom-av1", 22, (("cpu-used", "6"), ("row-mt", "1"), ("b", "0"))),
     ),
     "prores": (Encoder("prores_ks", None),),
-    "ffv1": (Encoder("ffv1", None, (("level", "3"),)),),
+    "ffv1": (Encoder("ffv1", None, (("level", "3"),)),),  # FFmpeg chooses the slices: 4 fail at odd heights of 4:2:0
 }  # fmt: skip
 
 _FAMILY = {"vp8": "vp9", "libvpx-vp9": "vp9", "libvpx": "vp9", "libx264": "h264", "libx265": "hevc", "h265": "hevc",

@@ -7,7 +7,7 @@ forwards and given in reverse, so memory holds one segment however long the film
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -33,7 +33,7 @@ def fit_length(
     mode: Extend = "none",
     start_s: Fraction | None = None,
     end_s: Fraction | None = None,
-) -> Iterator[Frame]:
+) -> FittedFrames:
     """Frames from time 0 (= `start_s` of the file) up to, not including, `duration_s`.
 
     Args:
@@ -55,10 +55,10 @@ def fit_length(
         steps = _held(((frame.time_s - origin, frame.picture) for frame in reader), 1 / reader.info.fps)
     else:
         steps = _repeated(reader, origin, mode == "ping_pong", duration_s)
-    return _numbered(steps, duration_s)
+    return FittedFrames(steps, duration_s, lambda: reader.last_frame_s)
 
 
-def fit_frames(frames: Iterable[Frame], duration_s: Fraction | None, mode: Extend, fps: Fraction) -> Iterator[Frame]:
+def fit_frames(frames: Iterable[Frame], duration_s: Fraction | None, mode: Extend, fps: Fraction) -> FittedFrames:
     """The same for frames that come only once and cannot be read backwards: mode "none" or "hold".
 
     Args:
@@ -70,14 +70,43 @@ def fit_frames(frames: Iterable[Frame], duration_s: Fraction | None, mode: Exten
     if duration_s is None and mode == "hold":
         raise ConfigError("length", mode, "give a duration, or take none")
     steps: Iterator[tuple[Fraction, Picture]] = ((frame.time_s, frame.picture) for frame in frames)
-    return _numbered(_held(steps, 1 / fps) if mode == "hold" else steps, duration_s)
+    return FittedFrames(_held(steps, 1 / fps) if mode == "hold" else steps, duration_s, lambda: 1 / fps)
 
 
-def _numbered(steps: Iterator[tuple[Fraction, Picture]], duration_s: Fraction | None) -> Iterator[Frame]:
-    for index, (time_s, picture) in enumerate(steps):
-        if duration_s is not None and time_s >= duration_s:
-            return
-        yield Frame(index, time_s, picture)
+class FittedFrames(Iterator[Frame]):
+    """Frames up to a length, numbered from 0.
+
+    Attributes:
+        end_s: when the last frame ends, which is when the next one would come; None until all frames were given.
+    """
+
+    def __init__(
+        self,
+        steps: Iterator[tuple[Fraction, Picture]],
+        duration_s: Fraction | None,
+        last_frame_s: Callable[[], Fraction],
+    ) -> None:
+        """Args: last_frame_s: how long the last of all steps is shown, asked for when they are over."""
+        self.end_s: Fraction | None = None
+        self._frames = self._numbered(steps, duration_s, last_frame_s)
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def _numbered(
+        self,
+        steps: Iterator[tuple[Fraction, Picture]],
+        duration_s: Fraction | None,
+        last_frame_s: Callable[[], Fraction],
+    ) -> Iterator[Frame]:
+        time_s: Fraction | None = None
+        for index, (time_s, picture) in enumerate(steps):
+            if duration_s is not None and time_s >= duration_s:
+                self.end_s = time_s
+                return
+            yield Frame(index, time_s, picture)
+        if time_s is not None:
+            self.end_s = time_s + last_frame_s()
 
 
 def _held(steps: Iterator[tuple[Fraction, Picture]], frame_s: Fraction) -> Iterator[tuple[Fraction, Picture]]:

@@ -69,7 +69,9 @@ class VideoReader:
     as they are. Packets that cannot be decoded are skipped, counted in `damaged` and warned about once; eight in a row
     end the file.
 
-    Each loop over the reader starts anew; every loop's file is closed at its end or with the reader.
+    Each loop over the reader starts anew; every loop's file is closed at its end or with the reader. After a loop that
+    came to its end, `last_frame_s` is how long the last frame is shown: until the next one where `end_s` left some out,
+    else, at a variable rate, as its file says, else 1 / fps.
 
     Args:
         path: the video file.
@@ -93,6 +95,7 @@ class VideoReader:
         self.info: VideoInfo = info
         self.start_s, self.end_s = start_s, end_s
         self.damaged = 0
+        self.last_frame_s = 1 / info.fps
         self._loops: list[Any] = []  # generators
 
     def __enter__(self) -> VideoReader:
@@ -118,17 +121,23 @@ class VideoReader:
     def _frames(self) -> Generator[Frame, None, None]:
         clock = FrameClock(1 / self.info.fps)
         index = 0
+        shown_s, last_s = 1 / self.info.fps, Fraction(0)
         for raw_s, decoded in self._decoded():
             time_s = clock.at(raw_s)
             if self.end_s is not None and time_s >= self.end_s:
+                shown_s = time_s - last_s if index else shown_s
                 break
             if self.start_s is not None and time_s < self.start_s:
                 continue
             picture = PlanarPicture(decoded)
             if self.info.rotation or self.info.is_mirrored:
                 picture = picture.upright(self.info.rotation // 90, self.info.is_mirrored)
+            last_s = time_s
+            if self.info.is_variable_rate and decoded.duration and decoded.time_base:
+                shown_s = decoded.duration * decoded.time_base
             yield Frame(index, time_s, picture)
             index += 1
+        self.last_frame_s = shown_s
         if clock.num_repaired:
             log.warning("%s: %d frame times did not rise and were repaired", self.path, clock.num_repaired)
 

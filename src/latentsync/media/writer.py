@@ -39,7 +39,8 @@ class VideoWriter:
 
     Codec, pixel format, bit depth, colour tags, pixel shape and clock follow `like` (the tables are in `codecs`). Times
     are kept exactly as far as the container's clock can say them, variable rates and late starts too; the last frame
-    lasts 1 / fps. Only the video and one sound stream are written; subtitles, chapters and further streams are not.
+    lasts 1 / fps, or up to `end_s` where that is set before the `with` block ends. Only the video and one sound stream
+    are written; subtitles, chapters and further streams are not.
 
     The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
     left of it. Frames must have the size of `like` and times that rise.
@@ -78,6 +79,7 @@ class VideoWriter:
         self.crf = self.encoder.crf if crf is None else crf
         self.clock = clock_for(self.suffix, like)
         self.num_written = 0
+        self.end_s: Fraction | None = None
         self._queue: queue.Queue[Frame | None] = queue.Queue(depth)
         self._leaving = threading.Event()
         self._error: BaseException | None = None
@@ -250,9 +252,17 @@ class VideoWriter:
     def _finish(self) -> None:
         if not self.num_written:
             raise MediaError(f"{self.path}: there are no frames to write. Check the start and end that were asked for.")
-        self._mux(self._stream.encode(None))
-        if self._track is not None and self._last_pts is not None:
-            self._track.finish(self._last_pts * self.clock + 1 / self.like.fps)
+        last_pts = self._last_pts or 0
+        end_s = last_pts * self.clock + 1 / self.like.fps
+        packets = self._stream.encode(None)
+        if self.end_s is not None and self.end_s > last_pts * self.clock:
+            end_s = self.end_s
+            for packet in packets:
+                if packet.pts == last_pts and packet.time_base == self.clock:
+                    packet.duration = max(1, round(end_s / self.clock) - last_pts)
+        self._mux(packets)
+        if self._track is not None:
+            self._track.finish(end_s)
         self._output.close()
 
     def _join(self) -> None:

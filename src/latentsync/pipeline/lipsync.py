@@ -20,7 +20,7 @@ from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Frame
-from latentsync.faces import FaceTracker, MeshTracker, PeopleFollower
+from latentsync.faces import FaceTracker, FollowerConfig, MeshTracker, PeopleFollower
 from latentsync.media import AudioReader, Prefetch, RgbPicture, VideoReader, VideoWriter
 from latentsync.media.information import probe
 from latentsync.models.hearing import Sound, sound_of
@@ -214,7 +214,10 @@ class Lipsync:
                         writer.write(frame)
                     if counts.frames % 8 == 0:
                         check(stop)
+                        if reader.info.is_variable_rate and frame.time_s > 0:  # as if it went on as it came so far
+                            total = round(script.duration_s * (counts.frames - 1) / frame.time_s)
                         progress(Progress("sync", counts.frames, max(total, counts.frames)))
+                writer.end_s = script.frames.end_s
                 if not counts.edited and 0 < counts.asked == counts.faceless:
                     raise NoFaceError(_no_face_text(video, plan is not None, counts))
             if not counts.asked:
@@ -222,6 +225,9 @@ class Lipsync:
             if reader.damaged:
                 warnings.append(f"{reader.damaged} damaged packets were skipped")
             fps = reader.info.fps
+            duration_s = script.frames.end_s or counts.frames / fps
+            if reader.info.is_variable_rate:  # the part that was taken has an average of its own
+                fps = counts.frames / duration_s
         if kept is not None:
             kept.finish()
         progress(Progress("sync", counts.frames, counts.frames))
@@ -232,7 +238,7 @@ class Lipsync:
         seconds = time.monotonic() - started
         return Result(
             out_path=out, num_frames=counts.frames, num_edited=counts.edited, num_without_face=counts.faceless,
-            fps=fps, duration_s=counts.frames / float(fps), seconds_total=seconds, seconds_by_stage=clock.seconds(),
+            fps=fps, duration_s=float(duration_s), seconds_total=seconds, seconds_by_stage=clock.seconds(),
             frames_per_s=counts.frames / seconds, peak_memory_gib=peak_memory_gib(), model=self.name,
             seed=options.seed, faces=dict(counts.outcomes), warnings=tuple(warnings),
         )  # fmt: skip
@@ -328,4 +334,7 @@ def _checked(wave: np.ndarray) -> Sound:
 
 def _no_face_text(video: Path, has_plan: bool, counts: _Counts) -> str:
     which = f"the {counts.asked} frames of the plan" if has_plan else f"its {counts.frames} frames"
-    return f"{video}: no face to edit in any of {which}; nothing was written. See `latentsync inspect`"
+    small = min(counts.outcomes.get("too_small", 0), counts.asked)  # with a plan, outcomes are summed over its people
+    least = f"{FollowerConfig().min_face_px:g} px"
+    seen = f" (on {small} there is one, narrower than {least}: too small; enlarge the video before)" if small else ""
+    return f"{video}: no face to edit in any of {which}{seen}; nothing was written. See `latentsync inspect`"

@@ -16,7 +16,7 @@ import numpy as np
 from latentsync.core.errors import MediaError
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Face, Frame
-from latentsync.faces import FaceTracker, alignment_matrix, alignment_points
+from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alignment_points
 from latentsync.faces.pose import yaw_deg
 from latentsync.media.information import VideoInfo, probe
 from latentsync.media.reader import VideoReader
@@ -29,6 +29,9 @@ LARGE_FACE = 1.5
 
 TURNED_DEG = 45.0
 """From here the far corner of the mouth disappears behind the cheek."""
+
+LEAST_PX = FollowerConfig().min_face_px
+"""Narrower faces are not edited by a run."""
 
 READ_WHOLE_FRAMES, NUM_ENTRIES = 1500, 8
 """Videos up to a minute are read whole; longer ones are entered at so many places."""
@@ -44,6 +47,7 @@ class SeenFace:
         turn_deg: turn of the head to the side, see `yaw_deg`; 0 = frontal.
         visible: share of the mesh inside the picture.
         score: detector's confidence.
+        is_too_small: narrower than `LEAST_PX`, before rounding.
     """
 
     box_xyxy: tuple[int, int, int, int]
@@ -51,6 +55,7 @@ class SeenFace:
     turn_deg: float
     visible: float
     score: float
+    is_too_small: bool = False
 
     @property
     def width_px(self) -> int:
@@ -170,7 +175,13 @@ def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
     if found.most_faces > 1:
         yield f"up to {found.most_faces} faces at once: choose one with --face (default: the largest)."
     scale = _median([face.scale for face in largest]) * 256 / resolution
-    if scale < SMALL_FACE:
+    too_small = sum(face.is_too_small for face in largest)
+    if too_small:
+        yield (
+            f"the face is too small to be edited on {too_small} of {num} sampled frames: it is narrower than "
+            f"{LEAST_PX:g} px there. Enlarge the video before."
+        )
+    if scale < SMALL_FACE and too_small < len(largest):
         yield f"the face is small ({_median([face.width_px for face in largest]):.0f} px wide): expect a rough mouth."
     if scale > LARGE_FACE:
         yield f"the face is {scale:.1f} times larger than the model's {resolution} px: expect a softer mouth."
@@ -208,26 +219,25 @@ def _spread(path: Path, num_samples: int) -> Iterator[Frame]:
         info = reader.info
     length_s = info.duration_s
     if length_s is None or length_s * info.fps <= READ_WHOLE_FRAMES:
-        num_frames = round(length_s * info.fps) if length_s is not None else READ_WHOLE_FRAMES
-        count = max(1, min(num_samples, num_frames))
-        yield from _at(path, info, None, [(2 * k + 1) * num_frames // (2 * count) for k in range(count)])
+        num_frames = max(1, round(length_s * info.fps)) if length_s is not None else READ_WHOLE_FRAMES
+        yield from _picked(
+            path, info, None, [(2 * n + 1) * num_frames // (2 * num_samples) for n in range(num_samples)]
+        )
         return
-    each = max(1, num_samples // NUM_ENTRIES)
+    each, step = max(1, num_samples // NUM_ENTRIES), max(1, round(info.fps / 2))
     for entry in range(NUM_ENTRIES):
         start_s = length_s * (2 * entry + 1) / (2 * NUM_ENTRIES)
-        step = max(1, round(info.fps / 2))
-        yield from _at(path, info, start_s, [step * k + step // 2 for k in range(each)])
+        yield from _picked(path, info, start_s, [step // 2 + n * step for n in range(each)])
 
 
-def _at(path: Path, info: VideoInfo, start_s: Fraction | None, wanted: list[int]) -> Iterator[Frame]:
-    """Those of the frames from `start_s` on, rising, that there are."""
-    wanted = wanted[::-1]
+def _picked(path: Path, info: VideoInfo, start_s: Fraction | None, indices: list[int]) -> Iterator[Frame]:
+    """The frames with those indices, counted from `start_s`; nothing is decoded after the last of them."""
+    wanted = set(indices)
     with VideoReader(path, start_s=start_s, info=info) as reader:
         for frame in reader:
-            if frame.index == wanted[-1]:
+            if frame.index in wanted:
                 yield frame
-                wanted.pop()
-            if not wanted:
+            if frame.index >= max(wanted):
                 return
 
 
@@ -241,6 +251,7 @@ def _seen(face: Face) -> SeenFace:
         turn_deg=yaw_deg(points),
         visible=face.visible,
         score=face.score,
+        is_too_small=x1 - x0 < LEAST_PX,
     )
 
 

@@ -12,11 +12,11 @@ from latentsync.audio.activity import speech_activity
 from latentsync.config.options import SyncOptions
 from latentsync.config.plan import Plan, PlanEntry, load_plan
 from latentsync.core.errors import ConfigError, LatentSyncError
-from latentsync.core.values import Frame
 from latentsync.faces import Wanted
 from latentsync.media import AudioPlan, AudioReader, Insert, MixPlan, VideoReader, fit_length
 from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.media.information import probe
+from latentsync.media.lengths import FittedFrames
 from latentsync.models.hearing import Sound, measure
 
 ROUNDING_S = Fraction(1, 25)
@@ -66,7 +66,7 @@ class Script:
     """
 
     roles: tuple[Role, ...]
-    frames: Iterator[Frame]
+    frames: FittedFrames
     duration_s: Fraction
     track: AudioPlan | MixPlan | None
     warnings: tuple[str, ...] = ()
@@ -187,7 +187,7 @@ def _sound_s(path: Path) -> Fraction:
 
 def _fitted(
     reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
-) -> tuple[Iterator[Frame], Fraction]:
+) -> tuple[FittedFrames, Fraction]:
     """Frames of the wanted length, and that length in seconds."""
     end = _end_of(reader, options)
     own_s = None if end is None else max(Fraction(0), end - (options.start_s or 0))

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -123,6 +125,49 @@ def test_the_first_signal_asks_and_the_second_insists(capfd: pytest.CaptureFixtu
             signal.pause()
     assert signal.getsignal(signal.SIGINT) is before
     assert "stopping" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_a_closed_terminal_asks_and_does_not_insist() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with stop_on_signal() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop()
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with stop_on_signal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+WAITING = """
+import sys, threading, time
+from latentsync.cli import main
+
+def stopped(**_: object) -> None:
+    threading.Thread(target=time.sleep, args=(20,)).start()  # Python waits for it at its end
+    threading.Thread(target=lambda: (time.sleep(0.5), print("waiting", flush=True)), daemon=True).start()
+    sys.exit(main.STOPPED)
+
+main.app = stopped
+main.main([])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
+def test_ctrl_c_while_python_waits_for_threads_is_quiet() -> None:
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"waiting\n"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=15)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, b"")
 
 
 def test_results_become_json() -> None:

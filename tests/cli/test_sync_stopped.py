@@ -27,8 +27,9 @@ SAMPLE = Path(str(resources.files("latentsync") / "assets" / "sample"))
         [signal.SIGINT],
         pytest.param([signal.SIGINT, signal.SIGINT], marks=pytest.mark.slow),
         pytest.param([signal.SIGTERM], marks=pytest.mark.slow),
+        [getattr(signal, "SIGHUP", signal.SIGTERM)],
     ],
-    ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM"],
+    ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM", "SIGHUP"],
 )
 def test_stopped_in_the_middle_nothing_is_left(tmp_path: Path, signals: list[signal.Signals]) -> None:
     micro_model.lipsync(planted.PlantedTracker()).save_pretrained(tmp_path / "micro")

@@ -159,6 +159,15 @@ def test_codec_quality_and_format_can_be_chosen(tmp_path: Path) -> None:
         VideoWriter(tmp_path / "out.txt", SMALL)
 
 
+@pytest.mark.parametrize(("codec", "most"), [("h264", 51), ("hevc", 51), ("vp9", 63), ("av1", 63)])
+def test_a_quality_that_the_codec_does_not_have_is_refused(tmp_path: Path, codec: str, most: int) -> None:
+    assert VideoWriter(tmp_path / "out.mkv", SMALL, codec=codec, crf=most).crf == most
+    for bad in (most + 0.5, 99.0, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match=f"to {most} for lib"):
+            VideoWriter(tmp_path / "out.mkv", SMALL, codec=codec, crf=bad)
+    VideoWriter(tmp_path / "out.mkv", SMALL, codec="ffv1", crf=60)  # has none: nothing to be wrong
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_metadata_is_in_the_container(tmp_path: Path, suffix: str) -> None:
     said = {"comment": "The lips are synthetic.", "latentsync_model": "tiny 0.1"}

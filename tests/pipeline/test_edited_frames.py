@@ -67,7 +67,7 @@ def test_a_profile_is_left_alone(speech: Path, tmp_path: Path) -> None:
 
 
 def test_faces_too_small_to_edit_are_named(model: Lipsync, speech: Path, tmp_path: Path) -> None:
-    with pytest.raises(NoFaceError, match="any of its 10 frames .on 10 there is one, narrower than 32 px"):
+    with pytest.raises(NoFaceError, match=r"any of its 10 frames \(on 10 there is one, narrower than 32 px"):
         model(film(tmp_path / "a.mp4", squares=[(80, 60, 26)]), speech, tmp_path / "o.mp4")
     with pytest.raises(NoFaceError, match="any of its 10 frames; nothing"):
         model(film(tmp_path / "b.mp4", squares=[]), speech, tmp_path / "o.mp4")

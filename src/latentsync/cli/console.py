@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -69,23 +70,44 @@ class _ConsoleHandler(logging.Handler):
         self.console.print(text, markup=False, style="dim" if not prefix else "yellow")
 
 
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # the last one says that the terminal was closed; Windows has none
+
+
 @contextmanager
 def stop_on_signal() -> Iterator[StopFlag]:
-    """The first Ctrl-C (or SIGTERM) raises the stop flag, so that work ends in order; a second one ends it at once."""
+    """The first Ctrl-C (or SIGTERM, or SIGHUP) raises the stop flag, so that work ends in order; a second one ends it
+    at once. A second SIGHUP does not: shell and system may both send one. Under nohup none is heard."""
     asked = threading.Event()
+    hang_up = getattr(signal, "SIGHUP", None)
 
-    def on_signal(_number: int, _frame: Any) -> None:
-        if asked.is_set():
+    def on_signal(number: int, _frame: Any) -> None:
+        if asked.is_set() and number != hang_up:
             raise KeyboardInterrupt
-        asked.set()
-        os.write(2, b"\nstopping after this step; press Ctrl-C again to stop at once\n")
+        if not asked.is_set():
+            asked.set()
+            with suppress(OSError):  # the terminal may be gone
+                os.write(2, b"\nstopping after this step; press Ctrl-C again to stop at once\n")
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield asked.is_set
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_quietly_on_signal(code: int) -> None:
+    """From now on a signal ends the process at once with `code`: for a program that was stopped, has tidied up, and
+    waits only for its threads. Python would print a traceback of its own shutdown."""
+    if threading.current_thread() is threading.main_thread():
+        with suppress(OSError):
+            sys.stdout.flush()
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda _number, _frame: os._exit(code))
 
 
 @contextmanager

@@ -113,12 +113,21 @@ def one_line(error: LatentSyncError) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Our own bugs fly: Python prints the traceback and exits with 1, after a line that asks for it."""
+    """Entry point. Our own bugs fly: Python prints the traceback and exits with 1, after a line that asks for it.
+
+    After a stop Python still waits for threads, e.g. of torch: another Ctrl-C ends that wait.
+    """
     # Threads that spin while they wait for a busy core can make two cores seven times slower than one; read by torch's
     # thread pool when it starts. A user's own setting wins.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="latentsync")
+    except SystemExit as end:
+        if end.code == STOPPED:
+            from latentsync.cli.console import end_quietly_on_signal
+
+            end_quietly_on_signal(STOPPED)
+        raise
     except Exception:
         say("internal error: this is a bug in latentsync. Please report it with the traceback below.")
         raise

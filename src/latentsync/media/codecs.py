@@ -33,26 +33,39 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """One way to code video: the encoder's name, its default crf (None = it has none) and options."""
+    """One way to code video: the encoder's name, its default crf (None = it has none), options, least and most crf."""
 
     name: str
     crf: float | None
     options: tuple[tuple[str, str], ...] = ()
     even_420: bool = False
+    crf_range: tuple[int, int] = (0, 63)
+
+    def crf_for(self, wanted: float | None) -> float | None:
+        """The wanted crf, else the default.
+
+        Raises: ConfigError: the encoder does not take it (x264 would take its own worst without a word).
+        """
+        low, high = self.crf_range
+        if wanted is not None and self.crf is not None and not low <= wanted <= high:
+            raise ConfigError("crf", wanted, f"choose {low} to {high} for {self.name}")
+        return self.crf if wanted is None else wanted
 
 
 _ENCODERS: dict[str, tuple[Encoder, ...]] = {
     "h264": (
         Encoder(
-            "libx264", 16, (("preset", "superfast"), ("x264-params", "mbtree=1:rc-lookahead=10")), even_420=True
+            "libx264", 16, (("preset", "superfast"), ("x264-params", "mbtree=1:rc-lookahead=10")),
+            even_420=True, crf_range=(0, 51),
         ),
     ),
-    "hevc": (Encoder("libx265", 15, (("preset", "ultrafast"), ("x265-params", "log-level=error")), even_420=True),),
+    "hevc": (Encoder("libx265", 15, (("preset", "ultrafast"), ("x265-params", "log-level=error")),
+                     even_420=True, crf_range=(0, 51)),),
     "vp9": (
         Encoder("libvpx-vp9", 24, (("deadline", "realtime"), ("cpu-used", "5"), ("row-mt", "1"), ("b", "0"))),
     ),
     "av1": (
-        Encoder("libsvtav1", 22, (("preset", "8"),), even_420=True),
+        Encoder("libsvtav1", 22, (("preset", "8"),), even_420=True, crf_range=(1, 63)),  # 0 is its 35
         Encoder("libaom-av1", 22, (("cpu-used", "6"), ("row-mt", "1"), ("b", "0"))),
     ),
     "prores": (Encoder("prores_ks", None),),

@@ -55,7 +55,7 @@ class VideoWriter:
         metadata: written into the container, e.g. where the picture comes from.
         audio: the sound, None = none.
         depth: frames that may wait for the encoder.
-    Raises: MediaError: the file cannot be written. ConfigError: codec or pixel format do not fit.
+    Raises: MediaError: the file cannot be written. ConfigError: codec, crf or pixel format do not fit.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class VideoWriter:
         self.encoder = encoder_for(self.suffix, like.codec, codec, like.bit_depth)
         size = (like.width, like.height)
         self.pixel_format = pixel_format_for(self.encoder, like.pix_fmt, size, pixel_format)
-        self.crf = self.encoder.crf if crf is None else crf
+        self.crf = self.encoder.crf_for(crf)
         self.clock = clock_for(self.suffix, like)
         self.num_written = 0
         self.end_s: Fraction | None = None

@@ -130,7 +130,7 @@ def test_a_refusing_model_is_listed_and_the_suite_goes_on(folder: Path) -> None:
 def test_cross_driving_needs_two_people_and_options_are_checked(folder: Path) -> None:
     with pytest.raises(ConfigError, match="two or more persons"):
         run_suite(clips_of(folder / "p0"), perfect_driver, MouthTracker(), OPTIONS)
-    with pytest.raises(ConfigError, match="protocols"):
+    with pytest.raises(ConfigError, match="protocol"):
         SuiteOptions(protocols=("single",))
     with pytest.raises(ConfigError, match="shift_frames"):
         SuiteOptions(shift_frames=0)

@@ -18,6 +18,7 @@ from latentsync.models import UNet
 from latentsync.models.weights import merge_adapter, read_adapter, save_model
 from latentsync.pipeline import Lipsync
 from latentsync.training.tasks.unet import UNetTask, _opened, build
+from latentsync.training.tasks.unet_check import chosen
 from micro_model import SETTINGS, UNET, networks
 from planted import PlantedTracker
 
@@ -111,6 +112,19 @@ def test_an_adapter_learns_is_small_and_gives_the_same_when_merged(model: Path, 
     assert not torch.allclose(changed, answer(networks().unet), atol=1e-4)
     assert torch.allclose(answer(base), changed, atol=1e-5)
     assert np.isfinite(list(task.validate(unet).figures.values())).all()
+
+
+def test_a_lone_held_out_clip_is_judged_with_the_speech_of_another(model: Path, speaker: Path) -> None:
+    task = build(TASK, [speaker], start=model)
+    ((clip, other),) = chosen(task)
+    assert (clip.path.name, other.path.name) == ("take2", "take0")
+    with torch.no_grad():
+        for name, parameter in task.objective.network.named_parameters():
+            if "attn2" in name:  # a network that hears
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    figures = task.validate(task.objective.network).figures
+    assert figures["val/error_own"] != figures["val/error_other"]
+    assert figures["val/listening"] != 0
 
 
 def test_only_the_adapter_is_trained(model: Path, speaker: Path) -> None:

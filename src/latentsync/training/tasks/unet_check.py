@@ -80,16 +80,21 @@ def check(task: UNetTask, network: Any) -> Findings:
 
 
 def chosen(task: UNetTask) -> list[tuple[AnyClip, AnyClip]]:
-    """Held-out clips, as many people as possible first, each with one of somebody else (if there is)."""
+    """Held-out clips, as many people as possible first, each with another one whose speech is the wrong one.
+
+    That is a held-out clip of somebody else, else another one of the same person; where a single clip is held out, one
+    of training: with its own speech as the wrong one, no network would seem to listen.
+    """
     people = [clips for source in task.val.sources for clips in source.by_person.values()]
     deepest = max(len(clips) for clips in people)
     clips = [mine[k] for k in range(deepest) for mine in people if k < len(mine)]
     picked = clips[: task.settings.check.clips]
+    spare = list(task.train) if len(clips) == 1 else []
     pairs = []
     for index, clip in enumerate(picked):
-        rest = [other for other in clips[index + 1 :] + clips[:index] if other is not clip]
+        rest = [other for other in clips[index + 1 :] + clips[:index] if other is not clip] or spare
         strangers = [other for other in rest if other.person != clip.person]
-        pairs.append((clip, (strangers or rest or [clip])[0]))
+        pairs.append((clip, (strangers or rest)[0]))
     return pairs
 
 

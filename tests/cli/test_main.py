@@ -8,12 +8,13 @@ import sys
 import types
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from latentsync.cli.arguments import new_app
 from latentsync.cli.main import COMMANDS, main
-from latentsync.core.errors import ConfigError, MediaError, Stopped
+from latentsync.core.errors import ConfigError, MediaError, MissingExtraError, Stopped
 
 HEAVY = (
     "torch",
@@ -116,6 +117,10 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         (MediaError("a.mp4: no video stream.\nGive a video."), 1, "error: a.mp4: no video stream. Give a video."),
         (ConfigError("start_s", -1, "choose 0 or more"), 2, "error: --start -1: choose 0 or more"),
         (ConfigError("overlap_frames", 16, "choose 0 to 15"), 2, "error: --overlap 16: choose 0 to 15"),
+        (ConfigError("max_frames", 3, "choose 25 or more"), 2, "error: --max-frames 3: choose 25 or more"),
+        (ConfigError("task", "nope", "no such task"), 2, "error: TASK nope: no such task"),
+        (MissingExtraError("train", "accelerate"), 2,
+         "error: accelerate is not installed; install the extra first: pip install 'latentsync[train]'"),
         (Stopped("stopped on request; nothing was written"), 130, "stopped on request; nothing was written"),
         (KeyboardInterrupt(), 130, "stopped; nothing was written"),
         (OSError(errno.ENOSPC, "No space left on device", "out.mp4"), 1,
@@ -126,6 +131,12 @@ def test_what_a_user_can_mend_is_one_line(run, broken, error: BaseException, cod
     broken(error)
     told = run("broken")
     assert (told.code, told.said, told.out) == (code, line, "")
+
+
+def test_a_wrong_number_of_processes_names_its_option(run, tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="the synth extra is not installed")
+    told = run("synth", tmp_path / "set", "--workers", "0")
+    assert (told.code, told.said) == (2, "error: --workers 0: choose 1 or more")
 
 
 @pytest.mark.parametrize("error", [ValueError("shape"), OSError(errno.EBADF, "Bad file descriptor")])

@@ -97,7 +97,7 @@ def test_bad_input_is_refused_before_any_work(
 def test_an_unknown_task_is_refused(run: Any, data: Path) -> None:
     told = run("train", "unt", "--data", data)
     assert told.code == 2
-    assert told.said == "error: --task unt: no such task; did you mean unet?"
+    assert told.said == "error: TASK unt: no such task; did you mean unet?"
 
 
 def test_its_help_needs_no_torch() -> None:

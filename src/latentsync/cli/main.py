@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from latentsync.cli.arguments import new_app
-from latentsync.core.errors import ConfigError, LatentSyncError, Stopped
+from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped
 
 COMMANDS = {
     "sync": "Make the person in VIDEO say what AUDIO says.",
@@ -32,6 +32,12 @@ DONE, FAILED, MISUSE, STOPPED = 0, 1, 2, 130
 
 SYSTEM_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 """Refusals of the operating system that a user can lift: disk full, over quota, no permission, read-only."""
+
+WHOLE = ("max_frames",)
+"""Settings whose option keeps the unit in its name."""
+
+ARGUMENTS = {"task": "TASK"}
+"""Settings that are arguments, not options, and their names in the help."""
 
 
 def command(name: str) -> Any:
@@ -102,13 +108,17 @@ def say(text: str) -> None:
 
 
 def one_line(error: LatentSyncError) -> str:
-    """The message in one line; a setting is named as its option (`start_s` → `--start`, `a.b` → `--set a.b=…`)."""
-    if isinstance(error, ConfigError):
+    """The message in one line; a setting is named as its option (`start_s` → `--start`, `a.b` → `--set a.b=…`), an
+    argument as in the help (`task` → `TASK`)."""
+    if isinstance(error, ConfigError) and not isinstance(error, MissingExtraError):
         value = "" if error.value is None else error.value
         if "." in error.key:
             return f"--set {error.key}={value}: {error.fix}"
-        option = error.key.removesuffix("_s").removesuffix("_frames").removesuffix("_interval").replace("_", "-")
-        return f"--{option} {value}: {error.fix}".replace(" :", ":")
+        name = error.key
+        if name not in WHOLE:
+            name = name.removesuffix("_s").removesuffix("_frames").removesuffix("_interval")
+        option = ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
+        return f"{option} {value}: {error.fix}".replace(" :", ":")
     return " ".join(str(error).split())
 
 

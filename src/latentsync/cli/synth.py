@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from latentsync.cli.arguments import Json, Quiet, Verbose, new_app
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, MissingExtraError
 
 app = new_app()
 
@@ -51,12 +51,12 @@ def synth(
     try:
         from latentsync.synth.dataset import render_dataset
     except ModuleNotFoundError as error:
-        raise ConfigError("synth", error.name, "install the extra first: pip install 'latentsync[synth]'") from error
+        raise MissingExtraError("synth", error.name or "a package") from error
     from latentsync.cli.console import logging_to, progress_on, stderr_console, stop_on_signal
     from latentsync.synth.config import SynthConfig
 
     if workers < 1:
-        raise ConfigError("--workers", workers, "choose 1 or more")
+        raise ConfigError("workers", workers, "choose 1 or more")
     config = SynthConfig(
         identities=identities,
         first_identity=first,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from latentsync.cli.arguments import Json, Quiet, Verbose, new_app
-from latentsync.core.errors import ConfigError, LatentSyncError, Stopped
+from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped
 
 if TYPE_CHECKING:
     from latentsync.training.outcome import Outcome
@@ -101,7 +101,7 @@ def _run(
     try:
         import accelerate  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ConfigError("train", error.name, "install the extra first: pip install 'latentsync[train]'") from error
+        raise MissingExtraError("train", error.name or "a package") from error
     from latentsync.cli.console import logging_to, stderr_console, stop_on_signal
     from latentsync.cli.training_line import training_line
     from latentsync.training.randomness import seed_all

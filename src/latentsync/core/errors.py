@@ -41,5 +41,20 @@ class ConfigError(LatentSyncError):
         self.key, self.value, self.fix = key, value, fix
 
 
+class MissingExtraError(ConfigError):
+    """A package of one of our extras is not installed.
+
+    Args:
+        extra: of `pip install 'latentsync[extra]'`.
+        package: what was looked for.
+    """
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(extra, package, f"install the extra first: pip install 'latentsync[{extra}]'")
+
+    def __str__(self) -> str:
+        return f"{self.value} is not installed; {self.fix}"
+
+
 class Stopped(LatentSyncError):
     """The caller asked to stop. Nothing was written."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latentsync import __version__
-from latentsync.core.errors import ConfigError, MediaError
+from latentsync.core.errors import MediaError, MissingExtraError
 from latentsync.core.files import atomic_path
 from latentsync.data.clip import GRID_FPS, Clip, dumps
 from latentsync.data.stages.base import Stage
@@ -63,7 +63,7 @@ def _row(clip: Clip, versions: str, parts: Mapping[str, str]) -> dict[str, Any]:
 def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
     """Write the lines; the settings go into the file's own metadata.
 
-    Raises: ConfigError: pyarrow is not installed.
+    Raises: MissingExtraError: pyarrow is not installed.
     """
     pyarrow, parquet = _arrow()
     fields = [pyarrow.field(name, pyarrow.string()) for name in TEXT]
@@ -77,7 +77,7 @@ def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]], settings: Mapp
 
 
 def read_manifest(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The lines of a build and its settings. Raises: MediaError: there is none. ConfigError: pyarrow is missing."""
+    """The lines of a build and its settings. Raises: MediaError: there is none. MissingExtraError."""
     import json
 
     _, parquet = _arrow()
@@ -96,7 +96,7 @@ def read_manifest(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def check_installed() -> None:
-    """Look for what a manifest is written with, before the work. Raises: ConfigError: it is missing."""
+    """Look for what a manifest is written with, before the work. Raises: MissingExtraError."""
     _arrow()
 
 
@@ -105,5 +105,5 @@ def _arrow() -> tuple[Any, Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ConfigError("data", "pyarrow", "install the extra first: pip install 'latentsync[data]'") from error
+        raise MissingExtraError("data", "pyarrow") from error
     return pyarrow, parquet

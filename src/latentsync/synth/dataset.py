@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError
 from latentsync.core.files import atomic_path
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Bytes, Float
@@ -139,10 +139,10 @@ def _worker(config: SynthConfig, out: Path, identities: list[int], number: int, 
 
 
 def check_installed() -> None:
-    """Look for what the extra `synth` brings, before anything is written. Raises: ConfigError: it is missing."""
+    """Look for what the extra `synth` brings, before anything is written. Raises: MissingExtraError."""
     for name in NEEDED:
         if find_spec(name) is None:
-            raise ConfigError("synth", name, "install the extra first: pip install 'latentsync[synth]'")
+            raise MissingExtraError("synth", name)
 
 
 def render_dataset(

@@ -101,7 +101,8 @@ class FewStepSettings:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepSettings:
         """From a preset. Raises ConfigError on an unknown key."""
         if unknown := set(mapping) - set(cls.__dataclass_fields__):
-            raise ConfigError("task", sorted(unknown), f"use only {', '.join(cls.__dataclass_fields__)}")
+            first = min(unknown)
+            raise ConfigError(f"task.{first}", mapping[first], f"use only {', '.join(cls.__dataclass_fields__)}")
         return cls(**mapping)
 
 

@@ -23,6 +23,17 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_error_to_catch_is_at_the_top_and_as_light() -> None:
+    code = (
+        "import sys\nfrom latentsync import LatentSyncError\n"
+        "print([n for n in ('torch', 'numpy') if n in sys.modules])\n"
+        "from latentsync.core.errors import LatentSyncError as own\nassert LatentSyncError is own"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert {"LatentSyncError", "Lipsync"} <= set(latentsync.__all__)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP says its settings on demand")
 def test_threads_of_a_first_torch_sleep_while_they_wait_and_the_environment_stays() -> None:
     code = "import os\nfrom latentsync import Lipsync\nprint(os.environ.get('OMP_WAIT_POLICY'))"

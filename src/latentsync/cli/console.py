@@ -70,9 +70,8 @@ class _ConsoleHandler(logging.Handler):
         self.console.print(text, markup=False, style="dim" if not prefix else "yellow")
 
 
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # the last one says that the terminal was closed; Windows has none
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The last one says that the terminal was closed; Windows has none."""
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from latentsync.cli.arguments import Json, Quiet, Verbose, new_app
-from latentsync.core.errors import ConfigError, MissingExtraError
+from latentsync.core.errors import ConfigError
 
 app = new_app()
 
@@ -48,12 +48,9 @@ def synth(
     verbose: Verbose = False,
 ) -> None:
     """Make synthetic talking heads whose mouths, words and poses are known exactly."""
-    try:
-        from latentsync.synth.dataset import render_dataset
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("synth", error.name or "a package") from error
     from latentsync.cli.console import logging_to, progress_on, stderr_console, stop_on_signal
     from latentsync.synth.config import SynthConfig
+    from latentsync.synth.dataset import render_dataset
 
     if workers < 1:
         raise ConfigError("workers", workers, "choose 1 or more")

@@ -172,14 +172,14 @@ class Lipsync:
     ) -> Result:
         """Make the person in `video` say what `audio` says, or several people what `plan` says, and write it to `out`.
 
+        A file that is there already is replaced once the new one is whole, but never an input.
+
         Args:
             plan: instead of `audio`: speeches, each with a face and a range of time (`config.plan`), or a file of them.
                 Frames outside all ranges stay as they are, and so does the sound.
             options: see `SyncOptions`; `changes` are single fields of it.
             cache: a folder for face tracks and unfinished work, see `pipeline.cache`; None = nothing is kept.
             progress: called after every chunk. stop: asked often; when it says yes, nothing is written.
-        A file that is there already is replaced by `out` once it is whole, but never an input.
-
         Raises: LatentSyncError: something the user can fix; `out` is then as it was.
         """
         if out is None or (audio is None) == (plan is None):

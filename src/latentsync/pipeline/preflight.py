@@ -231,13 +231,13 @@ def _spread(path: Path, num_samples: int) -> Iterator[Frame]:
 
 
 def _picked(path: Path, info: VideoInfo, start_s: Fraction | None, indices: list[int]) -> Iterator[Frame]:
-    """The frames with those indices, counted from `start_s`; nothing is decoded after the last of them."""
+    """The frames with those rising indices, counted from `start_s`; nothing is decoded after the last of them."""
     wanted = set(indices)
     with VideoReader(path, start_s=start_s, info=info) as reader:
         for frame in reader:
             if frame.index in wanted:
                 yield frame
-            if frame.index >= max(wanted):
+            if frame.index >= indices[-1]:
                 return
 
 

@@ -25,9 +25,9 @@ from latentsync.synth.config import SynthConfig
 RATE_HZ = 16000
 FORMAT_VERSION = 3
 POLL_S = 1.0
+"""Between two looks at whether the workers still live."""
 NEEDED = ("numba", "scipy")
 """Of the extra `synth`, without which nothing is rendered."""
-"""Between two looks at whether the workers still live."""
 
 
 def write_wav(path: Path, audio: Float) -> None:
@@ -157,7 +157,7 @@ def render_dataset(
         workers: processes; people are dealt out to them.
     Returns: path of the manifest.
     Raises:
-        ConfigError: `out` holds a set made with other settings; the extra `synth` is not installed.
+        ConfigError: `out` holds a set made with other settings. MissingExtraError: the extra `synth` is not installed.
         LatentSyncError: a worker died.
     """
     check_installed()

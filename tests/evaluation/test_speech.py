@@ -1,8 +1,10 @@
 """Speech for the protocols."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from talkers import babble, opening_of, sound_of
+from talkers import babble, opening_of, sound_of, spread_of
 
 from latentsync.evaluation import speech
 from latentsync.metrics.cross_drive import pairing_chance
@@ -11,23 +13,24 @@ from latentsync.metrics.cross_drive import pairing_chance
 def donor(seed: int, steps: int = 75) -> speech.Donor:
     opening = babble(seed, steps)
     phones = ((0.2, 0.28, "B"), (1.0, 1.1, "AA1"), (2.0, 2.1, "m"))
-    return speech.Donor(f"clip{seed}", sound_of(opening), opening, phones)
+    width = 0.4 + babble(seed + 50, steps)
+    return speech.Donor(f"clip{seed}", sound_of(opening, width), opening, phones, width)
 
 
 def test_assembled_speech_keeps_sound_mouth_and_phones_together() -> None:
     made = speech.assemble([donor(1), donor(2)], 100, np.random.default_rng(0))
-    assert len(made.opening) == 100 and made.duration_s == 4.0
-    level = opening_of(made.wave)
-    assert np.corrcoef(level, made.opening)[0, 1] > 0.98
+    assert len(made.opening) == len(made.width) == 100 and made.duration_s == 4.0
+    assert np.corrcoef(opening_of(made.wave), made.opening)[0, 1] > 0.98
+    assert np.corrcoef(spread_of(made.wave), made.width)[0, 1] > 0.98
     assert sum(end - start for _, start, end in made.pieces) == pytest.approx(4.0)
     at = 0.0
     for clip, start, end in made.pieces:
         number = int(clip.removeprefix("clip"))
         first = round(start * 25)
-        np.testing.assert_array_equal(
-            made.opening[round(at * 25) : round((at + end - start) * 25)],
-            donor(number).opening[first : round(end * 25)],
-        )
+        for curve, whole in ((made.opening, donor(number).opening), (made.width, donor(number).width)):
+            np.testing.assert_array_equal(
+                curve[round(at * 25) : round((at + end - start) * 25)], whole[first : round(end * 25)]
+            )
         at += end - start
     for start, end, label in made.phones:
         assert 0 <= start < end <= 4.0 and label in ("B", "AA1", "m")
@@ -52,10 +55,26 @@ def test_shifting_moves_everything_alike(steps: int) -> None:
     assert len(late.wave) == len(own.wave)
     known = np.isfinite(late.opening)
     assert known.sum() == 70
-    np.testing.assert_allclose(late.opening[known], np.roll(own.opening, steps)[known])
-    np.testing.assert_allclose(opening_of(late.wave)[known], late.opening[known], atol=0.01)
+    assert np.array_equal(np.isfinite(late.width), known)
+    for curve, before, heard in (
+        (late.opening, own.opening, opening_of(late.wave)),
+        (late.width, own.width, spread_of(late.wave)),
+    ):
+        np.testing.assert_allclose(curve[known], np.roll(before, steps)[known])
+        np.testing.assert_allclose(heard[known], curve[known], atol=0.01)
     assert late.phones[-1][0] == pytest.approx(own.phones[-1][0] + steps / 25)
     assert all(start >= 0 and end <= late.duration_s for start, end, _ in late.phones)
+
+
+def test_a_width_that_is_not_known_stays_unknown() -> None:
+    plain = replace(donor(1), width=None)
+    own = speech.own_speech(plain, 75)
+    assert own.width is None and speech.shifted(own, 5).width is None and speech.silence(75).width is None
+    rng = np.random.default_rng(0)
+    assert speech.assemble([plain], 100, rng).width is None
+    mixed = speech.assemble([plain, donor(2)], 200, rng)
+    assert {clip for clip, _, _ in mixed.pieces} == {"clip1", "clip2"}
+    assert mixed.width is None and len(mixed.opening) == 200
 
 
 def test_pauses_are_found_and_speech_is_not() -> None:

@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("clips")
     for person in range(2):
         (root / f"p{person}").mkdir()
-        write_talker(root / f"p{person}" / "talk.mp4", babble(person), person)
+        write_talker(root / f"p{person}" / "talk.mp4", babble(person), person, spread=babble(person + 10))
     return root
 
 
@@ -65,6 +65,16 @@ def test_a_mouth_that_follows_wins_over_every_baseline(perfect: SuiteResult) -> 
     assert mean(perfect, "cross", UNTOUCHED, "cross_r") < 0.5
     assert mean(perfect, "cross", SHUFFLED, "cross_r") < 0.5
     assert mean(perfect, "cross", UNTOUCHED, "leakage") > 0.6
+
+
+def test_the_width_of_a_mouth_is_compared_with_the_speakers_own(perfect: SuiteResult) -> None:
+    assert mean(perfect, "cross", MODEL, "width_r") > 0.95
+    assert mean(perfect, "shifted", MODEL, "width_r") > 0.95
+    for system in (UNTOUCHED, FROZEN, SHUFFLED):
+        assert mean(perfect, "cross", system, "width_r") < 0.5
+    having = {(row.protocol, row.system) for row in perfect.rows if "width_r" in row.scores}
+    following = {(row.protocol, row.system) for row in perfect.rows if "cross_r" in row.scores}
+    assert having == following  # neither in silence nor of the clip itself
 
 
 def test_silence_and_delay_are_obeyed(perfect: SuiteResult) -> None:
@@ -143,4 +153,4 @@ def test_one_result_gets_a_report_of_its_own(folder: Path, tmp_path: Path) -> No
     paths = write_single_report(video, speech, out, tmp_path, MouthTracker())
     scores = {row["system"]: row["scores"] for row in json.loads(paths["report.json"].read_text())["rows"]}
     assert scores[UNTOUCHED]["leakage"] > scores[MODEL]["leakage"] + 0.3
-    assert "cross_r" not in scores[MODEL]
+    assert not {"cross_r", "width_r"} & set(scores[MODEL])

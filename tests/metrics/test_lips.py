@@ -1,5 +1,7 @@
 """Lip curves: invariance, lag convention, closures and silence."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -33,12 +35,39 @@ def test_opening_is_measured_in_eye_distances_whatever_roll_scale_and_place(turn
     np.testing.assert_allclose(lips.lip_opening(points), opening, atol=1e-12)
 
 
-def test_opening_is_nan_where_no_face_was_seen_and_refuses_other_shapes() -> None:
+@pytest.mark.parametrize("turn_deg", [0, 25, -70])
+def test_width_is_measured_along_the_eye_line_whatever_roll_scale_and_place(turn_deg: float) -> None:
+    width = 0.4 + babble(30, 1) / 2
+    points = talking_mesh(babble(30))
+    left, right = mesh.INNER_LIP_CORNERS
+    points[:, left] = (70, 170)
+    points[:, right, 0] = 70 + width * 80
+    points[:, right, 1] = 155  # a crooked mouth is no wider
+    turn = np.deg2rad(turn_deg)
+    rotation = 1.7 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    np.testing.assert_allclose(lips.lip_width(points @ rotation.T + (31, -12)), width, atol=1e-12)
+
+
+def test_width_takes_the_inner_corners_of_the_public_mesh() -> None:
+    points = np.zeros((1, 468, 2))
+    points[0, [33, 263]] = [(100, 100), (200, 100)]
+    points[0, [78, 308]] = [(125, 180), (180, 180)]
+    assert lips.lip_width(points).tolist() == [pytest.approx(0.55)]
+
+
+@pytest.mark.parametrize("measured", [lips.lip_opening, lips.lip_width])
+def test_lips_are_nan_where_no_face_was_seen_and_other_shapes_are_refused(
+    measured: Callable[[np.ndarray], np.ndarray],
+) -> None:
     points = talking_mesh(babble(10))
     points[4] = np.nan
-    assert np.isnan(lips.lip_opening(points)).tolist() == [i == 4 for i in range(10)]
+    points[6, [mesh.LEFT_EYE_OUTER, mesh.RIGHT_EYE_OUTER]] = (80, 100)  # no distance to measure by
+    assert np.isnan(measured(points)).tolist() == [i in (4, 6) for i in range(10)]
+    assert measured(points).dtype == np.float64
     with pytest.raises(ValueError, match="expected"):
-        lips.lip_opening(points[:, :68])
+        measured(points[:, :68])
+    with pytest.raises(ValueError, match="expected"):
+        measured(points[0])
 
 
 @pytest.mark.parametrize("late", [-2, 0, 1])

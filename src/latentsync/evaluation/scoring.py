@@ -14,7 +14,7 @@ from latentsync.core.values import Float
 from latentsync.evaluation.speech import Speech, closing_spans, silent_steps
 from latentsync.evaluation.watching import GRID_HZ, Watched
 from latentsync.metrics import mesh
-from latentsync.metrics.cross_drive import cross_drive
+from latentsync.metrics.cross_drive import MAX_LAG, cross_drive
 from latentsync.metrics.identity import identity_proxy
 from latentsync.metrics.image import band_ratios, border_step, psnr, sharpness_ratio, ssim
 from latentsync.metrics.lips import closed_limit, closure_rate, lagged_correlation, stillness
@@ -39,6 +39,7 @@ ABOUT = {
     "cross_r": About("mouth follows the speech (r, best lag within ±2 frames)", "higher"),
     "cross_chance": About("… what shifted speech reaches by luck (r)", "lower"),
     "lag_frames": About("lag of the mouth (frames of 1/25 s)", "zero", 1),
+    "width_r": About("width of the mouth follows the speech (r, best lag within ±2 frames)", "higher"),
     "leakage_r": About("old mouth leaks through (r)", "lower"),
     "leakage": About("… minus chance", "lower"),
     "sync_confidence": About("sync confidence, own judge", "higher", 3),
@@ -139,6 +140,8 @@ def sync_scores(
     elif driven is not None:
         drive = cross_drive(result.opening, result.opening, driven.opening)
         found |= {"leakage_r": drive.leakage_r, "leakage": drive.leakage}
+    if speech.width is not None:
+        found["width_r"] = lagged_correlation(result.width, speech.width, MAX_LAG).best_r
     if np.any(speech.wave):
         if judges.own is not None and (own := judges.own(result, path, speech.wave)) is not None:
             found |= {

@@ -28,8 +28,8 @@ def score_result(
     """Score `result`, made from `video` and `audio`, and the untouched video with the new sound beside it.
 
     The result has to begin with the video's first frame and follow it frame by frame; the common length is scored, up
-    to `options.max_frames`. The lip opening of the speaker is not known, so `cross_r` and `lag_frames` are missing; a
-    judge network (`judges`) says whether sound and mouth agree.
+    to `options.max_frames`. The speaker's own mouth is not known, so `cross_r`, `lag_frames` and `width_r` are missing;
+    a judge network (`judges`) says whether sound and mouth agree.
 
     Raises: MediaError: a file cannot be read. NoFaceError: no face in one of the videos.
     """

@@ -26,12 +26,14 @@ class Speech:
         opening: (G,) the speaker's own lip opening at i / 25 s; None where there is no video of it.
         phones: sounds with times, may be empty.
         pieces: (clip id, start_s, end_s) it was put together from.
+        width: (G,) how wide the speaker's own mouth was, at the same times; None where that is not known.
     """
 
     wave: np.ndarray
     opening: np.ndarray | None
     phones: Phones = ()
     pieces: tuple[tuple[str, float, float], ...] = ()
+    width: np.ndarray | None = None
 
     @property
     def duration_s(self) -> float:
@@ -40,12 +42,13 @@ class Speech:
 
 @dataclass(frozen=True)
 class Donor:
-    """A clip that can lend its speech: sound and own opening start together, on the 25 Hz grid."""
+    """A clip that can lend its speech: sound, own opening and width (as long) start together, on the 25 Hz grid."""
 
     clip_id: str
     wave: np.ndarray
     opening: np.ndarray
     phones: Phones = ()
+    width: np.ndarray | None = None
 
     @property
     def num_steps(self) -> int:
@@ -60,7 +63,7 @@ def assemble(
 
     Sentences of one corpus share their rhythm (a pause, then five words of equal length), so whole ones correlate
     without any lip-sync at all. Parts of 0.7 to 1.8 s with random starts have no shared rhythm. Cuts lie on the 25 Hz
-    grid, sound and opening are cut alike, and 5 ms fades avoid clicks.
+    grid, sound and mouth are cut alike, and 5 ms fades avoid clicks. The width is known where every part's is.
 
     Args:
         donors: clips of one speaker.
@@ -71,7 +74,7 @@ def assemble(
     usable = [donor for donor in donors if donor.num_steps >= piece_steps[0]]
     if not usable:
         raise ValueError("no donor is long enough to take a part from")
-    waves, openings, phones, pieces = [], [], [], []
+    waves, openings, widths, phones, pieces = [], [], [], [], []
     total = 0
     while total < num_steps:
         donor = usable[int(rng.integers(len(usable)))]
@@ -80,10 +83,13 @@ def assemble(
         length = min(length, num_steps - total)
         waves.append(_faded(donor.wave[start * SAMPLES_PER_STEP : (start + length) * SAMPLES_PER_STEP]))
         openings.append(donor.opening[start : start + length])
+        if donor.width is not None:
+            widths.append(donor.width[start : start + length])
         phones += _cut_phones(donor.phones, start / GRID_HZ, (start + length) / GRID_HZ, total / GRID_HZ)
         pieces.append((donor.clip_id, start / GRID_HZ, (start + length) / GRID_HZ))
         total += length
-    return Speech(np.concatenate(waves), np.concatenate(openings), tuple(phones), tuple(pieces))
+    width = np.concatenate(widths) if len(widths) == len(pieces) else None
+    return Speech(np.concatenate(waves), np.concatenate(openings), tuple(phones), tuple(pieces), width)
 
 
 def own_speech(donor: Donor, num_steps: int) -> Speech:
@@ -91,27 +97,19 @@ def own_speech(donor: Donor, num_steps: int) -> Speech:
     steps = min(num_steps, donor.num_steps)
     phones = tuple(_cut_phones(donor.phones, 0.0, steps / GRID_HZ, 0.0))
     piece = (donor.clip_id, 0.0, steps / GRID_HZ)
-    return Speech(donor.wave[: steps * SAMPLES_PER_STEP], donor.opening[:steps], phones, (piece,))
+    width = None if donor.width is None else donor.width[:steps]
+    return Speech(donor.wave[: steps * SAMPLES_PER_STEP], donor.opening[:steps], phones, (piece,), width)
 
 
 def shifted(speech: Speech, steps: int) -> Speech:
     """The same speech `steps` / 25 s later (silence first; a negative number cuts its start), length unchanged."""
-    wave, opening = speech.wave, speech.opening
-    moved = np.zeros_like(wave)
-    samples = steps * SAMPLES_PER_STEP
-    curve = None if opening is None else np.full_like(opening, np.nan)
-    if steps >= 0:
-        moved[samples:] = wave[: len(wave) - samples]
-        if curve is not None and opening is not None:
-            curve[steps:] = opening[: len(opening) - steps]
-    else:
-        moved[:samples] = wave[-samples:]
-        if curve is not None and opening is not None:
-            curve[:steps] = opening[-steps:]
+    wave = _moved(speech.wave, steps * SAMPLES_PER_STEP, 0.0)
+    opening = None if speech.opening is None else _moved(speech.opening, steps, np.nan)
+    width = None if speech.width is None else _moved(speech.width, steps, np.nan)
     late_s = steps / GRID_HZ
     end_s = speech.duration_s - max(0.0, late_s)
     phones = tuple(_cut_phones(speech.phones, max(0.0, -late_s), end_s, max(0.0, late_s)))
-    return Speech(moved, curve, phones, speech.pieces)
+    return Speech(wave, opening, phones, speech.pieces, width)
 
 
 def silence(num_steps: int) -> Speech:
@@ -148,6 +146,16 @@ def _faded(wave: np.ndarray) -> np.ndarray:
     ramp = np.linspace(0, 1, min(80, len(out)), dtype=np.float32)
     out[: len(ramp)] *= ramp
     out[len(out) - len(ramp) :] *= ramp[::-1]
+    return out
+
+
+def _moved(values: np.ndarray, steps: int, fill: float) -> np.ndarray:
+    """The values `steps` places later (a negative number: earlier), `fill` where that leaves none, length unchanged."""
+    out = np.full_like(values, fill)
+    if steps >= 0:
+        out[steps:] = values[: len(values) - steps]
+    else:
+        out[:steps] = values[-steps:]
     return out
 
 

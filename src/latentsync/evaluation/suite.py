@@ -162,8 +162,8 @@ def run_suite(
 
 
 def _donor(clip: TestClip, tracker: FaceTracker, max_frames: int) -> Donor:
-    _, opening = measure(clip.path, tracker, max_frames)
-    donor = Donor(clip.clip_id, read_audio(clip.path), opening, clip.phones)
+    lips = measure(clip.path, tracker, max_frames)
+    donor = Donor(clip.clip_id, read_audio(clip.path), lips.opening, clip.phones, lips.width)
     if donor.num_steps < MIN_STEPS:
         raise EmptyAudioError(f"{clip.path}: shorter than {MIN_STEPS / 25:.0f} s. Use a longer clip")
     return donor
@@ -252,7 +252,7 @@ def _without_trivial(scores: Scores) -> Scores:
     return {
         name: value
         for name, value in scores.items()
-        if name not in ("cross_r", "cross_chance", "lag_frames", "leakage_r", "leakage", "lmd_pct")
+        if name not in ("cross_r", "cross_chance", "lag_frames", "width_r", "leakage_r", "leakage", "lmd_pct")
     }
 
 

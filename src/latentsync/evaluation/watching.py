@@ -1,4 +1,4 @@
-"""Look at a video as the scores need it: mesh, opening and aligned crops of its main face, frame by frame."""
+"""Look at a video as the scores need it: mesh, lip curves and aligned crops of its main face, frame by frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from latentsync.faces.smoothing import SmoothingConfig, smooth_at
 from latentsync.faces.tracker import FaceTracker
 from latentsync.media.pixels import to_bytes
 from latentsync.media.reader import VideoReader
-from latentsync.metrics.lips import lip_opening
+from latentsync.metrics.lips import lip_opening, lip_width
 
 GRID_HZ = 25
 """Rate at which curves are compared and judges look, whatever the video's own."""
@@ -56,6 +56,11 @@ class Watched:
         return on_grid(self.times_s, lip_opening(self.landmarks))
 
     @cached_property
+    def width(self) -> np.ndarray:
+        """Width of the mouth on the common grid, as `opening`."""
+        return on_grid(self.times_s, lip_width(self.landmarks))
+
+    @cached_property
     def grid_frames(self) -> np.ndarray:
         """(G,) index of the frame shown at i / 25 s."""
         grid = np.arange(grid_length(self.times_s)) / GRID_HZ
@@ -65,6 +70,14 @@ class Watched:
         """The first frames only."""
         parts = {name: getattr(self, name)[:num_frames] for name in ("times_s", "landmarks", "frame_to_crop", "crops")}
         return replace(self, **parts)
+
+
+@dataclass(frozen=True, slots=True)
+class LipCurves:
+    """Lip opening and width of a video's main face on the 25 Hz grid, both (G,) as those of `Watched`."""
+
+    opening: np.ndarray
+    width: np.ndarray
 
 
 def grid_length(times_s: np.ndarray) -> int:
@@ -116,11 +129,10 @@ def watch(
     return Watched(times_s, meshes, matrices, crops, size)
 
 
-def measure(path: Path, tracker: FaceTracker, max_frames: int = 1500) -> tuple[np.ndarray, np.ndarray]:
-    """Times and lip opening of a video's main face, on the 25 Hz grid: ((G,) seconds, (G,)). Errors: see `watch`."""
+def measure(path: Path, tracker: FaceTracker, max_frames: int = 1500) -> LipCurves:
+    """Lip curves of a video's main face, without its crops. Errors: see `watch`."""
     times_s, meshes, _ = _track(path, tracker, max_frames)
-    opening = on_grid(times_s, lip_opening(meshes))
-    return np.arange(len(opening)) / GRID_HZ, opening
+    return LipCurves(on_grid(times_s, lip_opening(meshes)), on_grid(times_s, lip_width(meshes)))
 
 
 def _track(path: Path, tracker: FaceTracker, max_frames: int) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:

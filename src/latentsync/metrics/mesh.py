@@ -18,6 +18,9 @@ INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 3
 OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 LIPS = OUTER_LIPS + INNER_LIPS
 
+INNER_LIP_CORNERS = (INNER_LIPS[0], INNER_LIPS[10])
+"""Where the inner lips meet, on the side of the left and of the right eye as named above."""
+
 STILL = (33, 133, 263, 362, 168, 6, 197, 195, 5, 4, 10, 109, 338, 67, 297, 70, 300, 127, 356)
 """Points that speech hardly moves: eye corners, nose ridge and tip, forehead, brow ends, temples."""
 

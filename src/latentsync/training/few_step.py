@@ -39,6 +39,8 @@ LIPS = (slice(128, 232), slice(64, 192))
 
 TEETH = (slice(144, 208), slice(80, 176))
 """Of the mouth's opening, where pictures are compared in the features of a VGG-16."""
+LEVEL = 0.3
+"""Weight of errors of the lips that last, beside those of movement."""
 PERCEPTUAL_STAGES = 3
 """Of the VGG-16: up to relu3_3, fields of 40 pixels."""
 
@@ -75,7 +77,7 @@ class FewStepConfig:
         mouth_weight: weight of the cells around the lips.
         movement_weight: weight of the error about its mean over time: looks play no part in it, only movement.
         shape_weight: what a `LipReader` reads off the made latents against what it reads off the real ones, about the
-            mean over time (0 = none).
+            mean over time and, less, as it is (0 = none).
         latent_weight: weight of the squared and the absolute error of the latents.
         pixel_weight, pixel_frames: weight of the decoded terms, and frames a clip that are decoded (0 = none).
         colour_weight: what colours differ by, whatever the brightness, on squares of `COLOUR_PX` around the lips (0 =
@@ -338,14 +340,15 @@ class FewStepObjective(Objective):
         return ((energy - low) / (high - low)).clamp(0, 1).unflatten(0, difference.shape[:2])
 
     def shape_error(self, made: Tensor, clean: Tensor) -> Tensor:
-        """Mean squared error of the lips' shape about its mean over time; (B, c, F, h, w) latents → scalar."""
-        reader = self.consulted("reader")
+        """Mean squared error of what is read of the lips; (B, c, F, h, w) latents → scalar."""
+        reader = cast(LipReader, self.consulted("reader"))
         around = self.window.left, RESOLUTION // self.autoencoder.factor - self.window.right
         sides = (*around, self.window.top, RESOLUTION // self.autoencoder.factor - self.window.bottom)
         whole = (functional.pad(each.transpose(1, 2), (*sides, 0, 0, 0, 0)) for each in (made, clean))
         told = [reader(each.flatten(0, 1)).float().unflatten(0, each.shape[:2]) for each in whole]
         error = told[0] - told[1]
-        return (error - error.mean(1, keepdim=True)).square().mean() + 0.1 * error.square().mean()
+        about_mean = (error - error.mean(1, keepdim=True)).square()
+        return ((about_mean + LEVEL * error.square()) * reader.weights).mean()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (n, c, h, w) of the window → its pixels (n, 3, H, W)."""

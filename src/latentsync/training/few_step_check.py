@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, inpaint_mask
 from latentsync.media.pixels import RgbPicture
-from latentsync.metrics.lips import lagged_correlation, lip_opening
+from latentsync.metrics.lips import correlation, lagged_correlation, lip_opening
 from latentsync.models.drawing import drawn_from
 from latentsync.training.datasets import AnyClip, Look, num_frames
 from latentsync.training.few_step import FewStepObjective, assemble
 from latentsync.training.few_step_data import STILL_FRAMES, Hearing, posed_looks
+from latentsync.training.lip_shape import LipCode
 from latentsync.training.pieces import PIECE, draw_pieces
 
 
@@ -61,10 +62,14 @@ def render(
     references: np.ndarray,
     heard: Tensor,
     window: int,
+    code: Tensor | None = None,
 ) -> np.ndarray:
     """Crops (F, R, R, 3) uint8 with new mouths, from pure noise in one step, pasted as the pipeline pastes.
 
-    Args: references: (n, R, R, 3), or (F, n, R, R, 3) for each frame. heard: (F, K, D).
+    Args:
+        references: (n, R, R, 3), or (F, n, R, R, 3) for each frame.
+        heard: (F, K, D).
+        code: (F, size) of the lips, to be drawn instead of what the ear tells.
     """
     paste = inpaint_mask(256, objective.config.paste_mask)
     paste = cv2.GaussianBlur(cv2.erode(paste, np.ones((9, 9), np.uint8)), (0, 0), 4)[None, :, :, None]
@@ -84,9 +89,8 @@ def render(
         with torch.autocast("cpu", torch.bfloat16):
             _, masked, still = objective.latents_of(batch)
             x = noise.expand(-1, -1, len(part), -1, -1)
-            made = network(
-                assemble(x, objective.keep, masked, still), torch.full((1,), 1000.0), heard[span][None].float()
-            )
+            sample, told = assemble(x, objective.keep, masked, still), None if code is None else code[span][None]
+            made = network(sample, torch.full((1,), 1000.0), heard[span][None].float(), code=told)
             if objective.config.residual:
                 made = drawn_from(still.transpose(1, 2), made, c)
             made = made[0].transpose(0, 1)
@@ -113,6 +117,11 @@ def references_of(
 
 def opening_of(crops: np.ndarray, tracker: FaceTracker) -> np.ndarray:
     """(F,) lip opening of crops, NaN where no face is seen."""
+    return lip_opening(meshes_of(crops, tracker))
+
+
+def meshes_of(crops: np.ndarray, tracker: FaceTracker) -> np.ndarray:
+    """(F, 468, 2) of crops (F, R, R, 3), NaN where no face is seen."""
     meshes = np.full((len(crops), 468, 2), np.nan, np.float32)
     with tracker.open() as session:
         for i, crop in enumerate(crops):
@@ -120,7 +129,7 @@ def opening_of(crops: np.ndarray, tracker: FaceTracker) -> np.ndarray:
             found = session.track(Frame(i, Fraction(i, 25), RgbPicture(np.ascontiguousarray(wide))))
             if found:
                 meshes[i] = found[0].landmarks[:468]
-    return lip_opening(meshes)
+    return meshes
 
 
 def detail(crops: np.ndarray) -> float:
@@ -182,3 +191,43 @@ def cross_drive(
     figures = {"r": r, "chance": chance, "own": leak, "detail": sharp, "moves": moves, "lag": lags}
     assert first is not None
     return {name: float(np.nanmean(v)) for name, v in figures.items()}, np.concatenate(rows), first
+
+
+DRAWN = 2
+"""Numbers of the code whose drawing is measured: opening and width."""
+
+
+def drawn_as_told(
+    objective: FewStepObjective,
+    network: nn.Module,
+    clips: Sequence[AnyClip],
+    lips: LipCode,
+    hearing: Hearing,
+    tracker: FaceTracker,
+    window: int,
+) -> dict[str, float]:
+    """Tell the network the real code of the lips of people it has not seen, and read the code off what it draws.
+
+    Returns: `drawn_K`, mean correlation within a clip of number K as told and as drawn, and `strength_K`, the slope of
+        the drawn over the told: 1 = lips move as far as they are told to. Empty where no clip can be measured.
+    """
+    found: list[np.ndarray] = []
+    for clip in clips:
+        crops = np.ascontiguousarray(clip.crops[: num_frames(clip)])
+        meshes = np.asarray(clip.mesh)[: len(crops)]
+        opening = lip_opening(meshes)
+        references = references_of(crops, opening[:STILL_FRAMES], objective, meshes)
+        told = lips(clip) - lips(clip)[int(np.nanargmin(opening[:STILL_FRAMES]))]
+        drawn = meshes_of(render(objective, network, crops, references, hearing(clip).float(), window, told), tracker)
+        seen = np.isfinite(drawn[:, 0, 0])
+        if seen.sum() < window:
+            continue
+        a = lips.of(drawn[seen])[:, :DRAWN].double().numpy()
+        b = told[torch.from_numpy(seen)][:, :DRAWN].double().numpy()
+        b = b - b.mean(0)
+        r = [correlation(a[:, k], b[:, k]) for k in range(DRAWN)]
+        found.append(np.array([r, (a * b).sum(0) / np.maximum(np.square(b).sum(0), 1e-12)]))
+    if not found:
+        return {}
+    r, strength = np.mean(found, axis=0)
+    return {f"{name}_{k}": float(v[k]) for name, v in (("drawn", r), ("strength", strength)) for k in range(len(r))}

@@ -104,7 +104,7 @@ class LipCode:
 
     def __init__(self, clips: Iterable[AnyClip], size: int) -> None:
         """Learn from clips. Args: size: numbers of the code."""
-        shapes, turns = (torch.cat(parts) for parts in zip(*map(_movements, clips), strict=True))
+        shapes, turns = (torch.cat(parts) for parts in zip(*(_movements(_meshes(clip)) for clip in clips), strict=True))
         self.poses = torch.linalg.svd(turns[::3], full_matrices=False).Vh[:POSES].T
         told = torch.cat([turns @ self.poses, _mouth(shapes)], dim=1).double()
         gram = told.T @ told
@@ -138,12 +138,15 @@ class LipCode:
         """(F, size) of a clip, or of its mirror image."""
         key = content_of(clip), flip
         if key not in self._known:
-            shapes, turns = _movements(clip)
-            if flip:
-                shapes, turns = mirrored(shapes, mesh.MIRRORED_LIPS), mirrored(turns, mesh.MIRRORED_STILL)
-            code = (shapes - turns @ self.poses @ self.effect) @ self.basis.T / self.scale
-            self._known[key] = self.about_closed(code)
+            self._known[key] = self.about_closed(self.of(_meshes(clip), flip))
         return self._known[key]
+
+    def of(self, meshes: np.ndarray, flip: bool = False) -> Tensor:
+        """(F, size) of meshes (F, 468, 2) of one person, about their mean; NaN without a face is not allowed."""
+        shapes, turns = _movements(meshes)
+        if flip:
+            shapes, turns = mirrored(shapes, mesh.MIRRORED_LIPS), mirrored(turns, mesh.MIRRORED_STILL)
+        return (shapes - turns @ self.poses @ self.effect) @ self.basis.T / self.scale
 
     def about_closed(self, code: Tensor) -> Tensor:
         """(F, size) of a clip, about the mean of its least open `CLOSED`."""
@@ -167,9 +170,12 @@ def _opening(shapes: Tensor) -> Tensor:
     return (shapes[:, lower] - shapes[:, upper]).mean(1)
 
 
-def _movements(clip: AnyClip) -> tuple[Tensor, Tensor]:
-    """Lip shapes (F, 80) and turns of the head (F, 38) of a clip, about their means."""
-    meshes = np.asarray(clip.mesh[: num_frames(clip)])
+def _meshes(clip: AnyClip) -> np.ndarray:
+    return np.asarray(clip.mesh[: num_frames(clip)])
+
+
+def _movements(meshes: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Lip shapes (F, 80) and turns of the head (F, 38) of meshes (F, 468, 2), about their means."""
     both = (lip_shape(meshes), head_turn(meshes))
     shapes, turns = (torch.from_numpy(values - values.mean(axis=0)).float() for values in both)
     return shapes, turns

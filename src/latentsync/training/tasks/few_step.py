@@ -40,9 +40,9 @@ from latentsync.training.few_step import (
     FewStepObjective,
     Generated,
 )
-from latentsync.training.few_step_check import cross_drive, drives_of
+from latentsync.training.few_step_check import cross_drive, drawn_as_told, drives_of
 from latentsync.training.few_step_data import Hearing, Windows, look_of
-from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
+from latentsync.training.lip_reader import NUMBERS, LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, teach
 from latentsync.training.losses.perceptual import VGG_TAPS, load_vgg
 from latentsync.training.task import Findings, Objective
@@ -166,21 +166,22 @@ def warm_up(task: FewStepTask, ear: Ear, data: TrainingData, seed: int) -> None:
 
 
 def trained_reader(
-    settings: FewStepSettings, autoencoder: TinyAutoencoder, data: TrainingData, seed: int
+    settings: FewStepSettings, autoencoder: TinyAutoencoder, data: TrainingData, lips: LipCode, seed: int
 ) -> LipReader | None:
     """The reader of lips that the shape loss wants, trained now or taken from an earlier time."""
     if settings.few_step.get("shape_weight", 0) <= 0:
         return None
     config = ReaderConfig(**settings.reader)
-    reader = LipReader(autoencoder.latent_channels)
-    clips = list(data.train)
+    reader = LipReader(autoencoder.latent_channels, numbers=min(NUMBERS, len(lips.scale)))
+    clips, look = list(data.train), look_of(settings.look)
 
     def taught() -> nn.Module:
-        figures = teach_reader(reader, clips, list(data.val), autoencoder, seed, config)
+        figures = teach_reader(reader, clips, list(data.val), autoencoder, lips, look, seed, config)
         log.info("reader of lips: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         return reader
 
-    made_from = ("nose", repr(config), module_hash(autoencoder), str(seed), *map(content_of, clips))
+    code = [str(float(values.double().sum())) for values in lips.tensors().values()]
+    made_from = ("code", repr((config, look)), module_hash(autoencoder), str(seed), *code, *map(content_of, clips))
     remember("lip-reader", reader, taught, made_from, data.cache)
     return reader
 
@@ -229,7 +230,14 @@ class FewStepTask:
             torch.manual_seed(seed + 1)
             stages = VGG_TAPS[:PERCEPTUAL_STAGES] if config.perceptual_weight > 0 else ()
             critic = Critic(channels=stages) if config.critic_weight > 0 else None
-        reader = trained_reader(settings, autoencoder, data, seed)
+        in_sync = data.train.only(lambda clip: clip.in_sync)
+        self.lips: LipCode | None = None
+        reader = None
+        if config.told > 0 or config.shape_weight > 0:
+            size = unet.ear.head.out_features if hasattr(unet, "ear") else NUMBERS
+            lips = lip_code(settings, in_sync, size)
+            self.lips = lips if config.told > 0 else None
+            reader = trained_reader(settings, autoencoder, data, lips, seed)
         features = None
         if config.perceptual_weight > 0 and settings.features is not None:
             features = load_vgg(Path(settings.features).expanduser(), PERCEPTUAL_STAGES).requires_grad_(False)
@@ -241,8 +249,6 @@ class FewStepTask:
             self.objectives.append(judge)
         self.fast_bf16 = cpu_multiplies_bfloat16()
         self.hearing = Hearing(listener.eval().requires_grad_(False), data.cache, SoundRange())
-        in_sync = data.train.only(lambda clip: clip.in_sync)
-        self.lips = lip_code(settings, in_sync, unet.ear.head.out_features) if config.told > 0 else None
         self.windows = Windows(
             data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
             look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,
@@ -267,11 +273,16 @@ class FewStepTask:
         return example
 
     def validate(self, network: nn.Module) -> Findings:
-        """Cross-drive: r and lag of the lip openings, r with the video's own old mouth, detail over the real one's."""
+        """Cross-drive: r and lag of the lip openings, r with the video's own old mouth, detail over the real one's; and
+        whether lips are drawn as told, where the code of the lips is told."""
         objective = cast(FewStepObjective, self.objectives[0])
         figures, strip, clip = cross_drive(
             objective, network, self.drives, self.hearing, MeshTracker(), self.settings.num_frames, self._openings
         )
+        if self.lips is not None:
+            people = list({id(drive.person): drive.person for drive in self.drives}.values())
+            window = self.settings.num_frames
+            figures |= drawn_as_told(objective, network, people, self.lips, self.hearing, MeshTracker(), window)
         warnings = []
         if figures["moves"] < 0.25:
             warnings.append(

@@ -1,0 +1,43 @@
+"""Take the model that ships apart, to go on training from it without the ear's and the U-Net's own folders.
+
+python recipes/tiny/unpack.py --out START
+
+Writes START/unet (for `train unet --start`), START/ear (for `task.ear` and `task.components.listener`) and
+START/autoencoder. The ear tells the lips with the factor of `assemble.py --articulation` already in it: assemble what
+comes of it with `--articulation 1`. What the numbers of its code mean is in `lips.safetensors` beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+SHIPPED = Path(__file__).parents[2] / "src" / "latentsync" / "assets" / "tiny"
+MEANING = Path(__file__).with_name("lips.safetensors")
+EAR = ("ear.linear_1.", "ear.linear_2.", "ear.head.")
+
+
+def main() -> None:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=SHIPPED)
+    parser.add_argument("--lips", type=Path, default=MEANING)
+    parser.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True)
+    for part, name in (("unet", "unet"), ("listener", "ear"), ("autoencoder", "autoencoder")):
+        (args.out / name).mkdir()
+        shutil.copyfile(args.model / part / "config.json", args.out / name / "config.json")
+        tensors = {key: value.float() for key, value in load_file(args.model / part / "model.safetensors").items()}
+        save_file(tensors, args.out / name / "model.safetensors", metadata={"format": "pt"})
+        if part == "unet":
+            taught = {key.removeprefix("ear."): value for key, value in tensors.items() if key.startswith(EAR)}
+    save_file(taught, args.out / "ear" / "ear.safetensors", metadata={"format": "pt"})
+    shutil.copyfile(args.lips, args.out / "ear" / "lips.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -156,7 +156,6 @@ def sync(
         if target is not None:
             check_target(target, sources=sources, overwrite=overwrite)
     _check_apart({"strip": strip, "report": report}, out)
-    _check_kind(out)
     load = {
         "model": model,
         "device": device,
@@ -186,13 +185,6 @@ def _check_apart(beside: dict[str, Path | None], out: Path) -> None:
     strip = beside.get("strip")
     if strip is not None and strip.suffix.lower() != ".png":
         raise ConfigError("strip", str(strip), "it is a PNG picture: choose a name that ends in .png")
-
-
-def _check_kind(out: Path) -> None:
-    """Refuse a kind of file that nobody writes before a model is loaded. Raises: MediaError."""
-    from latentsync.media.codecs import container_of
-
-    container_of(out)
 
 
 def _read_plan(path: Path, video: Path) -> Plan:
@@ -229,6 +221,9 @@ def run(job: _Job) -> Result:
 
     console = stderr_console()
     with logging_to(console, job.quiet, job.verbose), stop_on_signal() as stop:
+        from latentsync.pipeline.preflight import check_output
+
+        check_output(job.video, job.out, job.options)
         from latentsync.pipeline import Lipsync
 
         with progress_on(console, job.quiet) as progress:

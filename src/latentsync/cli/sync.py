@@ -144,10 +144,6 @@ def sync(
     sources = [path for path in (video, audio, plan) if path is not None]
     for source in sources:
         check_source(source)
-    if report is not None and options.start_s:
-        raise ConfigError(
-            "report", str(report), "leave out --start: the page compares OUT with VIDEO from its beginning"
-        )
     if report is not None and plan is not None:
         raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
     said = None if plan is None else _read_plan(plan, video)
@@ -268,7 +264,10 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
             )
         about = {"model": result.model, "seed": result.seed, "frames": result.num_frames}
         with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
-            pages = write_single_report(job.video, job.audio, job.out, Path(folder), lipsync.tracker, about=about)
+            pages = write_single_report(
+                job.video, job.audio, job.out, Path(folder), lipsync.tracker, about=about,
+                start_s=job.options.start_s, end_s=job.options.end_s,
+            )  # fmt: skip
             with atomic_path(job.report) as part:
                 part.write_bytes(pages["report.html"].read_bytes())
 

@@ -10,6 +10,7 @@ import pytest
 
 import micro_model
 import planted
+from latentsync.media import read_audio, write_wav
 
 VIDEO, AUDIO = b"not looked at", b"not looked at either"
 
@@ -88,13 +89,6 @@ def test_nothing_is_replaced_unasked(run, folder: Path, which: str) -> None:
     assert (folder / "mine").read_text() == "keep"
 
 
-def test_a_report_goes_with_the_whole_video(run, folder: Path) -> None:
-    files = folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4"
-    told = run("sync", *files, "--report", folder / "page.html", "--start", "1")
-    assert told.code == 2
-    assert "leave out --start" in told.said
-
-
 def test_a_report_is_written_beside_the_result(run, tmp_path: Path) -> None:
     """The sample's real face, found by the real tracker, and a micro model: the page has scores and pictures."""
     micro_model.lipsync(planted.PlantedTracker()).save_pretrained(tmp_path / "micro")
@@ -108,3 +102,16 @@ def test_a_report_is_written_beside_the_result(run, tmp_path: Path) -> None:
     text = page.read_text("utf-8")
     assert "<svg" in text and "data:image/jpeg" in text and "PSNR" in text and "micro" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["micro", "out.mp4", "page ü.html"]
+
+
+def test_a_report_scores_the_part_that_was_used_once(run, tmp_path: Path) -> None:
+    """The part is 0.4 s long and runs on backwards for a speech of 0.8 s."""
+    micro_model.lipsync(planted.PlantedTracker()).save_pretrained(tmp_path / "micro")
+    sample = Path(str(resources.files("latentsync") / "assets" / "sample"))
+    write_wav(tmp_path / "short.wav", read_audio(sample / "speech.wav")[: round(0.8 * 16000)])
+    files = sample / "talk.mp4", tmp_path / "short.wav", "-o", tmp_path / "out.mp4"
+    options = "--start", "0.2", "--end", "0.6", "--model", tmp_path / "micro", "--report", tmp_path / "page.html"
+    told = run("sync", *files, *options, "--json", "--quiet")
+    assert told.code == 0, told.err
+    assert json.loads(told.out)["num_frames"] == 20
+    assert "the first 0.40 s of the result, beside 0.20 to 0.60 s of the video" in (tmp_path / "page.html").read_text()

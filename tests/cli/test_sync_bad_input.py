@@ -83,6 +83,40 @@ def test_a_kind_of_file_that_cannot_be_written_is_told_before_the_model_is_looke
 
 
 @pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--crf", "52"], "--crf 52.0: choose 0 to 51 for libx264"),
+        (["--codec", "prores"], "--codec prores: choose one of h264, hevc, av1, vp9 for .mp4 files"),
+        (["--pixel-format", "rgb3"], "--pixel-format rgb3: libx264 takes yuv420p"),
+    ],
+)
+def test_an_encoding_that_does_not_fit_is_told_before_the_model_is_looked_for(
+    run, folder: Path, options: list[str], says: str
+) -> None:
+    files = folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4"
+    told = run("sync", *files, "--model", "none", *options)
+    assert told.code == 2
+    assert told.said.startswith(f"error: {says}")
+    assert not (folder / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("which", ["--out", "--strip", "--report"])
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_model_is_looked_for(
+    run, folder: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    def access(path: Path, mode: int) -> bool:  # chmod does not stop a superuser
+        return Path(path).name != "locked"
+
+    monkeypatch.setattr("os.access", access)
+    (folder / "locked").mkdir()
+    target = folder / "locked" / "made.mp4"
+    words = ["--out", target] if which == "--out" else ["--out", folder / "out.mp4", which, target]
+    told = run("sync", folder / "talk.mp4", folder / "speech.wav", *words, "--model", "none")
+    assert told.code == 1
+    assert told.said == f"error: {target}: the folder cannot be written to. Choose another place."
+
+
+@pytest.mark.parametrize(
     "beside", [["--strip", "out.mp4"], ["--report", "out.mp4"], ["--strip", "a.png", "--report", "./a.png"]]
 )
 def test_no_two_outputs_have_one_name(run, folder: Path, beside: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

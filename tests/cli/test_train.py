@@ -72,6 +72,11 @@ def test_it_tells_how_it_goes(run: Any, tmp_path: Path, data: Path) -> None:
         (["--set", "loop.steps"], "--set loop.steps: write SECTION.KEY=VALUE, as in loop.steps=100", 2),
         ([], "--set loop.steps=: give loop.steps or loop.minutes (--minutes)", 2),
         (["--preset", "nothing"], "--preset nothing: no such preset of unet", 2),
+        (
+            ["--minutes", "5", "--set", "loop.steps=40"],
+            "--minutes 5.0: --set loop.steps says the length already; give one of the two",
+            2,
+        ),
         (["--minutes", "-1"], "--set loop.minutes=-1.0: choose a number above 0", 2),
         (["--minutes", "1", "--data", "nowhere"], "nowhere: no such folder. Check --data.", 1),
         (["--minutes", "1", "--data", "empty"], "empty: is empty. Give --data a folder of prepared clips.", 1),

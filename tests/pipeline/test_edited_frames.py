@@ -73,6 +73,29 @@ def test_faces_too_small_to_edit_are_named(model: Lipsync, speech: Path, tmp_pat
         model(film(tmp_path / "b.mp4", squares=[]), speech, tmp_path / "o.mp4")
 
 
+@pytest.mark.parametrize(
+    ("faces", "choice", "says"),
+    [
+        ([1], "3", "no face 3 in the 10 frames that were used: at most 1 is seen at once. Choose --face 0; nothing"),
+        ([1, 2], "2", "no face 2 in the 10 frames that were used: at most 2 are seen at once. Choose --face 0 or 1,"),
+        ([0, 3], "3", "no face 3 in the 10 frames that were used: at most 3 are seen at once. Choose --face 0 to 2,"),
+        ([1, 1, 2], "1", "no face 1 in the 10 frames that were used: at most 1 is"),  # the speech ends before
+        ([0], "3", "no face to edit in any of its 10 frames; nothing"),
+        ([1], "0.9,0.9", r"any of its 10 frames \(on 10 there are faces, but not the one meant by 0.9,0.9\); nothing"),
+    ],
+)
+def test_a_face_that_is_not_there_is_told_with_those_that_are(
+    model: Lipsync, speech: Path, tmp_path: Path, faces: list[int], choice: str, says: str
+) -> None:
+    """Every five frames there are so many faces."""
+    squares = [(30, 60, 40), (80, 60, 40), (130, 60, 40)]
+    video = planted.film(tmp_path / "a.mp4", [rgb for count in faces for rgb in arrays(5, squares[:count])])
+    length = "hold" if len(faces) == 1 else "audio"
+    with pytest.raises(NoFaceError, match=says):
+        model(video, speech, tmp_path / "o.mp4", face=choice, length=length)
+    assert not (tmp_path / "o.mp4").exists()
+
+
 def test_a_frame_without_a_face_can_be_made_an_error(model: Lipsync, speech: Path, tmp_path: Path) -> None:
     video = planted.film(tmp_path / "a.mp4", arrays(4) + arrays(6, []) + arrays(5))
     with pytest.raises(NoFaceError, match=r"frame 4 \(0.16 s\)"):

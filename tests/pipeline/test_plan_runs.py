@@ -134,6 +134,8 @@ def test_a_face_is_chosen_when_its_range_begins(model: Lipsync, tmp_path: Path) 
     assert result.num_edited == 10
     with pytest.raises(NoFaceError, match="in any of the 10 frames of the plan"):
         model(video, out=tmp_path / "p.mp4", plan=Plan((entry(a, "0.5,0,0.5,1", 0.2),)))
+    with pytest.raises(NoFaceError, match=r"no face 1 or 2 in the 20 frames of the plan: at most 1 .* Choose face 0"):
+        model(video, out=tmp_path / "p.mp4", plan=Plan((entry(a, "1", 0), entry(a, "2", 0.4))))
     assert not (tmp_path / "p.mp4").exists()
 
 

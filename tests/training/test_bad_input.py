@@ -160,3 +160,8 @@ def test_a_length_that_is_asked_for_takes_the_place_of_the_presets() -> None:
     assert recipe("unet", "tiny", ["loop.steps=null"]).loop == minutes
     with pytest.raises(ConfigError, match="give one of steps, minutes"):
         recipe("unet", "tiny", ["loop.minutes=3", "loop.steps=400"])
+    with pytest.raises(ConfigError, match="give one of the two"):
+        recipe("unet", "tiny", ["loop.steps=400"], minutes=5)
+    for changes in ([], ["loop.steps=null"]):
+        asked = recipe("unet", "tiny", changes, minutes=5).loop
+        assert (asked.steps, asked.minutes) == (None, 5)

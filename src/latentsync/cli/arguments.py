@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import MediaError
-from latentsync.core.files import refuse_input
+from latentsync.core.files import refuse_input, refuse_unwritable
 
 _WHOLE = 1000  # more letters than any first sentence has
 
@@ -78,7 +78,10 @@ def check_source(path: Path) -> None:
 
 
 def check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None:
-    """Refuse an output that would destroy an input or, unasked, another file, or has no folder. Raises: MediaError."""
+    """Refuse an output that would destroy an input or, unasked, another file, or has no folder that can be written to.
+
+    Raises: MediaError.
+    """
     if target.is_dir():
         raise MediaError(f"{target}: is a folder. Give the name of the file to write.")
     if not target.parent.is_dir():
@@ -87,3 +90,4 @@ def check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None
         refuse_input(target, sources)
         if not overwrite:
             raise MediaError(f"{target}: exists. Choose another name, or pass --overwrite.")
+    refuse_unwritable(target)

@@ -144,10 +144,6 @@ def sync(
     sources = [path for path in (video, audio, plan) if path is not None]
     for source in sources:
         check_source(source)
-    if report is not None and options.start_s:
-        raise ConfigError(
-            "report", str(report), "leave out --start: the page compares OUT with VIDEO from its beginning"
-        )
     if report is not None and plan is not None:
         raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
     said = None if plan is None else _read_plan(plan, video)
@@ -156,7 +152,6 @@ def sync(
         if target is not None:
             check_target(target, sources=sources, overwrite=overwrite)
     _check_apart({"strip": strip, "report": report}, out)
-    _check_kind(out)
     load = {
         "model": model,
         "device": device,
@@ -186,13 +181,6 @@ def _check_apart(beside: dict[str, Path | None], out: Path) -> None:
     strip = beside.get("strip")
     if strip is not None and strip.suffix.lower() != ".png":
         raise ConfigError("strip", str(strip), "it is a PNG picture: choose a name that ends in .png")
-
-
-def _check_kind(out: Path) -> None:
-    """Refuse a kind of file that nobody writes before a model is loaded. Raises: MediaError."""
-    from latentsync.media.codecs import container_of
-
-    container_of(out)
 
 
 def _read_plan(path: Path, video: Path) -> Plan:
@@ -229,6 +217,9 @@ def run(job: _Job) -> Result:
 
     console = stderr_console()
     with logging_to(console, job.quiet, job.verbose), stop_on_signal() as stop:
+        from latentsync.pipeline.preflight import check_output
+
+        check_output(job.video, job.out, job.options)
         from latentsync.pipeline import Lipsync
 
         with progress_on(console, job.quiet) as progress:
@@ -273,7 +264,10 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
             )
         about = {"model": result.model, "seed": result.seed, "frames": result.num_frames}
         with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
-            pages = write_single_report(job.video, job.audio, job.out, Path(folder), lipsync.tracker, about=about)
+            pages = write_single_report(
+                job.video, job.audio, job.out, Path(folder), lipsync.tracker, about=about,
+                start_s=job.options.start_s, end_s=job.options.end_s,
+            )  # fmt: skip
             with atomic_path(job.report) as part:
                 part.write_bytes(pages["report.html"].read_bytes())
 

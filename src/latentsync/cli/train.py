@@ -42,7 +42,10 @@ def train(
     start: Annotated[
         Path | None, typer.Option(metavar="COMPONENT|CHECKPOINT|MODEL", help="Weights to begin a new run with.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", help="Length of the run, instead of steps.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(metavar="M", help="Length of the run, instead of the preset's; not beside --set loop.steps."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Loader processes of each process.")] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="A short run that must reach the preset's score; exit code 1 otherwise.")

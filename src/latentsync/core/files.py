@@ -29,6 +29,12 @@ def refuse_input(target: Path, sources: Iterable[Path]) -> None:
         raise MediaError(f"{target}: is also an input. Choose another name for the output.")
 
 
+def refuse_unwritable(target: Path) -> None:
+    """Refuse a place beside which nothing can be written. Raises: MediaError: its folder is read-only."""
+    if not os.access(target.absolute().parent, os.W_OK):
+        raise MediaError(f"{target}: the folder cannot be written to. Choose another place.")
+
+
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a fresh path beside `target`; on success it is renamed to `target`, on any exception it is deleted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from latentsync.evaluation.report import write_report
 from latentsync.evaluation.scoring import Judges, Material, score
 from latentsync.evaluation.speech import SAMPLES_PER_STEP, Speech, loudness_db
 from latentsync.evaluation.suite import MODEL, UNTOUCHED, Evidence, Row, SuiteOptions, SuiteResult
-from latentsync.evaluation.watching import watch
+from latentsync.evaluation.watching import GRID_HZ, watch
 from latentsync.faces.masks import inpaint_mask
 from latentsync.faces.tracker import FaceTracker
 from latentsync.media.audio import read_audio
@@ -24,24 +25,29 @@ def score_result(
     tracker: FaceTracker,
     judges: Judges | None = None,
     options: SuiteOptions | None = None,
+    *,
+    start_s: Fraction | None = None,
+    end_s: Fraction | None = None,
 ) -> SuiteResult:
     """Score `result`, made from `video` and `audio`, and the untouched video with the new sound beside it.
 
-    The result has to begin with the video's first frame and follow it frame by frame; the common length is scored, up
-    to `options.max_frames`. The speaker's own mouth is not known, so `cross_r`, `lag_frames` and `width_r` are missing;
-    a judge network (`judges`) says whether sound and mouth agree.
+    The result has to begin with the first frame of the part of the video that was used and follow it frame by frame;
+    the common length is scored, up to `options.max_frames`: not what comes after it where a part was repeated for a
+    longer speech. The speaker's own mouth is not known, so `cross_r`, `lag_frames` and `width_r` are missing; a judge
+    network (`judges`) says whether sound and mouth agree.
 
+    Args: start_s, end_s: the part of the video that was used; None = from its start, to its end.
     Raises: MediaError: a file cannot be read. NoFaceError: no face in one of the videos.
     """
     options, judges = options or SuiteOptions(), judges or Judges()
-    source = watch(video, tracker, options.resolution, max_frames=options.max_frames)
+    source = watch(video, tracker, options.resolution, max_frames=options.max_frames, start_s=start_s, end_s=end_s)
     seen = watch(result, tracker, options.resolution, source)
     source = source.cut(len(seen))
     speech = Speech(read_audio(audio)[: len(seen.opening) * SAMPLES_PER_STEP], None)
     mask = inpaint_mask(options.resolution, options.mask)
     clip = TestClip(video, video.stem, sha256_of(video))
     material = Material(seen, source, speech, mask, path=result, chunk_frames=options.chunk_frames)
-    plain = Material(source, source, speech, mask, path=video)
+    plain = Material(source, source, speech, mask, path=None if start_s else video)  # a judge reads files from 0
     rows = [
         Row("single", system, clip.clip_id, clip.person, (), score(part, judges))
         for system, part in ((MODEL, material), (UNTOUCHED, plain))
@@ -65,8 +71,16 @@ def write_single_report(
     tracker: FaceTracker,
     judges: Judges | None = None,
     about: dict[str, Any] | None = None,
+    *,
+    start_s: Fraction | None = None,
+    end_s: Fraction | None = None,
 ) -> dict[str, Path]:
-    """Score one result and write report.html, report.json and scores.csv into `folder`. Errors: see `score_result`."""
-    scored = score_result(video, audio, result, tracker, judges)
-    facts = {"video": video.name, "speech": audio.name, "result": result.name, **(about or {})}
+    """Score one result and write report.html, report.json and scores.csv into `folder`.
+
+    Args and errors: see `score_result`; `about` are further facts for the page.
+    """
+    scored = score_result(video, audio, result, tracker, judges, start_s=start_s, end_s=end_s)
+    from_s, length_s = float(start_s or 0), len(scored.evidence[0].opening) / GRID_HZ
+    what = f"the first {length_s:.2f} s of the result, beside {from_s:.2f} to {from_s + length_s:.2f} s of the video"
+    facts = {"video": video.name, "speech": audio.name, "result": result.name, "scored": what, **(about or {})}
     return write_report(scored, folder, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Watched:
     """The main face of one video.
 
     Attributes:
-        times_s: (F,) seconds from the container's origin.
+        times_s: (F,) seconds from the container's origin, or from the start of the part that was watched.
         landmarks: (F, 468, 2) float32, frame pixels, as the tracker saw them (not smoothed); NaN without a face.
         frame_to_crop: (F, 2, 3) float32; NaN without a face.
         crops: (F, R, R, 3) uint8 RGB aligned; grey without a face.
@@ -100,6 +101,9 @@ def watch(
     resolution: int = 256,
     geometry: Watched | None = None,
     max_frames: int = 1500,
+    *,
+    start_s: Fraction | None = None,
+    end_s: Fraction | None = None,
 ) -> Watched:
     """Follow the main face of a video and cut its aligned crops.
 
@@ -110,17 +114,18 @@ def watch(
         geometry: crops are cut where this video's face is (frame by frame), so that a result and its source can be
             compared pixel by pixel; the frames beyond it are left out.
         max_frames: where to stop (crops take about 0.2 MB a frame at 256).
+        start_s, end_s: the part to watch, as in `VideoReader`; times count from its start.
     Raises: NoFaceError: no face in any frame. MediaError: the file cannot be read.
     """
     if geometry is not None:
         max_frames = min(max_frames, len(geometry))
-    times_s, meshes, size = _track(path, tracker, max_frames)
+    times_s, meshes, size = _track(path, tracker, max_frames, start_s, end_s)
     if geometry is None:
         matrices = _matrices(times_s, meshes, resolution)
     else:
         matrices = geometry.frame_to_crop[: len(times_s)]
     crops = np.full((len(times_s), resolution, resolution, 3), 127, dtype=np.uint8)
-    with VideoReader(path) as reader:
+    with VideoReader(path, start_s, end_s) as reader:
         for index, frame in enumerate(reader):
             if index >= len(times_s):
                 break
@@ -135,15 +140,17 @@ def measure(path: Path, tracker: FaceTracker, max_frames: int = 1500) -> LipCurv
     return LipCurves(on_grid(times_s, lip_opening(meshes)), on_grid(times_s, lip_width(meshes)))
 
 
-def _track(path: Path, tracker: FaceTracker, max_frames: int) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+def _track(
+    path: Path, tracker: FaceTracker, max_frames: int, start_s: Fraction | None = None, end_s: Fraction | None = None
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     times: list[float] = []
     faces: list[tuple[Face, ...]] = []
     size = (0, 0)
-    with VideoReader(path) as reader, tracker.open() as session:
+    with VideoReader(path, start_s, end_s) as reader, tracker.open() as session:
         for frame in reader:
             if len(times) == max_frames:
                 break
-            times.append(float(frame.time_s))
+            times.append(float(frame.time_s - (start_s or 0)))
             faces.append(session.track(frame))
             size = _size(frame)
     main = _main_track(faces)

@@ -95,7 +95,10 @@ class Wanted:
 
 
 class PeopleFollower:
-    """Follows several faces at once, which costs no more tracking than one: see `FaceFollower`."""
+    """Follows several faces at once, which costs no more tracking than one: see `FaceFollower`.
+
+    Attributes: most_faces: seen at once so far on a frame of the current or last video where a face is wanted.
+    """
 
     def __init__(
         self,
@@ -111,12 +114,13 @@ class PeopleFollower:
             (one, parse_choice(one.choice, lambda path: reference_likeness(path, tracker))) for one in wanted
         ]
         self.counts: Counter[str] = Counter()
+        self.most_faces = 0
 
     def follow(
         self, frames: Iterable[Frame], tracker: FaceTracker | None = None
     ) -> Generator[tuple[Frame, tuple[AlignedFace | None, ...]], None, None]:
         """Yield every frame in order with the wanted faces, in their order, None where there is nothing to edit."""
-        self.counts = Counter()
+        self.counts, self.most_faces = Counter(), 0
         with (tracker or self._tracker).open() as session:
             people = [
                 _Person(self._config, wanted, choose, self._resolution, self.counts) for wanted, choose in self._wanted
@@ -124,6 +128,8 @@ class PeopleFollower:
             waiting: deque[Frame] = deque()
             for moment in self._moments(frames, session):
                 waiting.append(moment.frame)
+                if any(wanted.span_at(moment.frame.time_s) is not None for wanted, _ in self._wanted):
+                    self.most_faces = max(self.most_faces, len(moment.faces))
                 for person in people:
                     person.waiting.append(moment)
                 if len(waiting) > self._config.smoothing.reach_frames:

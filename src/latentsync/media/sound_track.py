@@ -92,9 +92,13 @@ def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPla
 class CopiedTrack:
     """Packets as they are. The first one may begin up to half a packet before the start, the last ends after the end.
 
-    Codecs begin with a run-in before time 0. mp4 and Opus say so in the file and the run-in is copied; so does Matroska
-    from FFmpeg's libavformat 63 on (PyAV 19), which then takes as much off the first packet, whichever that is.
-    Elsewhere its packets are left out, because the container would move sound or picture to make room for them.
+    Codecs begin with a run-in before time 0. mp4 and Opus say so in the file and the run-in is copied. What Matroska
+    says of it goes along to Matroska, and FFmpeg from 8.1 on takes as much off the first packet, whichever that is: so
+    the run-in is copied there too. Elsewhere its packets are left out, because the container would move sound or
+    picture to make room for them: AAC from mp4 keeps its time in Matroska, but its first packet (21 ms at 48 kHz) is
+    decoded without the one before it, which distorts a sound that is loud at once.
+
+    Matroska rounds times to milliseconds; packets that follow each other within that are written end to end.
     """
 
     def __init__(self, output: av.container.OutputContainer, suffix: str, plan: AudioPlan) -> None:
@@ -104,7 +108,8 @@ class CopiedTrack:
         source = audio_stream(container)
         if source is None:
             raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
-        says_so = suffix in (".mkv", ".webm") and getattr(source.codec_context, "initial_padding", 0) > 0
+        is_padded = "matroska" in container.format.name or getattr(source.codec_context, "initial_padding", 0) > 0
+        says_so = suffix in (".mkv", ".webm") and is_padded  # PyAV 17 and 18 do not tell the padding
         is_opus = source.codec_context.name.startswith("opus")
         self._keeps_run_in = suffix in (".mp4", ".mov", ".m4v") or is_opus or says_so
         self._target = output.add_stream_from_template(source)
@@ -132,8 +137,11 @@ class CopiedTrack:
     def _source_packets(
         self, container: av.container.InputContainer, source: av.AudioStream
     ) -> Generator[tuple[Fraction, av.Packet], None, None]:
-        tick = source.time_base or Fraction(1, source.codec_context.sample_rate)
+        context = source.codec_context
+        tick = source.time_base or Fraction(1, context.sample_rate)
         start = self._plan.start_s + origin_of(container)
+        whole = Fraction(context.frame_size or 0, context.sample_rate)
+        clock = _PacketClock(tick, whole) if tick * context.sample_rate > 1 and whole > tick else None
         following = 0
         try:
             if self._plan.start_s > 0:
@@ -149,11 +157,36 @@ class CopiedTrack:
                     continue
                 if not self._keeps_run_in and at + length * 3 / 4 < 0:
                     continue
-                packet.pts = packet.dts = pts - round(start / tick)
+                if clock is None:
+                    packet.pts = packet.dts = pts - round(start / tick)
+                else:
+                    at = clock.at(pts * tick) - start
+                    packet.time_base, packet.duration = Fraction(1, context.sample_rate), context.frame_size
+                    packet.pts = packet.dts = round(at * context.sample_rate)
                 packet.stream = self._target
                 yield at, packet
         except FFmpegError as error:
             log.warning("%s: its sound is damaged and ends early (%s)", self._plan.path, error.strerror)
+
+
+class _PacketClock:
+    """Times of packets of one length, from times rounded to a tick that is coarser than a sample."""
+
+    def __init__(self, tick: Fraction, whole: Fraction) -> None:
+        """Args: whole: length of a packet, seconds."""
+        self._tick, self._whole = tick, whole
+        self._following: Fraction | None = None
+
+    def at(self, told_s: Fraction) -> Fraction:
+        """The end of the packet before, or of whole packets from 0 on, where that rounds to what is told."""
+        if self._following is None:
+            exact, within = round(told_s / self._whole) * self._whole, self._tick / 2
+        else:
+            exact, within = self._following, self._tick
+        if abs(exact - told_s) > within:
+            exact = told_s
+        self._following = exact + self._whole
+        return exact
 
 
 class EncodedTrack:

@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange
 
 from latentsync.core.errors import LatentSyncError, MediaError
-from latentsync.core.files import atomic_path
+from latentsync.core.files import atomic_path, refuse_unwritable
 from latentsync.core.values import Frame
 from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
 from latentsync.media.information import VideoInfo
@@ -94,8 +94,7 @@ class VideoWriter:
             raise MediaError(f"{self.path}: there is no folder {folder}. Make it first, or choose another place.")
         if self.path.is_dir():
             raise MediaError(f"{self.path}: this is a folder. Give the name of a file.")
-        if not os.access(folder, os.W_OK):
-            raise MediaError(f"{self.path}: the folder cannot be written to. Choose another place.")
+        refuse_unwritable(self.path)
         try:
             part = self._resources.enter_context(atomic_path(self.path.absolute()))
             self._open(part)

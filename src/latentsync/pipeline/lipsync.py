@@ -62,6 +62,7 @@ class _Counts:
     edited: int = 0
     asked: int = 0
     faceless: int = 0
+    most_faces: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
 
     def add(self, scene: Scene, options: SyncOptions) -> None:
@@ -219,7 +220,7 @@ class Lipsync:
                         progress(Progress("sync", counts.frames, max(total, counts.frames)))
                 writer.end_s = script.frames.end_s
                 if not counts.edited and 0 < counts.asked == counts.faceless:
-                    raise NoFaceError(_no_face_text(video, plan is not None, counts))
+                    raise NoFaceError(_no_face_text(video, script.roles, plan is not None, counts))
             if not counts.asked:
                 warnings.append("no frame lies in a range of the plan: the picture is unchanged")
             if reader.damaged:
@@ -306,7 +307,7 @@ class Lipsync:
             for scene in scenes:
                 counts.add(scene, options)
                 yield scene.frame
-        counts.outcomes = dict(follower.counts)
+        counts.outcomes, counts.most_faces = dict(follower.counts), follower.most_faces
 
     def _metadata(self) -> dict[str, str]:
         from latentsync import __version__
@@ -332,9 +333,24 @@ def _checked(wave: np.ndarray) -> Sound:
     return sound_of(wave.astype(np.float32, copy=False))
 
 
-def _no_face_text(video: Path, has_plan: bool, counts: _Counts) -> str:
+def _no_face_text(video: Path, roles: Sequence[Role], has_plan: bool, counts: _Counts) -> str:
     which = f"the {counts.asked} frames of the plan" if has_plan else f"its {counts.frames} frames"
-    small = min(counts.outcomes.get("too_small", 0), counts.asked)  # with a plan, outcomes are summed over its people
+    faces = " or ".join(dict.fromkeys(role.face for role in roles))
+    most = counts.most_faces
+    if most and all(role.face.isdecimal() and int(role.face) >= most for role in roles):
+        used = which if has_plan else f"the {counts.frames} frames that were used"
+        seen = "1 is" if most == 1 else f"{most} are"
+        numbers = "0" if most == 1 else f"0 {'or' if most == 2 else 'to'} {most - 1}, counted from the left"
+        return (
+            f"{video}: there is no face {faces} in {used}: at most {seen} seen at once. "
+            f"Choose {'face' if has_plan else '--face'} {numbers}; nothing was written"
+        )
+    # with a plan, outcomes are summed over its people
+    small, others = (min(counts.outcomes.get(name, 0), counts.asked) for name in ("too_small", "not_chosen"))
     least = f"{FollowerConfig().min_face_px:g} px"
-    seen = f" (on {small} there is one, narrower than {least}: too small; enlarge the video before)" if small else ""
+    seen = ""
+    if small:
+        seen = f" (on {small} there is one, narrower than {least}: too small; enlarge the video before)"
+    elif others:
+        seen = f" (on {others} there are faces, but not the one meant by {faces})"
     return f"{video}: no face to edit in any of {which}{seen}; nothing was written. See `latentsync inspect`"

@@ -1,4 +1,5 @@
-"""A look at a video before a run: faces on sampled frames, lengths, and warnings that name the setting that helps.
+"""A look at a video before a run: faces on sampled frames, lengths, and warnings that name the setting that helps; and
+whether a result can be written as asked.
 
 Seconds, not minutes: a few dozen frames are decoded, wherever they lie in the film.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from latentsync.config.options import SyncOptions
 from latentsync.core.errors import MediaError
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Face, Frame
@@ -20,6 +22,7 @@ from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alig
 from latentsync.faces.pose import yaw_deg
 from latentsync.media.information import VideoInfo, probe
 from latentsync.media.reader import VideoReader
+from latentsync.media.writer import VideoWriter
 
 SMALL_FACE = 0.35
 """Share of the network's resolution that a face must fill not to be small; chosen by eye on scaled clips."""
@@ -103,6 +106,18 @@ class Preflight:
             "most_faces": self.most_faces,
             "median_face_width_px": _median([face.width_px for face in self.largest]),
         }
+
+
+def check_output(video_path: Path, out_path: Path, options: SyncOptions) -> None:
+    """Refuse a result that cannot be written as asked, before any weights are read.
+
+    Raises: MediaError: the video cannot be read, has no picture, or `out_path` is no kind of file that is written.
+        ConfigError: codec, crf or pixel format do not fit.
+    """
+    info = probe(video_path).video
+    if info is None:
+        raise MediaError(f"{video_path}: there is no picture in it. Pass a video")
+    VideoWriter(out_path, info, options.codec, options.crf, options.pixel_format)  # not opened: nothing is written
 
 
 def look(

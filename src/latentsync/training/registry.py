@@ -58,10 +58,11 @@ def build_task(name: str, settings: Mapping[str, Any], data: Sequence[Path], sta
 
 
 def recipe(task: str, preset: str | None = None, changes: Sequence[str] = (), minutes: float | None = None) -> Recipe:
-    """Defaults < preset < `--set section.key=value` < `--minutes`. Steps and minutes take each other's place.
+    """Defaults < preset < `--set section.key=value` < `--minutes`. Steps and minutes take the place of a preset's.
 
     Args: preset: name or path of a YAML file; None = `default`, where the task has one, else the loop's defaults.
-    Raises: ConfigError: unknown preset, section or key (with what may have been meant), or a value out of range.
+    Raises: ConfigError: unknown preset, section or key (with what may have been meant), a value out of range, or both
+        steps and minutes asked for.
     """
     kind = f"train/{task}"
     known = preset_names(kind)
@@ -81,7 +82,10 @@ def recipe(task: str, preset: str | None = None, changes: Sequence[str] = (), mi
             raise ConfigError(f"preset.{name}", values, "write one 'key: value' a line below it")
         sections[name].update(values)
     told = dict(change.split("=", 1) for change in changes if "=" in change)
-    if sum(parse_value(told.get(f"loop.{key}", "null")) is not None for key in ("steps", "minutes")) == 1:
+    lengths = [key for key in ("steps", "minutes") if parse_value(told.get(f"loop.{key}", "null")) is not None]
+    if minutes is not None and "steps" in lengths:
+        raise ConfigError("minutes", minutes, "--set loop.steps says the length already; give one of the two")
+    if len(lengths) == 1:
         # a length that is asked for takes the place of the preset's, whichever it has
         sections["loop"] = {key: value for key, value in sections["loop"].items() if key not in ("steps", "minutes")}
     for change in changes:

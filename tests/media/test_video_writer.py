@@ -239,6 +239,38 @@ def test_copied_sound_is_the_same_to_the_sample(tmp_path: Path, source: str, tar
     assert np.abs(before[:1024]).max() > 0.3
 
 
+def test_the_last_packet_is_kept_where_the_source_tells_no_durations(tmp_path: Path) -> None:
+    sound = tone(1.9, 16000, 1, 197.0)
+    film = make_film(tmp_path / "in.mkv", 50, sound=sound, sound_rate_hz=16000, sound_codec="alac")
+    with av.open(str(film)) as file:
+        assert not any(packet.duration for packet in file.demux(audio=0) if packet.size)
+    copy(film, tmp_path / "out.mp4", audio=AudioPlan(film))
+    assert probe(tmp_path / "out.mp4").audio.codec == "alac"  # type: ignore[union-attr]
+    before, after = decoded(film), decoded(tmp_path / "out.mp4")
+    assert len(before) == len(sound[0])
+    assert len(after) == len(before) and np.abs(after - before).max() < 1e-3
+
+
+@pytest.mark.parametrize("start_s", [Fraction(16, 25), Fraction(1, 2), Fraction(3, 5)])
+def test_a_part_copied_between_matroska_files_begins_within_a_packet_of_its_start(
+    tmp_path: Path, start_s: Fraction
+) -> None:
+    """FFmpeg takes the run-in off the first packet of the part, too."""
+    film = make_film(tmp_path / "in.mkv", 50, sound=tone(2.0, 16000, 1, 197.0), sound_rate_hz=16000)
+    with VideoReader(film) as reader:
+        plan = AudioPlan(film, start_s=start_s)
+        with VideoWriter(tmp_path / "out.mkv", reader.info, audio=plan) as writer:
+            for frame in frames(25):
+                writer.write(frame)
+    before, after = decoded(film)[round(start_s * 16000) :], decoded(tmp_path / "out.mkv")
+    first = int(np.nonzero(after)[0][0])
+    packets = -(-start_s // Fraction(1024, 16000))  # packets begin at whole ones
+    assert first == pytest.approx((packets * Fraction(1024, 16000) - start_s) * 16000, abs=16)
+    assert np.abs(after[first + 64 : 15000] - before[first + 64 : 15000]).max() < 1e-2
+    with VideoReader(tmp_path / "out.mkv") as reader:
+        assert [frame.time_s for frame in reader] == [Fraction(n, 25) for n in range(25)]
+
+
 @pytest.mark.parametrize("rate_hz", [44100, 48000])
 def test_packets_of_a_coarse_clock_are_written_end_to_end(tmp_path: Path, rate_hz: int) -> None:
     film = make_film(tmp_path / "in.mkv", 50, sound=tone(2.0, rate_hz), sound_rate_hz=rate_hz)

@@ -96,7 +96,8 @@ class CopiedTrack:
     says of it goes along to Matroska, and FFmpeg from 8.1 on takes as much off the first packet, whichever that is: so
     the run-in is copied there too. Elsewhere its packets are left out, because the container would move sound or
     picture to make room for them: AAC from mp4 keeps its time in Matroska, but its first packet (21 ms at 48 kHz) is
-    decoded without the one before it, which distorts a sound that is loud at once.
+    decoded without the one before it, which distorts a sound that is loud at once. Where a later part is copied from
+    Matroska to Matroska, the first packet lies before the start by the run-in or less, because that is taken off.
 
     Matroska rounds times to milliseconds; packets that follow each other within that are written end to end.
     """
@@ -112,6 +113,7 @@ class CopiedTrack:
         says_so = suffix in (".mkv", ".webm") and is_padded  # PyAV 17 and 18 do not tell the padding
         is_opus = source.codec_context.name.startswith("opus")
         self._keeps_run_in = suffix in (".mp4", ".mov", ".m4v") or is_opus or says_so
+        self._loses_run_in = says_so and "matroska" in container.format.name
         self._target = output.add_stream_from_template(source)
         self._packets = self._source_packets(container, source)
         self._waiting: tuple[Fraction, av.Packet] | None = None
@@ -142,18 +144,24 @@ class CopiedTrack:
         start = self._plan.start_s + origin_of(container)
         whole = Fraction(context.frame_size or 0, context.sample_rate)
         clock = _PacketClock(tick, whole) if tick * context.sample_rate > 1 and whole > tick else None
-        following = 0
+        following, before = 0, None
+        run_in = Fraction(0)
         try:
             if self._plan.start_s > 0:
-                container.seek(int(start / tick // 1), stream=source, backward=True)
+                if self._loses_run_in:
+                    first = next(container.demux(source))
+                    run_in = max(Fraction(0), -(first.pts or 0) * tick)
+                container.seek(int((start - run_in) / tick // 1), stream=source, backward=True)
             for packet in container.demux(source):
                 if packet.size == 0:
                     continue
                 pts = packet.pts if packet.pts is not None else following
-                following = pts + (packet.duration or 0)
+                if not packet.duration and before is not None:  # ALAC in Matroska: mp4 would leave the last one out
+                    packet.duration = pts - before
+                following, before = pts + (packet.duration or 0), pts
                 at = pts * tick - start
                 length = Fraction(packet.duration or 0) * tick
-                if self._plan.start_s > 0 and at < -length / 2:
+                if self._plan.start_s > 0 and at < -(run_in or length / 2):
                     continue
                 if not self._keeps_run_in and at + length * 3 / 4 < 0:
                     continue

@@ -304,6 +304,12 @@ def test_the_reader_reads_lips_off_latents(data: TrainingData, tmp_path: Path) -
     assert 0.7 < figures["strength_0"] < 1.3
 
 
+@pytest.mark.parametrize("name", ["steps", "every", "looks"])
+def test_a_reader_that_would_see_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"task.reader.{name}"):
+        ReaderConfig(**{name: 0})
+
+
 class Loudness(Hearing):
     """Hears how loud each half frame is, and nothing else: 10 tokens of 8 numbers, about a second of it."""
 
@@ -360,3 +366,6 @@ def test_the_task_learns_is_judged_and_exported(data: TrainingData, tmp_path: Pa
 def test_settings_that_are_not_known_are_refused(data: TrainingData) -> None:
     with pytest.raises(ConfigError, match="drive"):
         few_step.build(SETTINGS | {"drive": 3}, data)
+    deaf = {key: value for key, value in EAR.items() if not key.startswith("audio_code")}
+    with pytest.raises(ConfigError, match=r"few_step\.told.*an ear"):
+        few_step.build(SETTINGS | {"unet": deaf | {"audio_map_channels": 0}}, data)

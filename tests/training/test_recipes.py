@@ -16,11 +16,29 @@ from latentsync.training.lip_shape import LipCode
 from latentsync.training.tasks.few_step import take_ear
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
+SHIPPED = Path(__file__).parents[2] / "src" / "latentsync" / "assets" / "tiny"
+
+
+def run_recipe(monkeypatch: pytest.MonkeyPatch, name: str, *words: str | Path) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+    runpy.run_path(str(RECIPES / name), run_name="__main__")
+
+
+def test_what_was_taken_apart_is_put_together_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = tmp_path / "start"
+    run_recipe(monkeypatch, "unpack.py", "--out", start)
+    parts = ("--unet", start / "unet", "--autoencoder", start / "autoencoder", "--listener", start / "ear")
+    run_recipe(
+        monkeypatch, "assemble.py", *parts, "--ear", start / "ear", "--articulation", "1", "--out", tmp_path / "m"
+    )
+    for part in ("unet", "autoencoder", "listener"):
+        made, shipped = (load_file(folder / part / "model.safetensors") for folder in (tmp_path / "m", SHIPPED))
+        assert made.keys() == shipped.keys()
+        assert all(torch.equal(made[key], shipped[key]) for key in made)
 
 
 def test_the_shipped_model_is_taken_apart_to_go_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["unpack.py", "--out", str(tmp_path / "start")])
-    runpy.run_path(str(RECIPES / "unpack.py"), run_name="__main__")
+    run_recipe(monkeypatch, "unpack.py", "--out", tmp_path / "start")
     unet = load_component(tmp_path / "start" / "unet", UNet)
     told = unet.ear.head.weight.detach().clone()
     torch.nn.init.zeros_(unet.ear.head.weight)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, inpaint_mask
 from latentsync.media.pixels import RgbPicture
-from latentsync.metrics.lips import correlation, lagged_correlation, lip_opening
+from latentsync.metrics.lips import MIN_OVERLAP, correlation, lagged_correlation, lip_opening
 from latentsync.models.drawing import drawn_from
 from latentsync.training.datasets import AnyClip, Look, num_frames
 from latentsync.training.few_step import FewStepObjective, assemble
@@ -212,6 +212,7 @@ def drawn_as_told(
         the drawn over the told: 1 = lips move as far as they are told to. Empty where no clip can be measured.
     """
     found: list[np.ndarray] = []
+    numbers = min(DRAWN, len(lips.scale))
     for clip in clips:
         crops = np.ascontiguousarray(clip.crops[: num_frames(clip)])
         meshes = np.asarray(clip.mesh)[: len(crops)]
@@ -220,12 +221,12 @@ def drawn_as_told(
         told = lips(clip) - lips(clip)[int(np.nanargmin(opening[:STILL_FRAMES]))]
         drawn = meshes_of(render(objective, network, crops, references, hearing(clip).float(), window, told), tracker)
         seen = np.isfinite(drawn[:, 0, 0])
-        if seen.sum() < window:
+        if seen.sum() < max(window, MIN_OVERLAP):
             continue
-        a = lips.of(drawn[seen])[:, :DRAWN].double().numpy()
-        b = told[torch.from_numpy(seen)][:, :DRAWN].double().numpy()
+        a = lips.of(drawn[seen])[:, :numbers].double().numpy()
+        b = told[torch.from_numpy(seen)][:, :numbers].double().numpy()
         b = b - b.mean(0)
-        r = [correlation(a[:, k], b[:, k]) for k in range(DRAWN)]
+        r = [correlation(a[:, k], b[:, k]) for k in range(numbers)]
         found.append(np.array([r, (a * b).sum(0) / np.maximum(np.square(b).sum(0), 1e-12)]))
     if not found:
         return {}

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from latentsync.core.errors import ConfigError
 from latentsync.metrics.lips import correlation
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.training.datasets import AnyClip, LookRange, apply_look, draw_look, num_frames
@@ -74,6 +75,11 @@ class ReaderConfig:
     noise: float = 0.3
     every: int = 3
     looks: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "every", "looks"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"task.reader.{name}", getattr(self, name), "choose 1 or more")
 
 
 @torch.no_grad()
@@ -158,5 +164,5 @@ def _judged(reader: LipReader, clips: Sequence[tuple[Tensor, Tensor]]) -> dict[s
         told, real = (each.numpy() - each.numpy().mean(0) for each in (reader(latents.float()), code[:, :numbers]))
         r[row] = [correlation(told[:, k], real[:, k]) for k in range(numbers)]
         strength[row] = (told * real).sum(0) / np.maximum(np.square(real).sum(0), 1e-12)
-    figures = {"r": r.mean(0), "strength": strength.mean(0)}
+    figures = {"r": np.nanmean(r, axis=0), "strength": strength.mean(0)}
     return {f"{name}_{k}": float(values[k]) for name, values in figures.items() for k in range(numbers)}

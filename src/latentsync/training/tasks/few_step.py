@@ -225,6 +225,9 @@ class FewStepTask:
     ) -> None:
         self.settings = settings
         config = FewStepConfig.from_mapping(settings.few_step)
+        if config.told > 0 and not hasattr(unet, "ear"):
+            advice = "set it to 0, or give the U-Net an ear: task.unet.audio_code"
+            raise ConfigError("task.few_step.told", config.told, advice)
         made = Generated()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)

@@ -5,7 +5,8 @@ which no speech explains. A generator trained on their squared error therefore h
 their corners. The reader looks at the code of the lips alone (`lip_shape.LipCode`).
 
 It is taught movement, not looks: only differences between frames of one clip count, since nobody's lips are as wide as
-another's. Taught whole shapes it learns whose lips they are, and on people it has not seen it reads nothing.
+another's. Taught whole shapes of a few people it learns whose lips they are: what it then reads off people it has not
+seen is off by as much as they differ.
 """
 
 from __future__ import annotations

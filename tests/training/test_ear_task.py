@@ -292,6 +292,18 @@ def test_a_start_with_an_ear_goes_on_from_it(data: TrainingData, start: Path, tm
         build({**SETTINGS, "width": 8}, data, start=start)
 
 
+def test_a_start_with_an_ear_keeps_what_its_code_means(data: TrainingData, start: Path) -> None:
+    """Learnt anew from other clips, the numbers could have other signs, and the ear would have to turn round."""
+    task = build(SETTINGS, data, start=start)
+    task.lips.basis = -task.lips.basis
+    task.export(task.objectives[0].network, start)
+    again = build(SETTINGS, data, start=start)
+    assert torch.equal(again.lips.basis, task.lips.basis)
+    assert not torch.equal(again.lips.basis, LipCode(again.train, SETTINGS["code"]).basis)
+    with pytest.raises(WeightsError, match=r"task\.code"):
+        build({**SETTINGS, "code": 2}, data, start=start)
+
+
 def tell_plain(network: LipHearing, heard: torch.Tensor) -> torch.Tensor:
     hidden = torch.nn.functional.silu(network.linear_1(heard))
     return network.head(torch.nn.functional.silu(network.linear_2(hidden)))

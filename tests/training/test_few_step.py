@@ -366,6 +366,19 @@ def test_the_task_learns_is_judged_and_exported(data: TrainingData, tmp_path: Pa
 def test_settings_that_are_not_known_are_refused(data: TrainingData) -> None:
     with pytest.raises(ConfigError, match="drive"):
         few_step.build(SETTINGS | {"drive": 3}, data)
+    for key in ("reader", "warm_up"):
+        with pytest.raises(ConfigError, match=f"task.{key}.step"):
+            few_step.build(SETTINGS | {key: {"step": 3}}, data)
+    for key, value in (("half_open", 7), ("around", "0.5"), ("wide", -1), ("closed_still", True)):
+        with pytest.raises(ConfigError, match=f"task.{key}"):
+            few_step.build(SETTINGS | {key: value}, data)
+
+
+def test_settings_of_examples_reach_them(data: TrainingData) -> None:
+    change = {"half_open": 0.6, "around": 1.0, "closed_still": 0.5, "wide": 0.25, "few_step": {"told": 1.0}}
+    windows = few_step.build(SETTINGS | change, data).windows
+    assert (windows.half_open, windows.around, windows.closed_still, windows.wide) == (0.6, 1.0, 0.5, 0.25)
+    assert "surroundings" in windows.example(0)
     deaf = {key: value for key, value in EAR.items() if not key.startswith("audio_code")}
     with pytest.raises(ConfigError, match=r"few_step\.told.*an ear"):
         few_step.build(SETTINGS | {"unet": deaf | {"audio_map_channels": 0}}, data)

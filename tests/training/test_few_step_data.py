@@ -10,7 +10,7 @@ import torch
 from few_step_parts import batch_of, listener, objective, talking_mesh, windows, write_people
 
 from latentsync.core.errors import LatentSyncError
-from latentsync.training.datasets import SoundRange, TrainingData
+from latentsync.training.datasets import SoundRange, TrainingData, open_data
 from latentsync.training.datasets.augment import NO_LOOK, Look, LookRange
 from latentsync.training.few_step import FewStepConfig
 from latentsync.training.few_step_data import Hearing, Windows, posed_looks
@@ -107,6 +107,66 @@ def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData)
         firsts = [int(made.example(number)["target"][0, 0, 0, 0]) // 2 for number in range(24)]
         widest.append(float(np.mean([float(opening[first : first + 4].max()) for first in firsts])))
     assert widest[1] > widest[0] + 0.1 * float(opening.max())
+
+
+def test_second_references_are_any_mouth_as_often_as_is_asked(data: TrainingData) -> None:
+    ann = data.train.only(lambda clip: clip.person == "ann")
+    lips = LipCode(list(ann), 2)
+    opening = lips.opening(lips(next(iter(ann))))
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    ranks = []
+    for share in (0.0, 1.0):
+        made = Windows(
+            ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=1.0, open_reference=True,
+            half_open=share,
+        )  # fmt: skip
+        pairs = [(made.example(number)["references"][:, 0, 0, 0] // 2).tolist() for number in range(24)]
+        assert all(float(opening[first]) <= float(opening[second]) for first, second in pairs)
+        ranks.append(np.mean([float((opening < opening[second]).float().mean()) for _, second in pairs]))
+    assert ranks[0] > 0.8
+    assert 0.3 < ranks[1] < 0.7
+
+
+def test_surroundings_are_of_another_time_as_often_as_is_asked(data: TrainingData) -> None:
+    hearing = Hearing(listener(), data.cache, SoundRange())
+    plain, never, always = (
+        Windows(data.train, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, around=share)
+        for share in (0.0, 1e-9, 1.0)
+    )
+    assert "surroundings" not in plain.example(0)
+    for number in range(8):
+        one = never.example(number)
+        assert torch.equal(one["surroundings"], one["target"])
+        one = always.example(number)
+        shown, around = (one[key][:, 0, 0, 0].int() for key in ("target", "surroundings"))
+        assert around.tolist() == list(range(int(around[0]), int(around[0]) + 8, 2))
+        assert abs(int(around[0] - shown[0])) >= 2 * 2 or around[0] == shown[0]
+    moved = [always.example(k)["surroundings"][0, 0, 0, 0] != always.example(k)["target"][0, 0, 0, 0] for k in range(8)]
+    assert sum(map(bool, moved)) >= 6
+    task = objective(FewStepConfig())
+    batch = batch_of(always, 0, 1) | {"surroundings": torch.stack([always.example(k)["surroundings"] for k in (0, 1)])}
+    target, masked, _ = task.latents_of(batch)
+    same, seen, _ = task.latents_of(batch | {"target": batch["surroundings"]})
+    assert torch.equal(masked, seen)
+    assert not torch.equal(target, same)
+
+
+def test_surroundings_have_the_head_held_most_alike(data: TrainingData) -> None:
+    """Heads drift to the side here: of the times that are drawn, the nearest is the most alike."""
+    for clip in data.train:
+        points = np.array(clip.mesh)
+        points[..., 0] += np.arange(len(points), dtype=np.float32)[:, None]
+        np.save(clip.path / "mesh.npy", points)
+    drifting = open_data([next(iter(data.train)).path.parent], cache=data.cache.folder / "fresh")
+    made = Windows(
+        drifting.train, Hearing(listener(), drifting.cache, SoundRange()), frames=4, seed=0, look=NO_LOOK, sounds=1,
+        around=1.0,
+    )  # fmt: skip
+    away = []
+    for number in range(16):
+        one = made.example(number)
+        away.append(abs(int(one["surroundings"][0, 0, 0, 0]) - int(one["target"][0, 0, 0, 0])) // 2)
+    assert np.mean(away) < 7, "one drawn at random is 12 frames away in the mean"
 
 
 def test_clips_shorter_than_a_window_are_refused(data: TrainingData) -> None:

@@ -180,7 +180,8 @@ class FewStepObjective(Objective):
     """Train a U-Net to give the clean latents of the masked face.
 
     A batch holds `target` (B, F, R, R, 3) uint8, `references` (B, n, R, R, 3) or (B, F, n, R, R, 3) uint8, `heard`
-    (B, F, K, D), `seed` (B,), and `code` (B, F, n) and `in_sync` (B,) where `told` asks for them.
+    (B, F, K, D), `seed` (B,), and `code` (B, F, n) and `in_sync` (B,) where `told` asks for them. With `surroundings`
+    (B, F, R, R, 3) uint8 the masked latents are theirs.
     """
 
     keep: Tensor
@@ -239,7 +240,8 @@ class FewStepObjective(Objective):
 
     @torch.no_grad()
     def latents_of(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents (B, F, c, h, w) of the target, of the masked target, and (B, F, n·c, h, w) of the references.
+        """Latents (B, F, c, h, w) of the target, of the masked target (of the masked `surroundings`, where the batch
+        has them), and (B, F, n·c, h, w) of the references.
 
         Taken from `target_latents`, `masked_latents` and `reference_latents`, like `references` with (c, h, w) in the
         place of pictures, where the loader has made them already.
@@ -251,7 +253,8 @@ class FewStepObjective(Objective):
         else:
             x = unit(batch["target"])
             target = self.encode(x).unflatten(0, (b, f))
-            masked = self.encode(x * self.keep_pixels).unflatten(0, (b, f))
+            around = unit(batch["surroundings"]) if "surroundings" in batch else x
+            masked = self.encode(around * self.keep_pixels).unflatten(0, (b, f))
             stills = self.encode(unit(batch["references"])).unflatten(0, batch["references"].shape[:-3])
         if stills.dim() == 5:
             stills = stills[:, None].expand(-1, f, -1, -1, -1, -1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentsync.core.errors import ConfigError
 from latentsync.faces.repose import crop_terms, head_moves, repose, terms_at
+from latentsync.metrics import mesh
 from latentsync.models.listener import Listener
 from latentsync.training.datasets import (
     AnyClip,
@@ -38,6 +39,8 @@ STILL_FRAMES = 50
 
 WIDE_OF = 4
 """Windows among which the one with the widest mouth is sought."""
+AROUND_OF = 6
+"""Times in a clip among which the one with the head held most alike is sought."""
 
 
 class Hearing:
@@ -75,8 +78,8 @@ class Windows:
 
     Example: `target` (F, R, R, 3) uint8, `references` (1 or 2, R, R, 3) uint8, or (F, 1 or 2, R, R, 3) in the pose of
     each frame, `heard` (F, K, D) float16, `seed` int64; `code` (F, n) float32, less that of the first reference, and
-    `in_sync` where the code of the lips is known. Nothing is
-    heard of a clip that is not in sync.
+    `in_sync` where the code of the lips is known; `surroundings` (F, R, R, 3) uint8 where what is seen outside the mask
+    may be of another time. Nothing is heard of a clip that is not in sync.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class Windows:
         open_reference: bool = False,
         posed: bool = False,
         wide: float = 0.0,
+        half_open: float = 0.0,
+        around: float = 0.0,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
 
@@ -105,12 +110,17 @@ class Windows:
             posed: each frame has its own, turned as its head is (`faces.repose`).
             wide: share of examples whose window is the one of `WIDE_OF` in which the mouth opens most: wide mouths are
                 rare, and what was hardly seen gets the wrong colours. Needs `lips`.
+            half_open: share of those examples whose second reference is any mouth of the 50 instead of the most open.
+                Who hardly opens the mouth in a film's first two seconds has to be drawn wider than in any reference;
+                with the most open one always at hand, mixing the two is enough, and that is all that is learnt.
+            around: share of examples that see the head, outside the mask, at another time of the clip. The chin tells
+                how far the mouth was open: at run time that is the old one.
         Raises: LatentSyncError: no clip is long enough.
         """
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
         self.lips, self.closed_still, self.open_reference, self.wide = lips, closed_still, open_reference, wide
-        self.posed = posed
+        self.posed, self.half_open, self.around = posed, half_open, around
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -136,6 +146,10 @@ class Windows:
             "heard": heard[window],
             "seed": torch.tensor(int(rng.integers(2**40)), dtype=torch.int64),
         }
+        if self.around > 0:
+            first = self._elsewhere(rng, clip, start, total) if rng.random() < self.around else start
+            seen = np.asarray(clip.crops[first : first + self.frames])
+            example["surroundings"] = torch.from_numpy(apply_look(seen, look))
         if self.lips is not None:
             code = self.lips(clip, look.flip)
             example["code"] = code[window] - code[stills[0]]
@@ -150,6 +164,15 @@ class Windows:
         opening = self.lips.opening(self.lips(clip))
         return int(max(starts, key=lambda start: float(opening[start : start + self.frames].max())))
 
+    def _elsewhere(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> int:
+        """Where another window begins, with the head held as in this one: the most alike of some that overlap it by
+        half at most; this one where there is none."""
+        still = np.asarray(clip.mesh)[:, list(mesh.STILL)]
+        wanted = still[start : start + self.frames]
+        starts = rng.integers(0, total - self.frames + 1, AROUND_OF)
+        others = [int(at) for at in starts if 2 * abs(int(at) - start) >= self.frames] or [start]
+        return min(others, key=lambda at: float(np.square(still[at : at + self.frames] - wanted).mean()))
+
     def _stills(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> list[int]:
         """Frames before or after the window; often the most closed and the most open mouth of some, as at run time."""
         others = rng.integers(0, total - self.frames, STILL_FRAMES)
@@ -158,7 +181,11 @@ class Windows:
             picks = others[:2]
         else:
             opening = self.lips.opening(self.lips(clip))[others]
-            picks = others[[int(opening.argmin()), int(opening.argmax())]]
+            order = opening.argsort().numpy()
+            second = STILL_FRAMES - 1
+            if self.half_open > 0 and rng.random() < self.half_open:
+                second = int(rng.integers(STILL_FRAMES))
+            picks = others[order[[0, second]]]
         return [int(pick) for pick in picks][: 1 + self.open_reference]
 
 

@@ -225,7 +225,8 @@ def build(
     start: str | Path | None = None,
     seed: int = 0,
 ) -> EarTask:
-    """The task of a preset. `start`: a model such as "tiny", or a listener's folder; an ear in it is taken, too.
+    """The task of a preset. `start`: a model such as "tiny", or a listener's folder; an ear in it is taken, too, and
+    what its code means (`lips.safetensors`), if that is there.
 
     Raises: ConfigError, LatentSyncError, WeightsError: settings, clips or weights that cannot be used.
     """
@@ -244,7 +245,12 @@ def build(
     listener.requires_grad_(True).encoder.embed_positions.requires_grad_(False)
     if not listener.shape.final_norm:
         listener.encoder.layer_norm.requires_grad_(False)
-    task = EarTask(listener, wanted, opened, seed)
+    lips = None
+    if (folder / "lips.safetensors").is_file():
+        lips = LipCode.from_tensors(open_checkpoint(folder / "lips.safetensors").tensors)
+        if len(lips.scale) != wanted.code:
+            raise WeightsError(f"the start's code of the lips has {len(lips.scale)} numbers. Set task.code as there")
+    task = EarTask(listener, wanted, opened, seed, lips)
     if (folder / "ear.safetensors").is_file():
         cast(LipHearing, task.objectives[0].network).take(open_checkpoint(folder / "ear.safetensors").tensors)
     return task
@@ -257,14 +263,17 @@ class EarTask:
     name = "ear"
     score = ("val/parts_r", True)
 
-    def __init__(self, listener: Listener, settings: EarSettings, data: TrainingData, seed: int) -> None:
+    def __init__(
+        self, listener: Listener, settings: EarSettings, data: TrainingData, seed: int, lips: LipCode | None = None
+    ) -> None:
+        """Args: lips: what the code means; None = it is learnt from the clips."""
         self.settings, self.seed, self.fingerprint = settings, seed, data.fingerprint
         self.positions = listener.positions
         self.train = data.train.only(_in_sync)
         self.val = data.val.only(_in_sync)
         if not len(self.train):
             raise ConfigError("data", None, "no clip is in sync: nothing tells what lips do when something is said")
-        self.lips = LipCode(self.train, settings.code)
+        self.lips = LipCode(self.train, settings.code) if lips is None else lips
         self.gains = self._gains()
         self.sentences: list[Lesson] = []
         if settings.sentences is not None:

@@ -23,6 +23,7 @@ from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.weights import open_checkpoint
 from latentsync.pipeline.precision import cpu_multiplies_bfloat16
+from latentsync.training.config import checked_values
 from latentsync.training.critic import Critic
 from latentsync.training.datasets import (
     ArrayCache,
@@ -65,6 +66,8 @@ class FewStepSettings:
         closed_still: share of examples whose references are the most closed and the most open mouth of 50 frames, as at
             run time, where the code of the lips is told.
         wide: share of examples with the widest mouth of a few windows, see `few_step_data.Windows`.
+        half_open: share of those with a closed still (`closed_still`) whose second reference is any mouth, not the most
+            open one. around: share of examples with surroundings of another time. See there.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
         warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is told the code
             of the lips (`few_step.told`), which depends on the clips.
@@ -84,6 +87,8 @@ class FewStepSettings:
     look: dict[str, Any] = field(default_factory=dict)
     closed_still: float = 0.75
     wide: float = 0.0
+    half_open: float = 0.0
+    around: float = 0.0
     sounds: int = 3
     warm_up: dict[str, Any] = field(default_factory=dict)
     ear: str | None = None
@@ -96,6 +101,12 @@ class FewStepSettings:
         for name in ("num_frames", "sounds", "drives"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"task.{name}", getattr(self, name), "choose 1 or more")
+        for name in ("closed_still", "wide", "half_open", "around"):
+            share = getattr(self, name)
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise ConfigError(f"task.{name}", share, "choose a share from 0 to 1")
+        checked_values(ReaderConfig, "task.reader", self.reader)
+        checked_values(WarmUpConfig, "task.warm_up", self.warm_up)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepSettings:
@@ -147,7 +158,7 @@ def take_ear(unet: UNet, folder: Path) -> None:
 def warm_up(task: FewStepTask, ear: Ear, data: TrainingData, seed: int) -> None:
     """Teach the ear the shape of lips, or take what was taught before from the same clips with the same settings."""
     settings = task.settings
-    config = WarmUpConfig(**settings.warm_up)
+    config = WarmUpConfig(**checked_values(WarmUpConfig, "task.warm_up", settings.warm_up))
     if config.steps < 1:
         return
     clips = [clip for clip in data.train if clip.in_sync]
@@ -171,7 +182,7 @@ def trained_reader(
     """The reader of lips that the shape loss wants, trained now or taken from an earlier time."""
     if settings.few_step.get("shape_weight", 0) <= 0:
         return None
-    config = ReaderConfig(**settings.reader)
+    config = ReaderConfig(**checked_values(ReaderConfig, "task.reader", settings.reader))
     reader = LipReader(autoencoder.latent_channels, numbers=min(NUMBERS, len(lips.scale)))
     clips, look = list(data.train), look_of(settings.look)
 
@@ -181,7 +192,8 @@ def trained_reader(
         return reader
 
     code = [str(float(values.double().sum())) for values in lips.tensors().values()]
-    made_from = ("code", repr((config, look)), module_hash(autoencoder), str(seed), *code, *map(content_of, clips))
+    made_from = ("code", repr((config, look)), module_hash(autoencoder), str(seed), *code)
+    made_from += tuple(f"{clip.person} {content_of(clip)}" for clip in clips)
     remember("lip-reader", reader, taught, made_from, data.cache)
     return reader
 
@@ -256,6 +268,7 @@ class FewStepTask:
             data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
             look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,
             open_reference=config.open_reference, posed=config.posed_references, wide=settings.wide,
+            half_open=settings.half_open, around=settings.around,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)
@@ -268,6 +281,7 @@ class FewStepTask:
             objective = cast(FewStepObjective, self.objectives[0])
             with torch.autocast("cpu", torch.bfloat16, enabled=self.fast_bf16):
                 target, masked, still = objective.latents_of({k: v[None] for k, v in example.items()})
+            example.pop("surroundings", None)  # seen in the masked latents
             stills = still[0].unflatten(1, (example["references"].shape[-4], -1))
             if example["references"].dim() == 4:
                 stills = stills[0]

@@ -3,8 +3,9 @@
 python recipes/tiny/unpack.py --out START
 
 Writes START/unet (for `train unet --start`), START/ear (for `task.ear` and `task.components.listener`) and
-START/autoencoder. The ear tells the lips with the factors of `assemble.py --articulation` and `--rounding` already in it:
-assemble what comes of it with neither of them (both 1). What the numbers of its code mean is in `lips.safetensors` beside this file.
+START/autoencoder. The ear tells the lips with the factors of `assemble.py --articulation` and `--rounding` already in
+it: assemble what comes of it with neither of them (both 1). What the numbers of its code mean is in `lips.safetensors`
+beside this file.
 """
 
 from __future__ import annotations

@@ -379,6 +379,20 @@ def test_settings_of_examples_reach_them(data: TrainingData) -> None:
     windows = few_step.build(SETTINGS | change, data).windows
     assert (windows.half_open, windows.around, windows.closed_still, windows.wide) == (0.6, 1.0, 0.5, 0.25)
     assert "surroundings" in windows.example(0)
+
+
+def test_a_loader_process_encodes_the_surroundings_and_keeps_them(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = few_step.build(SETTINGS | {"around": 1.0}, data)
+    plain = task.example(0)
+    task.fast_bf16 = False
+    monkeypatch.setattr(torch.utils.data, "get_worker_info", lambda: object())
+    encoded = task.example(0)
+    assert "surroundings" in plain
+    assert "surroundings" not in encoded, "pictures that nobody looks at need not travel"
+    _, masked, _ = task.objectives[0].latents_of({key: value[None] for key, value in plain.items()})
+    torch.testing.assert_close(encoded["masked_latents"].float(), masked[0], atol=5e-3, rtol=5e-3)
     deaf = {key: value for key, value in EAR.items() if not key.startswith("audio_code")}
     with pytest.raises(ConfigError, match=r"few_step\.told.*an ear"):
         few_step.build(SETTINGS | {"unet": deaf | {"audio_map_channels": 0}}, data)

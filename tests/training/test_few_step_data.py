@@ -10,7 +10,7 @@ import torch
 from few_step_parts import batch_of, listener, objective, talking_mesh, windows, write_people
 
 from latentsync.core.errors import LatentSyncError
-from latentsync.training.datasets import SoundRange, TrainingData, open_data
+from latentsync.training.datasets import Mixture, SoundRange, TrainingData, open_data
 from latentsync.training.datasets.augment import NO_LOOK, Look, LookRange
 from latentsync.training.few_step import FewStepConfig
 from latentsync.training.few_step_data import Hearing, Windows, posed_looks
@@ -20,6 +20,13 @@ from latentsync.training.lip_shape import LipCode
 @pytest.fixture
 def data(tmp_path: Path) -> TrainingData:
     return write_people(tmp_path)
+
+
+def of_ann(data: TrainingData) -> tuple[Mixture, LipCode, torch.Tensor, Hearing]:
+    """Ann's clip alone, its code of the lips and their opening, and how it is heard."""
+    ann = data.train.only(lambda clip: clip.person == "ann")
+    lips = LipCode(list(ann), 2)
+    return ann, lips, lips.opening(lips(next(iter(ann)))), Hearing(listener(), data.cache, SoundRange())
 
 
 def test_an_example_is_a_function_of_its_number_and_its_reference_lies_outside(data: TrainingData) -> None:
@@ -36,10 +43,7 @@ def test_an_example_is_a_function_of_its_number_and_its_reference_lies_outside(d
 
 
 def test_references_are_closed_mouths_as_often_as_is_asked(data: TrainingData) -> None:
-    ann = data.train.only(lambda clip: clip.person == "ann")
-    lips = LipCode(list(ann), 2)
-    opening = lips.opening(lips(next(iter(ann))))
-    hearing = Hearing(listener(), data.cache, SoundRange())
+    ann, lips, opening, hearing = of_ann(data)
     for share, low, high in ((0.0, 0.3, 0.7), (1.0, 0.0, 0.15)):
         made = Windows(
             ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, closed_still=share
@@ -97,10 +101,7 @@ def test_a_turned_head_has_turned_references() -> None:
 
 
 def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData) -> None:
-    ann = data.train.only(lambda clip: clip.person == "ann")
-    lips = LipCode(list(ann), 2)
-    opening = lips.opening(lips(next(iter(ann))))
-    hearing = Hearing(listener(), data.cache, SoundRange())
+    ann, lips, opening, hearing = of_ann(data)
     widest = []
     for share in (0.0, 1.0):
         made = Windows(ann, hearing, frames=4, seed=0, look=NO_LOOK, sounds=1, lips=lips, wide=share)
@@ -110,10 +111,7 @@ def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData)
 
 
 def test_second_references_are_any_mouth_as_often_as_is_asked(data: TrainingData) -> None:
-    ann = data.train.only(lambda clip: clip.person == "ann")
-    lips = LipCode(list(ann), 2)
-    opening = lips.opening(lips(next(iter(ann))))
-    hearing = Hearing(listener(), data.cache, SoundRange())
+    ann, lips, opening, hearing = of_ann(data)
     ranks = []
     for share in (0.0, 1.0):
         made = Windows(

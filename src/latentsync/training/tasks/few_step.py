@@ -105,8 +105,16 @@ class FewStepSettings:
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ConfigError(f"task.{name}", share, "choose a share from 0 to 1")
-        checked_values(ReaderConfig, "task.reader", self.reader)
-        checked_values(WarmUpConfig, "task.warm_up", self.warm_up)
+        self.reading()
+        self.warming_up()
+
+    def reading(self) -> ReaderConfig:
+        """How the reader of lips is trained. Raises ConfigError: `reader` cannot be that."""
+        return ReaderConfig(**checked_values(ReaderConfig, "task.reader", self.reader))
+
+    def warming_up(self) -> WarmUpConfig:
+        """How the ear is taught beforehand. Raises ConfigError: `warm_up` cannot be that."""
+        return WarmUpConfig(**checked_values(WarmUpConfig, "task.warm_up", self.warm_up))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepSettings:
@@ -158,7 +166,7 @@ def take_ear(unet: UNet, folder: Path) -> None:
 def warm_up(task: FewStepTask, ear: Ear, data: TrainingData, seed: int) -> None:
     """Teach the ear the shape of lips, or take what was taught before from the same clips with the same settings."""
     settings = task.settings
-    config = WarmUpConfig(**checked_values(WarmUpConfig, "task.warm_up", settings.warm_up))
+    config = settings.warming_up()
     if config.steps < 1:
         return
     clips = [clip for clip in data.train if clip.in_sync]
@@ -182,7 +190,7 @@ def trained_reader(
     """The reader of lips that the shape loss wants, trained now or taken from an earlier time."""
     if settings.few_step.get("shape_weight", 0) <= 0:
         return None
-    config = ReaderConfig(**checked_values(ReaderConfig, "task.reader", settings.reader))
+    config = settings.reading()
     reader = LipReader(autoencoder.latent_channels, numbers=min(NUMBERS, len(lips.scale)))
     clips, look = list(data.train), look_of(settings.look)
 

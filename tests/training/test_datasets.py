@@ -203,6 +203,18 @@ def test_a_look_is_the_same_for_all_frames_and_nothing_where_nothing_is_asked() 
     assert np.array_equal(apply_look(frames, Look(), lower_half=True), frames[:, 32:])
 
 
+def test_a_tint_is_half_of_the_gain_or_what_is_asked_for() -> None:
+    def gains(limits: LookRange) -> np.ndarray:
+        return np.array([draw_look(rng_of(0, number), limits).gains for number in range(200)])
+
+    usual, none, strong = (gains(LookRange(gain=0.3, tint=tint)) for tint in (None, 0.0, 0.3))
+    assert np.array_equal(usual, gains(LookRange(gain=0.3, tint=0.15)))
+    assert np.ptp(none, axis=1).max() == 0
+    brightness = none[:, :1]
+    assert np.abs(strong / brightness - 1).max() == pytest.approx(0.3, abs=0.01)
+    np.testing.assert_allclose(strong / brightness - 1, 2 * (usual / brightness - 1), atol=1e-9)
+
+
 def test_the_lower_half_of_a_moved_picture_is_cut_after_it_moved() -> None:
     frames = talk(0, 2)[0]
     look = Look(scale=1.05, rotation_deg=6, shift=(0.05, -0.08), flip=True)

@@ -374,8 +374,17 @@ def test_settings_that_are_not_known_are_refused(data: TrainingData) -> None:
             few_step.build(SETTINGS | {key: value}, data)
 
 
+def test_shares_without_effect_are_refused(data: TrainingData) -> None:
+    one_still = {"told": 1.0}
+    for few, key, missing in (({}, "wide", "told"), ({}, "half_open", "told"), (one_still, "half_open", "open_ref")):
+        with pytest.raises(ConfigError, match=f"task.{key}.*{missing}"):
+            few_step.build(SETTINGS | {key: 0.5, "few_step": few}, data)
+
+
 def test_settings_of_examples_reach_them(data: TrainingData) -> None:
-    change = {"half_open": 0.6, "around": 1.0, "closed_still": 0.5, "wide": 0.25, "few_step": {"told": 1.0}}
+    two_stills = EAR | {"in_channels": EAR["in_channels"] + EAR["out_channels"]}
+    change = {"unet": two_stills, "half_open": 0.6, "around": 1.0, "closed_still": 0.5, "wide": 0.25,
+              "few_step": {"told": 1.0, "open_reference": True}}  # fmt: skip
     windows = few_step.build(SETTINGS | change, data).windows
     assert (windows.half_open, windows.around, windows.closed_still, windows.wide) == (0.6, 1.0, 0.5, 0.25)
     assert "surroundings" in windows.example(0)

@@ -24,9 +24,9 @@ from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.stills import STEADY, References, Stills, Turns, choose_stills, in_crop
 from latentsync.pipeline.timing import StageClock
 
-STILL_FRAMES = 50
-"""Frames of a track among which its still references are chosen: most people close and open their mouth in two seconds
-of speech."""
+STILL_FRAMES = 75
+"""Frames of a track among which its still references are chosen: most people close and open their mouth in three
+seconds of speech. Among 50 the most closed mouth of some speakers was not quite closed: figures in docs/tiny.md."""
 PAUSE_FRAMES = 12
 """Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
 

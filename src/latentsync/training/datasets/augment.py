@@ -17,7 +17,9 @@ class LookRange:
     """How far a look may go. All zero = the clip as it is. Chosen by eye on studio clips.
 
     Attributes:
-        gain: brightness ± this share; of each colour ± half of it on top.
+        gain: brightness ± this share.
+        tint: each colour ± this share on top, None = half of `gain`. What must not be learnt by heart from a few
+            people in the same light, the colour of teeth, needs more.
         gamma: exponent between 1 / (1 + this) and 1 + this.
         blur_px: largest standard deviation of a Gaussian, in pixels of the picture given, on one clip in three.
         jpeg: share of clips compressed as JPEG of quality 25 to 90.
@@ -38,11 +40,13 @@ class LookRange:
     shift: float = 0.03
     flip: float = 0.5
     warp: float = 0.0
+    tint: float | None = None
 
     def __post_init__(self) -> None:
-        for each, most in zip(fields(self), (0.9, 3, 20, 1, 0.5, 45, 0.5, 1, 0.1), strict=True):
-            if not 0 <= getattr(self, each.name) <= most:
-                raise ConfigError(f"task.look.{each.name}", getattr(self, each.name), f"choose 0 to {most}")
+        for each, most in zip(fields(self), (0.9, 3, 20, 1, 0.5, 45, 0.5, 1, 0.1, 0.9), strict=True):
+            value = getattr(self, each.name)
+            if value is not None and not 0 <= value <= most:
+                raise ConfigError(f"task.look.{each.name}", value, f"choose 0 to {most}")
 
 
 WARP_KNOTS = 4
@@ -96,7 +100,8 @@ def draw_look(rng: np.random.Generator, limits: LookRange) -> Look:
     chance = rng.random(4)
     # drawn from their own generator: looks without distortion stay what they were
     knots = np.random.default_rng(int(chance[3] * 2**53)).normal(0, limits.warp, 2 * WARP_KNOTS**2)
-    gains = (1 + limits.gain * both[0]) * (1 + limits.gain / 2 * both[1:4])
+    tint = limits.gain / 2 if limits.tint is None else limits.tint
+    gains = (1 + limits.gain * both[0]) * (1 + tint * both[1:4])
     return Look(
         gains=(float(gains[0]), float(gains[1]), float(gains[2])),
         gamma=float((1 + limits.gamma) ** both[4]),

@@ -105,8 +105,18 @@ class FewStepSettings:
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ConfigError(f"task.{name}", share, "choose a share from 0 to 1")
+        self._check_needs()
         self.reading()
         self.warming_up()
+
+    def _check_needs(self) -> None:
+        """Raises ConfigError: a share that would have no effect."""
+        for name in ("wide", "half_open"):
+            if getattr(self, name) > 0 and not self.few_step.get("told", 0) > 0:
+                advice = "set task.few_step.told too: how far mouths are open is known from the code of the lips"
+                raise ConfigError(f"task.{name}", getattr(self, name), advice)
+        if self.half_open > 0 and not self.few_step.get("open_reference", False):
+            raise ConfigError("task.half_open", self.half_open, "set task.few_step.open_reference: a second reference")
 
     def reading(self) -> ReaderConfig:
         """How the reader of lips is trained. Raises ConfigError: `reader` cannot be that."""

@@ -24,6 +24,7 @@ SETTINGS = {
     "steps": 1, "guidance": 1.0, "overlap_frames": 2, "keep_latents": True,
     "still_reference": True, "open_reference": True, "posed_references": True, "residual": True,
     "reference_texture": True,
+    "reference_teeth": True,
     "window": [6, 16, 2, 14], "trailing_silence_s": 5.0, "silence": "closed", "token_positions": True,
 }  # fmt: skip
 

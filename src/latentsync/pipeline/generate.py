@@ -24,6 +24,7 @@ from latentsync.models.unet import StepCache, UNet
 from latentsync.models.window import LatentWindow
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.stills import References
+from latentsync.pipeline.teeth import OwnTeeth
 from latentsync.pipeline.texture import LostTexture
 
 BETWEEN = 1 / 256
@@ -92,6 +93,7 @@ class Generator:
         self._overlap = overlap if networks.device.type == "cpu" else 0
         self._ends: deque[tuple[int, Float, Tensor]] = deque(maxlen=IN_TURN * self._overlap)
         self._keeps = settings.keep_latents and bool((self._region < 1).any())
+        self._teeth = OwnTeeth()
         self._texture = LostTexture(self._rendered, self._window.pixels(factor), factor)
 
     @torch.no_grad()
@@ -115,6 +117,8 @@ class Generator:
         made = self._denoise(stills, masked, windows, frames)
         wanted = torch.lerp(masked.float(), made, self._region) if self._keeps else made
         decoded = self._decode(wanted)
+        if references is not None and self.settings.reference_teeth:
+            self._teeth.hold(decoded, self._window.pixels(self.networks.autoencoder.factor), references.pictures)
         if references is not None and self.settings.reference_texture:
             self._texture.give_back(decoded, made, stills, references)
         if decoded.shape == crops.shape:

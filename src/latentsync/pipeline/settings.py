@@ -22,6 +22,7 @@ OWN = (
     "posed_references",
     "residual",
     "reference_texture",
+    "reference_teeth",
     "window",
     "trailing_silence_s",
     "silence",
@@ -51,6 +52,7 @@ class ModelSettings:
             reference.
         reference_texture: what the autoencoder loses of the still references is added where the network leaves them as
             they are, see `pipeline.texture`; wants a residual network.
+        reference_teeth: no mouth gets greener than the still references are, see `pipeline.teeth`.
         window: the latent cells in which the U-Net works and that are decoded, as in training: top, bottom, left,
             right, ends excluded; None = all.
         keep_latents: latent cells away from the mask are taken from the masked frame instead of the U-Net.
@@ -73,6 +75,7 @@ class ModelSettings:
     posed_references: bool = False
     residual: bool = False
     reference_texture: bool = False
+    reference_teeth: bool = False
     window: tuple[int, int, int, int] | None = None
     keep_latents: bool = False
     trailing_silence_s: float = 0.0
@@ -87,7 +90,7 @@ class ModelSettings:
             raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
         if self.reference_texture and not self.residual:
             raise ValueError("reference_texture needs residual: else nobody knows where the reference is left as it is")
-        for name in ("open_reference", "posed_references"):
+        for name in ("open_reference", "posed_references", "reference_teeth"):
             if getattr(self, name) and not self.still_reference:
                 raise ValueError(f"{name} needs still_reference")
 

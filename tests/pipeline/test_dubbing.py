@@ -218,3 +218,59 @@ def test_frames_that_two_chunks_share_are_cut_once(monkeypatch: pytest.MonkeyPat
     list(dubber.dub([replace(mouth(index, index // 2), faces=scene(0, 0).faces) for index in range(8)], 0, Hearing()))  # type: ignore[arg-type]
     assert len(cut) == 8
     np.testing.assert_allclose(seen, [0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6], atol=1e-4)
+
+
+@pytest.mark.parametrize(("sets", "people", "pulled"), [(1, 1, 75), (2, 1, 100), (2, 4, 25), (2, 20, 8)])
+def test_what_is_held_back_for_the_stills_is_bounded_by_the_pictures_size(
+    monkeypatch: pytest.MonkeyPatch, sets: int, people: int, pulled: int
+) -> None:
+    monkeypatch.setattr(dubbing, "HELD_PIXELS", 100 * SIDE * SIDE)
+    settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True)
+    asked: list[int] = []
+
+    def scenes() -> Any:
+        for index in range(300):
+            asked.append(index)
+            yield scene(index, 0)
+
+    paste: Any = lambda item, crop, original: item.frame  # noqa: E731
+    generate: Any = lambda crops, *_: crops  # noqa: E731
+    dubber = Dubber(generate, paste, settings, sets=sets, overlap=0, clock=StageClock(), people=people)
+    next(dubber.dub(scenes(), 0, Hearing()))  # type: ignore[arg-type]
+    assert pulled <= len(asked) <= pulled + 1
+
+
+def test_two_people_are_turned_each_as_if_alone() -> None:
+    """Chunks of the second come between those of the first, whose head turns slowly."""
+
+    def turning(index: int, track: int) -> Scene:
+        one = mouth(index, 3)
+        face = one.faces[0]
+        assert face is not None
+        points = face.landmarks + np.float32([0.1 * index if track else -0.07 * index, 0])
+        return Scene(one.frame, (replace(face, track_id=track, landmarks=points),))
+
+    def ways(both: bool) -> list[np.ndarray]:
+        given: list[tuple[int, np.ndarray]] = []
+
+        def generate(crops: Any, windows: Any, indices: Any, references: Any) -> Any:
+            given.append((indices[0], references.moves))
+            return crops
+
+        settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True, posed_references=True)
+        paste: Any = lambda item, crop, original: item.frame  # noqa: E731
+        dubber = Dubber(generate, paste, settings, sets=1, overlap=0, clock=StageClock())
+        first = dubber.dub([turning(index, 0) for index in range(24)], 0, Hearing())  # type: ignore[arg-type]
+        second = dubber.dub([turning(index, 1) for index in range(24)], 0, Hearing())  # type: ignore[arg-type]
+        kept = []
+        for _ in range(24):
+            before = len(given)
+            next(first)
+            kept += [moves for _, moves in given[before:]]
+            if both:
+                next(second)
+        return kept
+
+    alone, beside = ways(False), ways(True)
+    assert len(alone) == len(beside) == 6
+    np.testing.assert_array_equal(np.concatenate(alone), np.concatenate(beside))

@@ -27,6 +27,9 @@ from latentsync.pipeline.timing import StageClock
 STILL_FRAMES = 75
 """Frames of a track among which its still references are chosen: most people close and open their mouth in three
 seconds of speech. Among 50 the most closed mouth of some speakers was not quite closed: figures in docs/tiny.md."""
+HELD_PIXELS = 50 * 3840 * 2160
+"""Pixels of frames that are held back at most while still references are sought, shared by the people of a plan: 0.6 GB
+in 8 bit 4:2:0. Larger and faster video than 1080p60 has fewer frames to choose from."""
 PAUSE_FRAMES = 12
 """Frames over which a mouth is averaged in a pause: it follows a turning head, and no faster movement."""
 
@@ -79,12 +82,20 @@ class Dubber:
     """Lends people their new mouths, one person after the other."""
 
     def __init__(
-        self, generate: Generate, paster: Paster, settings: ModelSettings, sets: int, overlap: int, clock: StageClock
+        self,
+        generate: Generate,
+        paster: Paster,
+        settings: ModelSettings,
+        sets: int,
+        overlap: int,
+        clock: StageClock,
+        people: int = 1,
     ) -> None:
-        """Args: sets: interleaved sets that frames are dealt into. overlap: frames shared by chunks of one set."""
+        """Args: sets: interleaved sets that frames are dealt into. overlap: frames shared by chunks of one set. people:
+        how many of them share the memory."""
         self._generate, self._paster, self._settings, self._clock = generate, paster, settings, clock
         self._sets, self._size, self._overlap = sets, settings.num_frames * sets, overlap * sets
-        self._turns = Turns(STEADY * sets)
+        self._people = people
 
     def dub(self, scenes: Iterable[Scene], person: int, hearing: Hearing) -> Iterator[Scene]:
         """Every scene in order, its frame with the new mouth of one of its faces."""
@@ -98,7 +109,7 @@ class Dubber:
         stills: dict[int, Stills] = {}
         cut: dict[int, Float] = {}
         held: dict[int, Float] = {}
-        pause = _Pause()
+        pause, turns = _Pause(), Turns(STEADY * self._sets)
         coming = self._with_stills(items(), stills) if self._settings.still_reference else items()
         for chunk in make_chunks(coming, self._size, self._overlap):
             if not chunk.is_edited:
@@ -108,7 +119,7 @@ class Dubber:
                 continue
             with self._clock.stage("generate"):
                 originals = np.stack([self._crop(item, cut) for item in chunk.items])
-                crops, moves = self._speak(chunk, originals, stills)
+                crops, moves = self._speak(chunk, originals, stills, turns)
             cut = {item.frame.index: crop for item, crop in zip(chunk.items, originals, strict=True)}
             held = {} if crops is None else _cross_faded(chunk, crops, held)
             for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
@@ -120,13 +131,15 @@ class Dubber:
                     frame = self._paster(item, pause.calmed(item, made, still, move), originals[k])
                 yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
 
-    def _speak(self, chunk: Chunk, originals: Float, stills: dict[int, Stills]) -> tuple[Float | None, Float | None]:
+    def _speak(
+        self, chunk: Chunk, originals: Float, stills: dict[int, Stills], turns: Turns
+    ) -> tuple[Float | None, Float | None]:
         """The chunk's crops, (F, R, R, 3), with the new mouth, each interleaved set on its own, None where the closed
         reference is shown in all frames; and the way to the references, (F, n, 4, 2), where they are posed."""
         still = stills[cast(int, chunk.items[0].track_id)] if self._settings.still_reference else None
         moves = None
         if still is not None and self._settings.posed_references:
-            moves = self._turns.of(chunk, still)
+            moves = turns.of(chunk, still)
         if still is not None and all(_is_at_rest(item, still, moves is not None) for item in chunk.items):
             return None, moves
         windows = torch.stack([item.window for item in chunk.items])
@@ -161,7 +174,7 @@ class Dubber:
                 return
             track = ahead[0].track_id
             if track is not None and track not in stills:
-                while len(ahead) < STILL_FRAMES * self._sets and ahead[-1].track_id == track:
+                while len(ahead) < self._num_held(ahead[0].frame) and ahead[-1].track_id == track:
                     item = next(items, None)
                     if item is None:
                         break
@@ -175,6 +188,11 @@ class Dubber:
                 stills[track] = Stills(crops, points[picks])
             last = track
             yield ahead.popleft()
+
+    def _num_held(self, frame: Frame) -> int:
+        """Frames among which the still references of a track are chosen."""
+        fit = HELD_PIXELS // (frame.picture.width * frame.picture.height * self._people)
+        return min(STILL_FRAMES * self._sets, max(self._size, fit))
 
 
 def _share_of_reference(item: Item, still: Stills, posed: bool) -> np.float32:

@@ -297,7 +297,7 @@ class Lipsync:
         overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
         if overlap >= settings.num_frames:
             raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {settings.num_frames}")
-        dubber = Dubber(generate, paster, settings, sets, overlap, clock)
+        dubber = Dubber(generate, paster, settings, sets, overlap, clock, len(roles))
         listener = cast(Listener, self.networks.listener)
         with Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed:
             scenes: Iterator[Scene] = (Scene(frame, faces) for frame, faces in clock.around("wait", followed))

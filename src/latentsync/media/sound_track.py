@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import av
-import numpy as np
 from av.error import FFmpegError
 
 from latentsync.core.errors import ConfigError, EmptyAudioError
 from latentsync.core.values import Float
-from latentsync.media.audio import SoundDecoder, rebuffer
+from latentsync.media.audio import SoundDecoder, packed_frame, rebuffer
 from latentsync.media.codecs import audio_encoder_for, can_copy_audio
 from latentsync.media.information import AudioInfo, audio_stream, opened, origin_of, probe
 from latentsync.media.mixing import MixPlan
@@ -233,7 +232,7 @@ class EncodedTrack:
                 return
             head, rest = self._piece[:, : target - self._done], self._piece[:, target - self._done :]
             self._piece = rest if rest.shape[1] else None
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(head), format="fltp", layout=self._layout)
+            frame = packed_frame(head, self._layout)
             frame.sample_rate, frame.pts, frame.time_base = self._rate, self._done, Fraction(1, self._rate)
             self._done += head.shape[1]
             self._output.mux(self._stream.encode(frame))

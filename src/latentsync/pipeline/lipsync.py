@@ -225,6 +225,8 @@ class Lipsync:
                 warnings.append("no frame lies in a range of the plan: the picture is unchanged")
             if reader.damaged:
                 warnings.append(f"{reader.damaged} damaged packets were skipped")
+            if reader.scaled_from_s is not None:
+                warnings.append(f"from {float(reader.scaled_from_s):.2f} s on frames were scaled to the first size")
             fps = reader.info.fps
             duration_s = script.frames.end_s or counts.frames / fps
             if reader.info.is_variable_rate:  # the part that was taken has an average of its own

@@ -108,3 +108,33 @@ def test_sound_that_changes_its_rate_or_layout_keeps_its_time(
     assert len(heard) / RATE == pytest.approx(10, abs=0.1)
     write_with(path, tmp_path / "out.mkv")
     assert probe(tmp_path / "out.mkv").audio is not None
+
+
+LAYOUTS = [
+    ("3.0", "3.0"), ("5.1", "5.1"), ("5.1(side)", "5.1"), ("quad(side)", "quad"), ("2.1", "stereo"), ("4.0", "5.1"),
+    ("5.0", "5.1"), ("5.0(side)", "5.1"), ("3.1", "5.1"), ("6.1", "7.1"), ("6.1(back)", "7.1"), ("hexagonal", "5.1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layout", "written"), LAYOUTS)
+def test_every_layout_goes_into_webm(tmp_path: Path, layout: str, written: str) -> None:
+    names = [channel.name for channel in av.AudioLayout(layout).channels]
+    sound = np.concatenate([tone(1.0, 48000, 1, 400.0 + 200 * channel) for channel in range(len(names))])
+    write_with(make_packed(tmp_path / "a.wav", sound, "pcm_s16le", 48000, layout), tmp_path / "out.webm", "copy")
+    info = probe(tmp_path / "out.webm").audio
+    assert info is not None and (info.codec, info.layout) == ("opus", written)
+    heard = channels_of(tmp_path / "out.webm", written)
+    loudest = [int(np.argmax(np.abs(np.fft.rfft(channel[8000:40000])))) * 48000 / 32000 for channel in heard]
+    places = [channel.name for channel in av.AudioLayout(written).channels]
+    for place, hz in zip(places, loudest, strict=True):
+        sides = {} if "SL" in places else {"BL": "SL", "BR": "SR"}
+        own = place if place in names else sides.get(place, "")
+        if own in names and own != "LFE":
+            assert abs(hz - (400 + 200 * names.index(own))) < 3
+
+
+def test_layouts_that_aac_does_not_have_are_mixed(tmp_path: Path) -> None:
+    path = make_packed(tmp_path / "a.wav", tone(1.0, 48000, 12), "pcm_s16le", 48000, "7.1.4")
+    write_with(path, tmp_path / "out.mp4")
+    info = probe(tmp_path / "out.mp4").audio
+    assert info is not None and info.layout == "7.1"

@@ -54,6 +54,23 @@ def timed_film(path: Path, stamps: list[Fraction]) -> Path:
     return path
 
 
+def test_the_result_tells_what_the_video_loses(model: Lipsync, tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("prores_ks", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuva444p10le"
+        for number, rgb in enumerate(arrays(4)):
+            frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuva444p10le")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    result = model(path, sound(tmp_path / "s.wav", 0.16), tmp_path / "o.mp4")
+    assert any("transparency" in warning for warning in result.warnings)
+    result = model(path, sound(tmp_path / "s.wav", 0.16), tmp_path / "o.mov")
+    assert not any("transparency" in warning for warning in result.warnings)
+    assert probe(tmp_path / "o.mov").video.pix_fmt.startswith("yuva444p1")  # type: ignore[union-attr]
+
+
 def test_variable_rate_survives(model: Lipsync, tmp_path: Path) -> None:
     video = timed_film(tmp_path / "a.mkv", synth_media.vary(12))
     result = model(video, sound(tmp_path / "s.wav", 2.0), tmp_path / "o.mkv", length="video")

@@ -15,6 +15,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from latentsync.core.errors import MediaError
+from latentsync.media.hdr import Hdr, hdr_of
 
 _SPACING_PACKETS = 240  # enough to see a variable rate, a few milliseconds to read
 _FIRST_FRAME_PACKETS = 400
@@ -45,6 +46,8 @@ class VideoInfo:
         has_audio: the file has sound too.
         lag_s: how much the times of decoded frames run late. AVI stores no times of showing; with H.264 in it FFmpeg
             guesses them a frame late.
+        hdr: HDR10 metadata of the first frame, None = none.
+        has_hidden_alpha: the file has transparency that is not decoded (VP8 and VP9 keep it beside the picture).
     """
 
     width: int
@@ -68,6 +71,8 @@ class VideoInfo:
     is_interlaced: bool = False
     has_audio: bool = False
     lag_s: Fraction = Fraction(0)
+    hdr: Hdr | None = None
+    has_hidden_alpha: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +258,9 @@ def _video_info(
         is_interlaced=bool(frame.interlaced_frame),
         has_audio=has_audio,
         lag_s=_lag(container, stream, frame) * tick,
+        hdr=hdr_of(frame),
+        has_hidden_alpha=stream.metadata.get("alpha_mode") == "1"
+        and not any(part.is_alpha for part in frame.format.components),
     )
 
 

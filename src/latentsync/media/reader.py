@@ -70,8 +70,8 @@ class VideoReader:
     which frames come: those with start_s ≤ time < end_s. Indices count from 0 from the first frame given.
     Frames come upright (rotation and mirroring in the container are applied to the planes); interlaced frames are left
     as they are. Where the size changes on the way (files put one after the other, calls over a poor line), pictures are
-    scaled to the size of the first, warned about once. Packets that cannot be decoded are skipped, counted in `damaged` and warned about once; eight in a row
-    end the file.
+    scaled to the size of the first, warned about once. Packets that cannot be decoded are skipped, counted in `damaged`
+    and warned about once; eight in a row end the file.
 
     Each loop over the reader starts anew; every loop's file is closed at its end or with the reader. `scaled_from_s` is
     when the size first changed. After a loop that came to its end, `last_frame_s` is how long the last frame is shown:

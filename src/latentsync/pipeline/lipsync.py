@@ -221,6 +221,7 @@ class Lipsync:
                 writer.end_s = script.frames.end_s
                 if not counts.edited and 0 < counts.asked == counts.faceless:
                     raise NoFaceError(_no_face_text(video, script.roles, plan is not None, counts))
+            warnings.extend(writer.losses)
             if not counts.asked:
                 warnings.append("no frame lies in a range of the plan: the picture is unchanged")
             if reader.damaged:

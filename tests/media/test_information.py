@@ -11,6 +11,7 @@ import pytest
 
 from latentsync.core.errors import MediaError
 from latentsync.media.information import probe
+from latentsync.media.lengths import fit_length
 from synth_media import make_film, make_sound, tone, vary
 
 
@@ -40,6 +41,34 @@ def test_steady_rates_are_not_variable(tmp_path: Path, fps: Fraction, suffix: st
     video = probe(make_film(tmp_path / f"v{suffix}", 30, fps)).video
     assert video is not None and not video.is_variable_rate
     assert abs(float(video.fps) - float(fps)) < 0.02
+
+
+def test_the_clock_of_a_recording_is_not_its_rate(tmp_path: Path) -> None:
+    """As browsers record: the file tells no rate and no length, and its times tremble."""
+    tremble = np.random.default_rng(0).uniform(-0.008, 0.008, 90)
+    times = [max(Fraction(0), Fraction(round(1000 * (n / 30 + tremble[n])), 1000)) for n in range(90)]
+    path = make_film(tmp_path / "v.webm", times_s=times, codec="libvpx-vp9", time_base=Fraction(1, 1000))
+    data = bytearray(path.read_bytes())
+    for name in (b"\x23\xe3\x83", b"\x44\x89"):  # DefaultDuration, Duration: made to Void (RFC 9559, 5.1)
+        place, size = data.index(name), len(name) + 1
+        length = data[place + len(name)] - 0x80
+        data[place : place + size] = bytes([0xEC, 0x80 + length + size - 2]) + bytes(size - 2)
+    path.write_bytes(bytes(data))
+    video = probe(path).video
+    assert video is not None and video.duration_s is None and video.is_variable_rate
+    assert abs(video.fps - 30) < Fraction(1, 2)
+    held = list(fit_length(path, Fraction(4), "hold"))
+    assert len(held) == pytest.approx(120, abs=2)
+
+
+def test_a_rate_far_above_what_the_times_say_is_not_believed(tmp_path: Path) -> None:
+    path = make_film(tmp_path / "v.mkv", 40, 25)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"\x23\xe3\x83") + 4
+    data[place : place + data[place - 1] - 0x80] = (1_000_000).to_bytes(data[place - 1] - 0x80, "big")  # 1 ms a frame
+    path.write_bytes(bytes(data))
+    video = probe(path).video
+    assert video is not None and video.fps == 25
 
 
 def test_ten_bits_and_colour_tags(tmp_path: Path) -> None:

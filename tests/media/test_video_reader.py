@@ -4,6 +4,7 @@ import logging
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,3 +178,37 @@ def test_reading_holds_few_frames_whatever_the_length(tmp_path: Path) -> None:
         return live.most
 
     assert 1 <= peak(20) == peak(150) <= 3
+
+
+def joined(path: Path, *sizes: tuple[int, int], **kind: Any) -> Path:
+    """One film of 40 numbered frames per size, put one after the other as `cat` does."""
+    parts = [make_film(path.with_name(f"{n}.ts"), 40, size=size, **kind) for n, size in enumerate(sizes)]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+@pytest.mark.parametrize(("pixel_format", "color_range"), [("yuv420p", 1), ("yuvj420p", 2), ("yuv420p10le", 1)])
+@pytest.mark.parametrize("sizes", [((96, 64), (192, 128)), ((192, 128), (96, 64))])
+def test_frames_of_another_size_are_scaled_to_the_first(
+    tmp_path: Path,
+    sizes: tuple[tuple[int, int], ...],
+    pixel_format: str,
+    color_range: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kind = {"pixel_format": pixel_format, "tags": {"color_range": color_range}, "options": {"crf": "5"}}
+    reader = VideoReader(joined(tmp_path / "v.ts", *sizes, **kind))
+    frames = list(reader)
+    assert {(frame.picture.width, frame.picture.height) for frame in frames} == {sizes[0]}
+    assert [number_of(frame.picture.rgb()) for frame in frames] == 2 * list(range(40))
+    for frame in frames[40:]:
+        want = numbered_rgb(frame.index - 40, *sizes[0]).astype(int)
+        assert np.abs(frame.picture.rgb().astype(int) - want).mean() < 4
+    assert reader.scaled_from_s == frames[40].time_s and sum("scaled" in r.message for r in caplog.records) == 1
+
+
+def test_a_picture_that_changes_its_shape_is_said_with_the_time(tmp_path: Path) -> None:
+    path = joined(tmp_path / "v.ts", (96, 64), (96, 96))
+    with pytest.raises(MediaError, match=r"from 96x64 to 96x96 at 1\.[56]\d s"):
+        list(VideoReader(path))
+    assert len(list(VideoReader(path, end_s=Fraction(3, 2)))) > 30

@@ -14,11 +14,13 @@ from whole_runs import SIZE, WAVE, arrays, film, pictures, sound, times
 
 import planted
 import synth_media
+from latentsync.config.options import SyncOptions
 from latentsync.core.errors import EmptyAudioError, MediaError, NoFaceError
-from latentsync.media import read_audio
+from latentsync.media import VideoReader, read_audio
 from latentsync.media.information import probe
 from latentsync.pipeline import Lipsync
 from latentsync.pipeline.result import Result
+from latentsync.pipeline.script import one_speech
 
 
 @pytest.mark.parametrize("fps", [Fraction(24), Fraction(30000, 1001), Fraction(60)])
@@ -52,6 +54,23 @@ def timed_film(path: Path, stamps: list[Fraction]) -> Path:
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
     return path
+
+
+def test_the_result_tells_what_the_video_loses(model: Lipsync, tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("prores_ks", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuva444p10le"
+        for number, rgb in enumerate(arrays(4)):
+            frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuva444p10le")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    result = model(path, sound(tmp_path / "s.wav", 0.16), tmp_path / "o.mp4")
+    assert any("transparency" in warning for warning in result.warnings)
+    result = model(path, sound(tmp_path / "s.wav", 0.16), tmp_path / "o.mov")
+    assert not any("transparency" in warning for warning in result.warnings)
+    assert probe(tmp_path / "o.mov").video.pix_fmt.startswith("yuva444p1")  # type: ignore[union-attr]
 
 
 def test_variable_rate_survives(model: Lipsync, tmp_path: Path) -> None:
@@ -160,3 +179,32 @@ def test_paths_with_spaces_and_other_letters(model: Lipsync, tmp_path: Path) -> 
     assert result.out_path.exists()
     assert isinstance(result, Result)
     assert json.dumps(result.as_dict())
+
+
+@pytest.mark.parametrize(("seconds", "num_frames"), [(1.0, 25), (1.009, 26), (0.961, 25), (0.96, 24)])
+@pytest.mark.parametrize("length", ["audio", "hold"])
+def test_no_sample_of_the_speech_is_cut(
+    model: Lipsync, tmp_path: Path, seconds: float, num_frames: int, length: str
+) -> None:
+    speech = sound(tmp_path / "s.wav", seconds)
+    result = model(film(tmp_path / "a.mp4", 3), speech, tmp_path / "o.avi", length=length, keep_audio="encode")
+    assert result.num_frames == num_frames
+    assert len(read_audio(tmp_path / "o.avi")) >= round(seconds * 16000)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_films_own_sound_adds_no_frame(tmp_path: Path, suffix: str) -> None:
+    """AAC fills its last packet: 2 s come as 2.005 s."""
+    video = synth_media.make_film(tmp_path / f"a{suffix}", 50, sound=synth_media.tone(2.0))
+    with VideoReader(video) as reader:
+        script = one_speech(video, reader, SyncOptions())
+        assert len(list(script.frames)) == 50
+
+
+def test_rounded_rates_add_no_frame(tmp_path: Path) -> None:
+    """101 frames at 59.94 are 80880.8 samples at 48 kHz: sound of 80881 is as long."""
+    rate = Fraction(60000, 1001)
+    video = synth_media.make_film(tmp_path / "a.mp4", 101, rate, time_base=Fraction(1, 60000))
+    speech = sound(tmp_path / "s.wav", 80881 / 48000)
+    with VideoReader(video) as reader:
+        assert len(list(one_speech(speech, reader, SyncOptions()).frames)) == 101

@@ -98,6 +98,11 @@ def test_a_turned_head_is_warned_about(tmp_path: Path) -> None:
     assert "turned far" not in words(look(path, tracker=PlantedTracker(turn=0.3)))
 
 
+def test_interlaced_video_is_said(tmp_path: Path) -> None:
+    path = make_film(tmp_path / "v.mp4", 3, options={"x264-params": "tff=1"})
+    assert "interlaced" in words(look(path, tracker=PlantedTracker()))
+
+
 @pytest.mark.parametrize(("seconds", "says"), [(3.0, "1.0 s longer"), (1.0, "1.0 s shorter"), (2.2, "")])
 def test_the_lengths_are_compared(tmp_path: Path, seconds: float, says: str) -> None:
     speech = make_sound(tmp_path / "speech.wav", tone(seconds, num_channels=1))

@@ -28,6 +28,7 @@ _GAP_S = Fraction(1, 20)
 """Holes and overlaps up to this are rounding of times (millisecond clocks, codec run-in), not silence."""
 
 _JUMP_S = 1
+_NUM_PLANES = 8  # PyAV reads past the end of a frame's pointers from so many planes on
 _PREROLL_S = Fraction(1, 2)
 """Decoded before the wanted start and thrown away: codecs need a few packets to settle."""
 
@@ -119,22 +120,26 @@ class SoundDecoder:
     def _pieces(self) -> Iterator[tuple[Fraction | None, Float]]:
         """Resampled pieces, each with its time from the container's origin, None where it follows on."""
         resampler: av.AudioResampler | None = None
-        gain = np.float32(1)
+        gain, kind = np.float32(1), ("", "", 0)
         skip = 0
         following: Fraction | None = None
         shift = Fraction(0)
         for time_s, frame in self._frames():
+            frame = _readable(frame)
             length_s = Fraction(frame.samples, frame.sample_rate)
             if following is not None and time_s is not None and time_s + shift < following - _JUMP_S:
                 shift = following - time_s  # a new clock: carry on after the last sample
             now = following if time_s is None else time_s + shift
             if now is None:
                 now = Fraction(0)
+            before, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
             starts = following is None or abs(now - following) > _GAP_S
+            if kind != before and not starts:  # another rate or layout: a new resampler, right after the last sample
+                starts, now = True, following or now
             if starts:
                 if resampler is not None:
                     yield from ((None, _array(out) * gain) for out in resampler.resample(None))
-                resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate_hz)
+                resampler = av.AudioResampler(format="flt", layout=self.layout, rate=self.rate_hz)
                 following = now
                 skip = self._off_grid(now, frame.sample_rate)
             if skip:
@@ -171,14 +176,13 @@ class SoundDecoder:
         """What makes full scale in all channels stay full scale: float mixing in libswresample is not normalised."""
         name = frame.layout.name
         if name not in self._gains:
-            full = np.ones((len(frame.layout.channels), 1024), np.float32)
             try:
-                probe_frame = av.AudioFrame.from_ndarray(full, format="fltp", layout=name)
+                probe_frame = packed_frame(np.ones((len(frame.layout.channels), 1024), np.float32), name)
             except ValueError:  # a bare number of channels has no name to build a frame from
                 self._gains[name] = np.float32(1)
                 return self._gains[name]
             probe_frame.sample_rate = frame.sample_rate
-            mixer = av.AudioResampler(format="fltp", layout=self.layout, rate=frame.sample_rate)
+            mixer = av.AudioResampler(format="flt", layout=self.layout, rate=frame.sample_rate)
             mixed = np.concatenate([_array(out) for out in mixer.resample(probe_frame) + mixer.resample(None)], axis=1)
             self._gains[name] = np.float32(1 / max(float(np.abs(mixed).max()), 1.0))
         return self._gains[name]
@@ -190,7 +194,8 @@ class SoundDecoder:
                 raise EmptyAudioError(f"{self.path}: no sound in it. Pass a file with speech.")
             origin = origin_of(container)
             tick = stream.time_base or Fraction(1, stream.codec_context.sample_rate)
-            if self.start_s > 1:
+            counted = container.format.name == "aac"  # ADTS has no clock: FFmpeg counts on at the first frame's rate
+            if self.start_s > 1 and not counted:
                 try:
                     container.seek(int((self.start_s - _PREROLL_S + origin) / tick // 1), stream=stream, backward=True)
                     self._jumped = True
@@ -216,7 +221,8 @@ class SoundDecoder:
                         return
                     continue
                 for frame in frames:
-                    yield (frame.pts * tick - origin if frame.pts is not None else None), frame  # type: ignore[misc]
+                    known = frame.pts is not None and not counted
+                    yield (frame.pts * tick - origin if known else None), frame  # type: ignore[misc, operator]
 
     def _count_damage(self, error: FFmpegError) -> None:
         self.damaged += 1
@@ -265,8 +271,25 @@ def rebuffer(pieces: Iterator[Float], size: int) -> Generator[Float, None, None]
         yield np.concatenate(waiting, axis=1)
 
 
+def packed_frame(samples: Float, layout: str) -> av.AudioFrame:
+    """A frame of (channels, n) float32 samples, channels side by side: PyAV's planes end at the eighth channel.
+
+    Raises: ValueError: no layout has that name.
+    """
+    return av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T).reshape(1, -1), format="flt", layout=layout)
+
+
 def _array(frame: av.AudioFrame) -> Float:
-    return np.atleast_2d(frame.to_ndarray())
+    """(channels, n) samples of a packed float frame."""
+    return np.ascontiguousarray(frame.to_ndarray().reshape(-1, len(frame.layout.channels)).T)
+
+
+def _readable(frame: av.AudioFrame) -> av.AudioFrame:
+    """The same sound, packed where PyAV cannot read its planes: from eight channels on."""
+    if not frame.format.is_planar or len(frame.layout.channels) < _NUM_PLANES:
+        return frame
+    packer = av.AudioResampler(format=frame.format.packed.name, layout=frame.layout, rate=frame.sample_rate)
+    return packer.resample(frame)[0]
 
 
 def _without_start(frame: av.AudioFrame, num_samples: int) -> av.AudioFrame:

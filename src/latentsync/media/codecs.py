@@ -3,7 +3,7 @@
 Source codec      → encoder (first one this PyAV has)       quality default
 h264              → libx264 superfast + mbtree              crf 16
 hevc              → libx265 ultrafast                       crf 15
-vp8, vp9          → libvpx-vp9 realtime, 5                  crf 24
+vp8, vp9          → libvpx-vp9 realtime, 5                  crf 24 (with alpha: 4:2:0)
 av1               → libsvtav1 preset 8, libaom-av1          crf 22
 prores            → prores_ks                               profile of its own
 ffv1              → ffv1                                    lossless
@@ -33,13 +33,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """One way to code video: the encoder's name, its default crf (None = it has none), options, least and most crf."""
+    """One way to code video.
+
+    Attributes:
+        crf: its default; None = it has none. crf_range: least and most.
+        even_420: it needs even sizes for 4:2:0.
+        alpha: formats with alpha that it takes, of those that it lists; None = all of them.
+    """
 
     name: str
     crf: float | None
     options: tuple[tuple[str, str], ...] = ()
     even_420: bool = False
     crf_range: tuple[int, int] = (0, 63)
+    alpha: tuple[str, ...] | None = None
 
     def crf_for(self, wanted: float | None) -> float | None:
         """The wanted crf, else the default.
@@ -60,9 +67,10 @@ _ENCODERS: dict[str, tuple[Encoder, ...]] = {
         ),
     ),
     "hevc": (Encoder("libx265", 15, (("preset", "ultrafast"), ("x265-params", "log-level=error")),
-                     even_420=True, crf_range=(0, 51)),),
+                     even_420=True, crf_range=(0, 51), alpha=()),),
     "vp9": (
-        Encoder("libvpx-vp9", 24, (("deadline", "realtime"), ("cpu-used", "5"), ("row-mt", "1"), ("b", "0"))),
+        Encoder("libvpx-vp9", 24, (("deadline", "realtime"), ("cpu-used", "5"), ("row-mt", "1"), ("b", "0")),
+                alpha=("yuva420p",)),
     ),
     "av1": (
         Encoder("libsvtav1", 22, (("preset", "8"),), even_420=True, crf_range=(1, 63)),  # 0 is its 35
@@ -101,6 +109,13 @@ _AUDIO_ENCODERS = {
 }  # fmt: skip
 """Encoder and bits per second and channel where the sound cannot be copied: transparent for speech and music."""
 
+_OPUS_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.1", "7.1")
+"""Opus has 5.0 and 6.1 too, but what FFmpeg 8 writes in them comes back with its channels in another order."""
+
+_OPUS_FOR = {"quad(side)": "quad", "2.1": "stereo", "3.0(back)": "quad"}
+_NOT_IN_AAC = ("downmix", "cube", "5.1.2", "5.1.4", "7.1.2", "7.1.4", "9.1.4", "22.2")
+"""Layouts that FFmpeg's encoder refuses."""
+
 
 def container_of(path: Path) -> str:
     """The suffix of a file to write, checked.
@@ -117,7 +132,8 @@ def encoder_for(suffix: str, source_codec: str, codec: str | None, bit_depth: in
     """The encoder for a container: the wanted `codec` (coding format or encoder name), else the source's where it fits.
 
     A source deeper than its encoder can code goes to the next encoder of the container that can (a VP9 encoder may be
-    built for 8 bits only), with a warning.
+    built for 8 bits only), with a warning. ProRes stays ProRes: its samples are written with 10 bits, though FFmpeg
+    decodes its 4444 kinds to 12.
 
     Raises: ConfigError: the wanted codec is unknown, or the container cannot hold it.
     """
@@ -133,7 +149,7 @@ def encoder_for(suffix: str, source_codec: str, codec: str | None, bit_depth: in
     if not found:
         raise ConfigError("codec", codec or family, f"this PyAV cannot encode it; choose another of {', '.join(fits)}")
     deep = [encoder for encoder in found if max(_traits(name)[0] for name in pixel_formats(encoder.name)) >= bit_depth]
-    if codec is None and deep and deep[0] is not found[0]:
+    if codec is None and family != "prores" and deep and deep[0] is not found[0]:
         log.warning("%s cannot code %d bits, %s is used instead", found[0].name, bit_depth, deep[0].name)
         return deep[0]
     return found[0]
@@ -169,15 +185,15 @@ def pixel_format_for(encoder: Encoder, source: str, size: tuple[int, int], wante
         coarser = max(cell[0] - need_cell[0], 0) + max(cell[1] - need_cell[1], 0)
         finer = max(need_cell[0] - cell[0], 0) + max(need_cell[1] - cell[1], 0)
         return (
+            int(need_alpha and not alpha),
             coarser,
             max(need_depth - depth, 0),
-            int(need_alpha and not alpha),
             finer,
             abs(depth - need_depth),
             alpha,
         )
 
-    usable = [name for name in offered if _is_usable(name, source)]
+    usable = [name for name in offered if _is_usable(name, source, encoder)]
     if not usable:
         raise MediaError(f"{encoder.name}: takes no pixel format for {source}. Choose another codec.")
     return min(usable, key=loss)
@@ -208,6 +224,19 @@ def audio_encoder_for(suffix: str) -> tuple[str, int | None]:
     return _AUDIO_ENCODERS[suffix]  # type: ignore[return-value]
 
 
+def audio_layout_for(encoder: str, layout: str) -> str:
+    """The layout that an encoder takes for sound of this layout: the same, or the nearest to mix it to.
+
+    Opus has one order of channels for each number (RFC 7845, 5.1.1.2), in which the surrounds of 5.1 are "back".
+    """
+    channels = len(av.AudioLayout(layout).channels)
+    if encoder == "libopus" and layout not in _OPUS_LAYOUTS:
+        return _OPUS_FOR.get(layout, "stereo" if channels < 3 else "5.1" if channels < 7 else "7.1")
+    if (encoder == "aac" and layout in _NOT_IN_AAC) or channels > 16:
+        return "stereo" if channels < 3 else "7.1"
+    return layout
+
+
 def _traits(name: str) -> tuple[int, tuple[int, int], bool]:
     """(depth, luma pixels per chroma sample, has alpha) of a pixel format."""
     fmt = av.VideoFormat(name, 64, 64)
@@ -224,9 +253,14 @@ def _cells(name: str) -> tuple[int, int]:
     return (2, 2) if len(parts) < 3 else (64 // parts[1].width, 64 // parts[1].height)
 
 
-def _is_usable(name: str, source: str) -> bool:
-    """Planar formats that `pixels` works in; RGB only where the source is RGB and the encoder is lossless at it."""
+def _is_usable(name: str, source: str, encoder: Encoder) -> bool:
+    """Planar formats that `pixels` works in; RGB only where the source is RGB and the encoder is lossless at it.
+
+    Alpha only where the encoder means it: libvpx lists formats with alpha that it refuses, libx265 all of them.
+    """
     fmt = av.VideoFormat(name, 64, 64)
+    if encoder.alpha is not None and any(part.is_alpha for part in fmt.components) and name not in encoder.alpha:
+        return False
     if name.startswith("yuvj"):  # the old names of full range; the range tag says it now
         return False
     if name.startswith("gbr"):

@@ -15,9 +15,12 @@ import numpy as np
 from av.error import FFmpegError
 
 from latentsync.core.errors import MediaError
+from latentsync.media.hdr import Hdr, hdr_of
 
 _SPACING_PACKETS = 240  # enough to see a variable rate, a few milliseconds to read
 _FIRST_FRAME_PACKETS = 400
+_USUAL_FPS = 60
+"""Up to this a rate that a container tells is believed, however far apart its frames lie (slides, screens at rest)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class VideoInfo:
         has_audio: the file has sound too.
         lag_s: how much the times of decoded frames run late. AVI stores no times of showing; with H.264 in it FFmpeg
             guesses them a frame late.
+        hdr: HDR10 metadata of the first frame, None = none.
+        has_hidden_alpha: the file has transparency that is not decoded (VP8 and VP9 keep it beside the picture).
     """
 
     width: int
@@ -66,6 +71,8 @@ class VideoInfo:
     is_interlaced: bool = False
     has_audio: bool = False
     lag_s: Fraction = Fraction(0)
+    hdr: Hdr | None = None
+    has_hidden_alpha: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +258,9 @@ def _video_info(
         is_interlaced=bool(frame.interlaced_frame),
         has_audio=has_audio,
         lag_s=_lag(container, stream, frame) * tick,
+        hdr=hdr_of(frame),
+        has_hidden_alpha=stream.metadata.get("alpha_mode") == "1"
+        and not any(part.is_alpha for part in frame.format.components),
     )
 
 
@@ -261,10 +271,25 @@ def _lag(container: av.container.InputContainer, stream: av.VideoStream, first: 
 
 
 def _average_rate(stream: av.VideoStream, steps: np.ndarray, tick: Fraction) -> Fraction:
-    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if rate and 0 < rate <= 1000:
+    """The average rate as the container says, else as the packets' times say, else as FFmpeg guesses.
+
+    A guess may be the container's clock (1000 a second in Matroska), and so may what containers say. A rate is not
+    believed where even the shortest spacings (the least tenth of them) are more than twice as long as its frames.
+
+    Args:
+        steps: ticks between the times of packets next to each other, at least 1.
+    """
+    shortest_s = float(np.quantile(steps, 0.1) * tick) if len(steps) else 1 / _USUAL_FPS
+    most = max(_USUAL_FPS, 2 / shortest_s)
+    if stream.average_rate and 0 < stream.average_rate <= min(most, 1000):
+        return Fraction(stream.average_rate)
+    if len(steps):
+        usual = steps[np.abs(steps - np.median(steps)) <= np.median(steps) / 2]  # pauses apart; times may tremble
+        return Fraction(len(usual), int(usual.sum())) / tick
+    for rate in (stream.guessed_rate, stream.base_rate):
+        if rate and 0 < rate <= most:
             return Fraction(rate)
-    return 1 / (int(np.median(steps)) * tick) if len(steps) else Fraction(25)
+    return Fraction(25)
 
 
 def _first_frame(

@@ -25,6 +25,9 @@ MAX_DAMAGED_RUN = 8
 _JUMP_S = 1
 """A step back of more than this is a new clock (files put one after the other), not disorder."""
 
+_SAME_SHAPE = 0.01
+"""Sizes whose shapes differ by less are the same picture scaled: codecs round to even numbers or to sixteens."""
+
 _EARLIER_S = (0, 1, 4, 16, 64)
 """How much before the wanted time to land, tried in turn, in files whose index is wrong or missing."""
 
@@ -66,17 +69,19 @@ class VideoReader:
     so that a picture that starts later than the sound keeps its distance from it. `start_s` does not change them, only
     which frames come: those with start_s ≤ time < end_s. Indices count from 0 from the first frame given.
     Frames come upright (rotation and mirroring in the container are applied to the planes); interlaced frames are left
-    as they are. Packets that cannot be decoded are skipped, counted in `damaged` and warned about once; eight in a row
-    end the file.
+    as they are. Where the size changes on the way (files put one after the other, calls over a poor line), pictures are
+    scaled to the size of the first, warned about once. Packets that cannot be decoded are skipped, counted in `damaged`
+    and warned about once; eight in a row end the file.
 
-    Each loop over the reader starts anew; every loop's file is closed at its end or with the reader. After a loop that
-    came to its end, `last_frame_s` is how long the last frame is shown: until the next one where `end_s` left some out,
-    else, at a variable rate, as its file says, else 1 / fps.
+    Each loop over the reader starts anew; every loop's file is closed at its end or with the reader. `scaled_from_s` is
+    when the size first changed. After a loop that came to its end, `last_frame_s` is how long the last frame is shown:
+    until the next one where `end_s` left some out, else, at a variable rate, as its file says, else 1 / fps.
 
     Args:
         path: the video file.
         start_s, end_s: the part to read, exact seconds; None = from the start, to the end.
-    Raises: MediaError: the file cannot be read, has no video, or nothing in it can be decoded.
+    Raises: MediaError: the file cannot be read, has no video, or nothing in it can be decoded; on reading: the picture
+        gets another shape, which scaling would distort.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class VideoReader:
         self.info: VideoInfo = info
         self.start_s, self.end_s = start_s, end_s
         self.damaged = 0
+        self.scaled_from_s: Fraction | None = None
         self.last_frame_s = 1 / info.fps
         self._loops: list[Any] = []  # generators
 
@@ -129,7 +135,7 @@ class VideoReader:
                 break
             if self.start_s is not None and time_s < self.start_s:
                 continue
-            picture = PlanarPicture(decoded)
+            picture = PlanarPicture(self._sized(decoded, time_s))
             if self.info.rotation or self.info.is_mirrored:
                 picture = picture.upright(self.info.rotation // 90, self.info.is_mirrored)
             last_s = time_s
@@ -140,6 +146,22 @@ class VideoReader:
         self.last_frame_s = shown_s
         if clock.num_repaired:
             log.warning("%s: %d frame times did not rise and were repaired", self.path, clock.num_repaired)
+
+    def _sized(self, frame: av.VideoFrame, time_s: Fraction) -> av.VideoFrame:
+        """The frame as stored, in the size of the first one."""
+        size = (self.info.width, self.info.height)
+        width, height = size if self.info.rotation % 180 == 0 else size[::-1]
+        if (frame.width, frame.height) == (width, height):
+            return frame
+        change = f"changes from {width}x{height} to {frame.width}x{frame.height} at {float(time_s):.2f} s"
+        if abs(frame.width * height / (width * frame.height) - 1) > _SAME_SHAPE:
+            raise MediaError(f"{self.path}: the picture {change}. Cut the video there (--start, --end), or convert it.")
+        if self.scaled_from_s is None:
+            self.scaled_from_s = time_s
+            log.warning("%s: the picture %s and is scaled to the first size", self.path, change)
+        scaled = frame.reformat(width, height, interpolation="BICUBIC")
+        scaled.colorspace, scaled.color_range = frame.colorspace, frame.color_range
+        return scaled
 
     def _decoded(self) -> Iterator[tuple[Fraction | None, av.VideoFrame]]:
         """Frames in display order from at or before the start, with raw times."""

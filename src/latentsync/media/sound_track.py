@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import av
-import numpy as np
 from av.error import FFmpegError
 
 from latentsync.core.errors import ConfigError, EmptyAudioError
 from latentsync.core.values import Float
-from latentsync.media.audio import SoundDecoder, rebuffer
-from latentsync.media.codecs import audio_encoder_for, can_copy_audio
+from latentsync.media.audio import SoundDecoder, packed_frame, rebuffer
+from latentsync.media.codecs import audio_encoder_for, audio_layout_for, can_copy_audio
 from latentsync.media.information import AudioInfo, audio_stream, opened, origin_of, probe
 from latentsync.media.mixing import MixPlan
 
@@ -209,16 +208,16 @@ class EncodedTrack:
         duration_s: Fraction | None = None,
     ) -> None:
         """Args: source: gives (channels, n) blocks at a rate and in a layout, those of `info` where they can be."""
-        self._output, self._layout, self._duration_s = output, info.layout, duration_s
         name, rate_per_channel = audio_encoder_for(suffix)
+        self._output, self._layout, self._duration_s = output, audio_layout_for(name, info.layout), duration_s
         rates = av.Codec(name, "w").audio_rates or [info.rate_hz]
         higher = [rate for rate in rates if rate >= info.rate_hz]
         self._rate = min(higher) if higher else max(rates)
         self._stream: av.AudioStream = output.add_stream(name, rate=self._rate)  # type: ignore[assignment]
-        self._stream.codec_context.layout = info.layout
+        self._stream.codec_context.layout = self._layout
         if rate_per_channel is not None:
-            self._stream.codec_context.bit_rate = rate_per_channel * max(info.num_channels, 1)
-        self._pieces = source(self._rate, info.layout)
+            self._stream.codec_context.bit_rate = rate_per_channel * len(av.AudioLayout(self._layout).channels)
+        self._pieces = source(self._rate, self._layout)
         self._piece: Float | None = None
         self._done = 0
 
@@ -233,7 +232,7 @@ class EncodedTrack:
                 return
             head, rest = self._piece[:, : target - self._done], self._piece[:, target - self._done :]
             self._piece = rest if rest.shape[1] else None
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(head), format="fltp", layout=self._layout)
+            frame = packed_frame(head, self._layout)
             frame.sample_rate, frame.pts, frame.time_base = self._rate, self._done, Fraction(1, self._rate)
             self._done += head.shape[1]
             self._output.mux(self._stream.encode(frame))

@@ -22,6 +22,7 @@ from latentsync.core.files import atomic_path, refuse_unwritable
 from latentsync.core.values import Frame
 from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
 from latentsync.media.information import VideoInfo
+from latentsync.media.losses import losses
 from latentsync.media.mixing import MixPlan
 from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
 from latentsync.media.planes import layout_of
@@ -40,7 +41,8 @@ class VideoWriter:
     Codec, pixel format, bit depth, colour tags, pixel shape and clock follow `like` (the tables are in `codecs`). Times
     are kept exactly as far as the container's clock can say them, variable rates and late starts too; the last frame
     lasts 1 / fps, or up to `end_s` where that is set before the `with` block ends. Only the video and one sound stream
-    are written; subtitles, chapters and further streams are not.
+    are written; subtitles, chapters and further streams are not. HDR10 metadata go along where the encoder takes them.
+    What else the source has and the file will not have is told in `losses`, a sentence each.
 
     The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
     left of it. Frames must have the size of `like` and times that rise.
@@ -76,6 +78,7 @@ class VideoWriter:
         self.encoder = encoder_for(self.suffix, like.codec, codec, like.bit_depth)
         size = (like.width, like.height)
         self.pixel_format = pixel_format_for(self.encoder, like.pix_fmt, size, pixel_format)
+        self.losses = losses(like, self.encoder.name, self.pixel_format)
         self.crf = self.encoder.crf_for(crf)
         self.clock = clock_for(self.suffix, like)
         self.num_written = 0
@@ -175,9 +178,17 @@ class VideoWriter:
             options["crf"] = f"{self.crf:g}"
         if self.suffix == ".avi" and self.encoder.name == "libx264":
             options["bf"] = "0"  # AVI cannot say the two orders of B-frames
+        if self.like.hdr is not None:
+            self._say_hdr(options, self.like.hdr.options(self.encoder.name) or {})
         if self.encoder.name == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # it writes its settings to stderr otherwise; 1 = errors only
         return options
+
+    def _say_hdr(self, options: dict[str, str], parameters: dict[str, str]) -> None:
+        name = f"{self.encoder.name.removeprefix('lib')}-params"
+        said = [options[name]] if name in options else []
+        if parameters:
+            options[name] = ":".join([*said, *(f"{key}={value}" for key, value in parameters.items())])
 
     @property
     def _keeps_matrix(self) -> bool:

@@ -221,10 +221,13 @@ class Lipsync:
                 writer.end_s = script.frames.end_s
                 if not counts.edited and 0 < counts.asked == counts.faceless:
                     raise NoFaceError(_no_face_text(video, script.roles, plan is not None, counts))
+            warnings.extend(writer.losses)
             if not counts.asked:
                 warnings.append("no frame lies in a range of the plan: the picture is unchanged")
             if reader.damaged:
                 warnings.append(f"{reader.damaged} damaged packets were skipped")
+            if reader.scaled_from_s is not None:
+                warnings.append(f"from {float(reader.scaled_from_s):.2f} s on frames were scaled to the first size")
             fps = reader.info.fps
             duration_s = script.frames.end_s or counts.frames / fps
             if reader.info.is_variable_rate:  # the part that was taken has an average of its own

@@ -21,6 +21,7 @@ from latentsync.core.values import Face, Frame
 from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alignment_points
 from latentsync.faces.pose import yaw_deg
 from latentsync.media.information import VideoInfo, probe
+from latentsync.media.losses import source_losses
 from latentsync.media.reader import VideoReader
 from latentsync.media.writer import VideoWriter
 
@@ -67,7 +68,7 @@ class SeenFace:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a run would meet. Times in seconds from the start of the video."""
+    """What a run would meet. Times in seconds from the start of the video; `losses`: see `media.losses`."""
 
     video_path: Path
     width: int
@@ -82,6 +83,7 @@ class Preflight:
     audio_duration_s: Fraction | None
     samples: tuple[tuple[Fraction, tuple[SeenFace, ...]], ...]
     warnings: tuple[str, ...]
+    losses: tuple[str, ...] = ()
 
     @property
     def num_with_face(self) -> int:
@@ -168,6 +170,7 @@ def look(
         audio_duration_s=speech_s,
         samples=tuple(samples),
         warnings=(),
+        losses=source_losses(info),
     )
     return with_warnings(found, resolution)
 
@@ -179,6 +182,7 @@ def with_warnings(found: Preflight, resolution: int) -> Preflight:
 
 def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
     num, largest = len(found.samples), found.largest
+    yield from (f"{loss}." for loss in found.losses)
     if not largest:
         yield "no face on any sampled frame: nothing would be lip-synced. Is the person visible, upright, and not tiny?"
         return

@@ -12,6 +12,7 @@ from latentsync.audio.activity import speech_activity
 from latentsync.config.options import SyncOptions
 from latentsync.config.plan import Plan, PlanEntry, load_plan
 from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.core.values import Float
 from latentsync.faces import Wanted
 from latentsync.media import AudioPlan, AudioReader, Insert, MixPlan, VideoReader, fit_length
 from latentsync.media.audio import SPEECH_RATE_HZ
@@ -21,6 +22,15 @@ from latentsync.models.hearing import Sound, measure
 
 ROUNDING_S = Fraction(1, 25)
 """Lengths of files that differ by less are equal: no warning is worth it."""
+
+WHOLE_PACKETS = ("aac", "aac_latm", "ac3", "eac3", "dca", "mp2")
+"""Names of decoders whose sound FFmpeg gives with the last packet's filling."""
+
+PACKET_S = Fraction(1, 20)
+"""More than the longest packet of those in use: 2048 samples of HE-AAC at 44.1 kHz are 46 ms."""
+
+SAMPLE_S = Fraction(1, SPEECH_RATE_HZ)
+"""Sound that passes a frame's end by less makes no frame: rates are rounded so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +88,37 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     Raises: MediaError: the speech cannot be read. EmptyAudioError: there is none in it.
     """
     sound = AudioReader(audio).blocks
-    heard_s = Fraction(measure(sound).num_steps, 100)
+    heard_s = _heard_s(audio)
     warnings: list[str] = _unspoken(audio)
     frames, total_s = _fitted(reader, heard_s, options, warnings)
     roles = (Role(options.face, (Part(sound, length_s=total_s),)),)
     return Script(roles, frames, total_s, AudioPlan(audio, mode=options.keep_audio), tuple(warnings))
+
+
+def _heard_s(path: Path) -> Fraction:
+    """How long a file's sound is heard, to the sample at 16 kHz.
+
+    Some codecs come in whole packets, whose last one is filled up. What the container says is believed then where it is
+    a packet shorter at most; else what does not fill 10 ms is left out, so that the filling makes no frame.
+
+    Raises: MediaError: it cannot be read. EmptyAudioError: there is less than 20 ms of it.
+    """
+    reader = AudioReader(path)
+    num_samples = 0
+
+    def counted() -> Iterator[Float]:
+        nonlocal num_samples
+        for block in reader.blocks():
+            num_samples += len(block)
+            yield block
+
+    num_steps = measure(counted).num_steps
+    exact_s, said_s = Fraction(num_samples, SPEECH_RATE_HZ), reader.info.duration_s
+    if reader.info.codec not in WHOLE_PACKETS:
+        return exact_s
+    if said_s is not None and exact_s - PACKET_S <= said_s <= exact_s:
+        return said_s
+    return Fraction(num_steps, 100)
 
 
 def _unspoken(audio: Path) -> list[str]:
@@ -196,11 +232,11 @@ def _fitted(
             warnings.append(f"the speech is {float(heard_s - own_s):.2f} s longer than the video and was cut")
         return fit_length(reader, None, "none"), own_s or heard_s
     if options.length == "audio":
-        return fit_length(reader, heard_s, "ping_pong"), heard_s
+        return fit_length(reader, heard_s - SAMPLE_S, "ping_pong"), heard_s
     if own_s is None:
         raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")
     wanted = max(own_s, heard_s)
-    return fit_length(reader, wanted, options.length), wanted
+    return fit_length(reader, max(own_s, heard_s - SAMPLE_S), options.length), wanted
 
 
 def _end_of(reader: VideoReader, options: SyncOptions) -> Fraction | None:

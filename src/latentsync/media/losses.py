@@ -1,0 +1,41 @@
+"""What a source has and the written file will not have, in words for people."""
+
+from __future__ import annotations
+
+import av
+
+from latentsync.media.information import VideoInfo
+
+
+def source_losses(like: VideoInfo) -> tuple[str, ...]:
+    """What is lost of a source whatever is written."""
+    out = []
+    if like.is_interlaced:
+        out.append(
+            "the video is interlaced: its lines stay as they are, but the result is not marked as interlaced and "
+            "players may show combs. Deinterlace it before (ffmpeg -i IN -vf bwdif OUT)"
+        )
+    if like.has_hidden_alpha:
+        out.append("the video's transparency cannot be read (VP8 and VP9 keep it aside) and is not in the result")
+    return tuple(out)
+
+
+def losses(like: VideoInfo, encoder: str, pixel_format: str) -> tuple[str, ...]:
+    """What is lost on the way from a source to a file of this encoder and pixel format."""
+    out = list(source_losses(like))
+    if has_alpha(like.pix_fmt) and not has_alpha(pixel_format):
+        out.append(
+            f"{encoder} writes no transparency: that of the video is not in the result. Write ProRes 4444 (.mov) or "
+            "FFV1 (.mkv) with --codec, or .webm"
+        )
+    if like.hdr is not None and like.hdr.options(encoder) is None:
+        out.append(
+            f"{encoder} does not take the HDR10 metadata (mastering display, light level) of the video: they are not "
+            "in the result. Write HEVC with --codec hevc"
+        )
+    return tuple(out)
+
+
+def has_alpha(pixel_format: str) -> bool:
+    """Whether pixels have an alpha sample. A palette does not count: few have transparent entries."""
+    return any(part.is_alpha for part in av.VideoFormat(pixel_format, 64, 64).components)

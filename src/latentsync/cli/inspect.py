@@ -89,7 +89,7 @@ def measured(found: Preflight, load: dict[str, Any], progress: ProgressCallback,
     options = SyncOptions(start_s=start_s, end_s=start_s + 1, length="video", keep_audio="none")
     lipsync = Lipsync.from_pretrained(**load)
     with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
-        out = Path(folder) / f"second{found.video_path.suffix}"
+        out = Path(folder) / "second.mkv"  # whatever kind of file VIDEO is: not all that are read can be written
         speech = found.audio_path or found.video_path
         result = lipsync(found.video_path, speech, out, options=options, progress=progress, stop=stop)
     return {

@@ -42,7 +42,7 @@ from latentsync.pipeline.dubbing import Dubber, Scene, one_face_each
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
-from latentsync.pipeline.precision import choose_device, choose_dtype
+from latentsync.pipeline.precision import choose_device, choose_dtype, memory_told
 from latentsync.pipeline.result import Result, peak_memory_gib
 from latentsync.pipeline.script import Part, Role, one_speech, planned
 from latentsync.pipeline.settings import ModelSettings
@@ -124,7 +124,7 @@ class Lipsync:
             adapter: a speaker's `adapter.safetensors`, merged into the U-Net.
             tracker: another face tracker than the built-in one.
         Raises: WeightsError: missing, damaged, or parts that do not belong together, an adapter of
-            another model. ConfigError: device, dtype or resolution.
+            another model. ConfigError: device, dtype or resolution. LatentSyncError: too little memory.
         """
         chosen = choose_device(device)
         number = choose_dtype(dtype, chosen)
@@ -135,9 +135,11 @@ class Lipsync:
         unet, autoencoder, listener = (load(located, part) for part in PARTS)
         if adapter is not None:
             merge_adapter(cast(UNet, unet), read_adapter(adapter), located.name)
-        unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
+        with memory_told(chosen, located.name):
+            unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
+            for network in (unet, autoencoder):
+                network.to(number)
         for network in (unet, autoencoder):
-            network.to(number)
             if chosen.type == "cpu":
                 cast(Any, network).to(memory_format=torch.channels_last)  # as activations lie in memory
         networks = Networks(
@@ -299,7 +301,10 @@ class Lipsync:
             raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {settings.num_frames}")
         dubber = Dubber(generate, paster, settings, sets, overlap, clock)
         listener = cast(Listener, self.networks.listener)
-        with Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed:
+        with (
+            memory_told(self.networks.device, self.name),
+            Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed,
+        ):
             scenes: Iterator[Scene] = (Scene(frame, faces) for frame, faces in clock.around("wait", followed))
             scenes = one_face_each(scenes, roles)
             for person, role in enumerate(roles):

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from whole_runs import WAVE, arrays, film
+from whole_runs import WAVE, arrays, film, sound
 
 import micro_model
 import planted
@@ -153,3 +153,16 @@ def test_a_wrong_pair_of_networks_is_refused() -> None:
     other.networks = replace(other.networks, autoencoder=wide)
     with pytest.raises(WeightsError, match="not of one model"):
         list(other.stream(arrays(2), WAVE))
+
+
+@pytest.mark.parametrize(("key", "value"), [("feather", float("nan")), ("feather", -0.1), ("fps", 0.0)])
+def test_settings_of_a_model_that_are_no_numbers_are_refused(key: str, value: float) -> None:
+    with pytest.raises(WeightsError, match=f"{key} .* is not a number of"):
+        micro_model.lipsync(planted.PlantedTracker(), **{key: value})
+
+
+def test_a_part_given_in_floats_has_all_its_frames(model: Lipsync, tmp_path: Path) -> None:
+    """0.4 s is where a frame begins, and the float 0.4 is a little later."""
+    video, speech = film(tmp_path / "a.mp4", 40), sound(tmp_path / "long.wav", 1.2)
+    result = model(video, speech, tmp_path / "o.mp4", start_s=0.4, end_s=1.2, length="video")
+    assert result.num_frames == 20

@@ -101,6 +101,30 @@ def test_sound_in_memory_is_mono_and_of_floats(model: Lipsync, wave: np.ndarray)
         list(model.stream(arrays(4), wave))
 
 
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (np.zeros((120, 160, 3), np.float32), "astype"),
+        (np.zeros((120, 160), np.uint8), "repeat"),
+        (np.zeros((120, 160, 4), np.uint8), ":3"),
+        (np.zeros((0, 160, 3), np.uint8), "uint8 RGB"),
+        ([[0, 0, 0]], "give Frames"),
+    ],
+    ids=["float", "grey", "RGBA", "empty", "list"],
+)
+def test_pictures_in_memory_of_another_kind_are_told_with_the_remedy(
+    model: Lipsync, picture: object, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"frames=.* at 2.*({says})"):
+        list(model.stream([*arrays(2), picture], WAVE))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("fps", [0, -25, float("nan"), float("inf"), 1e-9, "25"])
+def test_a_rate_that_is_none_is_told(model: Lipsync, fps: float) -> None:
+    with pytest.raises(ConfigError, match="fps="):
+        list(model.stream(arrays(4), WAVE, fps=fps))
+
+
 def test_sound_of_double_precision_is_the_same_sound(model: Lipsync) -> None:
     single, double = (list(model.stream(arrays(4), wave)) for wave in (WAVE, WAVE.astype(np.float64)))
     assert all((a == b).all() for a, b in zip(single, double, strict=True))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentsync.config.options import SyncOptions
+from latentsync.config.options import SyncOptions, check_number
 from latentsync.config.plan import Plan, load_plan
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
@@ -261,18 +261,18 @@ class Lipsync:
             frames: `Frame`s with their own rising indices and times, or (H, W, 3) uint8 RGB arrays, `fps` of them a
                 second.
             audio: a file with speech, or (S,) float mono at 16 kHz in [−1, 1].
-        Raises: ConfigError: the array is no such sound.
+        Raises: ConfigError: the sound, a picture or `fps` is no such one.
         Yields: as many as come in, in order and of the same kind; at most `lookahead` later.
         """
         options = _changed(options, changes)
         sound: Sound = _checked(audio) if isinstance(audio, np.ndarray) else AudioReader(Path(audio)).blocks
-        rate = Fraction(fps).limit_denominator(1001)
+        rate = _checked_rate(fps)
         plain = [False]
 
         def framed() -> Iterator[Frame]:
             for index, value in enumerate(frames):
                 plain[0] = not isinstance(value, Frame)
-                yield value if isinstance(value, Frame) else Frame(index, index / rate, RgbPicture(value))
+                yield value if isinstance(value, Frame) else Frame(index, index / rate, _checked_picture(value, index))
 
         role = Role(options.face, (Part(sound),))
         for frame in self._stream(framed(), (role,), rate, options, StageClock(), _Counts()):
@@ -336,6 +336,31 @@ def _checked(wave: np.ndarray) -> Sound:
     if not np.isfinite(wave).all():
         raise ConfigError("audio", "NaN or infinite samples", "give finite samples in [-1, 1]")
     return sound_of(wave.astype(np.float32, copy=False))
+
+
+def _checked_rate(fps: Fraction | float) -> Fraction:
+    """Frames a second, with a denominator of at most 1001. Raises: ConfigError: it is no number above 0."""
+    check_number("fps", fps)
+    rate = Fraction(fps).limit_denominator(1001)
+    if rate <= 0:
+        raise ConfigError("fps", fps, "choose a number above 0, as 25 or Fraction(30000, 1001)")
+    return rate
+
+
+def _checked_picture(value: object, index: int) -> RgbPicture:
+    """A picture in memory. Raises: ConfigError: it is no (H, W, 3) uint8 array."""
+    if not isinstance(value, np.ndarray):
+        raise ConfigError("frames", f"{type(value).__name__} at {index}", "give Frames, or (H, W, 3) uint8 RGB arrays")
+    if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
+        return RgbPicture(value)
+    fix = "give (H, W, 3) uint8 RGB arrays"
+    if value.dtype != np.uint8:
+        fix += "; of floats in [0, 1]: (255 * array).round().astype(np.uint8)"
+    elif value.ndim == 2:
+        fix += "; of grey ones: np.repeat(array[..., None], 3, axis=2)"
+    elif value.ndim == 3 and value.shape[2] == 4:
+        fix += "; without the fourth channel: array[..., :3]"
+    raise ConfigError("frames", f"{value.dtype} array {value.shape} at {index}", fix)
 
 
 def _no_face_text(video: Path, roles: Sequence[Role], has_plan: bool, counts: _Counts) -> str:

@@ -40,3 +40,10 @@ def test_a_second_is_measured_whatever_kind_of_file_the_video_is(run, tmp_path: 
     told = run("inspect", video, speech, "--samples", 2, "--measure", "--model", tmp_path / "micro", "--json", "-q")
     assert told.code == 0, told.err
     assert json.loads(told.out)["expected"]["model"] == "micro"
+
+
+def test_cuts_are_told(run) -> None:
+    told = run("inspect", SAMPLE, "--samples", 2, "-q")
+    assert told.code == 0, told.err
+    (line,) = [line for line in told.out.splitlines() if line.startswith("cuts")]
+    assert line.split()[1:3] == ["0", "among"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -15,7 +16,8 @@ from whole_runs import WAVE, arrays, film, sound
 import micro_model
 import planted
 import synth_media
-from latentsync.core.errors import ConfigError, MediaError, Stopped, WeightsError
+from latentsync.config.plan import Plan, PlanEntry
+from latentsync.core.errors import ConfigError, EmptyAudioError, MediaError, Stopped, WeightsError
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from latentsync.pipeline import Lipsync
 
@@ -190,3 +192,11 @@ def test_a_part_given_in_floats_has_all_its_frames(model: Lipsync, tmp_path: Pat
     video, speech = film(tmp_path / "a.mp4", 40), sound(tmp_path / "long.wav", 1.2)
     result = model(video, speech, tmp_path / "o.mp4", start_s=0.4, end_s=1.2, length="video")
     assert result.num_frames == 20
+
+
+def test_a_speech_that_is_too_short_is_named(model: Lipsync, tmp_path: Path) -> None:
+    video, blip = film(tmp_path / "a.mp4"), sound(tmp_path / "blip.wav", 0.012)
+    plan = Plan((PlanEntry(audio=blip, end_s=Fraction(1, 100)),))
+    for given in ({"audio": blip}, {"plan": plan}):
+        with pytest.raises(EmptyAudioError, match=r"blip\.wav: its sound is shorter than 20 ms"):
+            model(video, out=tmp_path / "o.mp4", **given)  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ def inspect(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Look at a video (and speech) before a run: faces, sizes, lengths, and warnings with the setting that helps."""
+    """Look at a video (and speech) before a run: faces, sizes, cuts, lengths. Warnings name the setting."""
     for source in (video, *([] if audio is None else [audio])):
         check_source(source)
     from latentsync.cli.console import logging_to, plain, progress_on, stderr_console, stop_on_signal
@@ -115,6 +115,7 @@ def show(found: Preflight, expected: dict[str, object] | None, console: Console)
     table.add_row(
         "faces", f"on {found.num_with_face} of {len(found.samples)} sampled frames, at most {found.most_faces} at once"
     )
+    table.add_row("cuts", f"{found.num_cuts} among the {found.num_read} frames that were read")
     widths = sorted(face.width_px for face in found.largest)
     if widths:
         turns = sorted(abs(face.turn_deg) for face in found.largest)

@@ -19,7 +19,7 @@ from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraErr
 
 COMMANDS = {
     "sync": "Make the person in VIDEO say what AUDIO says.",
-    "inspect": "Look at a video (and speech) before a run: faces, sizes, lengths, expected time.",
+    "inspect": "Look at a video (and speech) before a run: faces, sizes, cuts, lengths, expected time.",
     "models": "List, fetch, convert and verify checkpoints, and list their licences.",
     "evaluate": "Score a model on people, beside baselines, into a report.",
     "data": "Turn raw videos into training clips, with a reason for every clip left out.",

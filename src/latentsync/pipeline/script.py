@@ -32,6 +32,7 @@ class Part:
         start_s, end_s: its range in the time of the frames; None = from the first frame, to the last.
         length_s: after the speech silence is heard up to here, in its own time.
         fades_in, fades_out: the new mouth comes and goes over a few frames at that end of the range.
+        name: the file of the speech, for errors; None = it has none.
     """
 
     sound: Sound
@@ -40,6 +41,7 @@ class Part:
     length_s: Fraction = Fraction(0)
     fades_in: bool = False
     fades_out: bool = False
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,10 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     Raises: MediaError: the speech cannot be read. EmptyAudioError: there is none in it.
     """
     sound = AudioReader(audio).blocks
-    heard_s = Fraction(measure(sound).num_steps, 100)
+    heard_s = Fraction(measure(sound, str(audio)).num_steps, 100)
     warnings: list[str] = _unspoken(audio)
     frames, total_s = _fitted(reader, heard_s, options, warnings)
-    roles = (Role(options.face, (Part(sound, length_s=total_s),)),)
+    roles = (Role(options.face, (Part(sound, length_s=total_s, name=str(audio)),)),)
     return Script(roles, frames, total_s, AudioPlan(audio, mode=options.keep_audio), tuple(warnings))
 
 
@@ -154,6 +156,7 @@ def _parts(entries: Sequence[PlanEntry], from_s: Fraction, video_s: Fraction) ->
             length_s,
             fades_in=entry.start_s > from_s and entry.start_s not in touching,
             fades_out=end_s < video_s and end_s not in touching,
+            name=str(entry.audio),
         )
 
 

@@ -69,6 +69,21 @@ def test_stopping_leaves_nothing_and_keeps_an_older_result(model: Lipsync, tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "o.mp4", "speech.wav"]
 
 
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_stopping_waits_for_one_step_not_for_the_chunk(
+    tmp_path: Path, speech: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """With a large model on a CPU a chunk takes half an hour. After the last step its pictures are not decoded."""
+    model, steps, decoded = micro_model.lipsync(planted.PlantedTracker()), [], []
+    forward, decode = model.networks.unet.forward, model.networks.autoencoder.decode
+    monkeypatch.setattr(model.networks.unet, "forward", lambda *a: (steps.append(1), forward(*a))[1])
+    monkeypatch.setattr(model.networks.autoencoder, "decode", lambda *a: (decoded.append(1), decode(*a))[1])
+    with pytest.raises(Stopped, match="nothing was written"):
+        model(film(tmp_path / "a.mp4"), speech, tmp_path / "o.mp4", steps=5, stop=lambda: len(steps) >= after)
+    assert (len(steps), len(decoded)) == (after, 0)
+    assert not (tmp_path / "o.mp4").exists()
+
+
 @pytest.mark.parametrize("own", ["a.mp4", "speech.wav", "plan.yaml", "other.wav"])
 def test_no_input_is_written_over(model: Lipsync, tmp_path: Path, speech: Path, own: str) -> None:
     video = film(tmp_path / "a.mp4")

@@ -182,7 +182,8 @@ class Lipsync:
                 Frames outside all ranges stay as they are, and so does the sound.
             options: see `SyncOptions`; `changes` are single fields of it.
             cache: a folder for face tracks and unfinished work, see `pipeline.cache`; None = nothing is kept.
-            progress: called after every chunk. stop: asked often; when it says yes, nothing is written.
+            progress: called after every chunk. stop: asked often, between the steps of a chunk too; when it says yes,
+                nothing is written.
         Raises: LatentSyncError: something the user can fix; `out` is then as it was.
         """
         if out is None or (audio is None) == (plan is None):
@@ -212,7 +213,8 @@ class Lipsync:
                     out, reader.info, options.codec, options.crf, options.pixel_format, metadata, script.track
                 ) as writer,
             ):
-                for frame in self._stream(script.frames, script.roles, reader.info.fps, options, clock, counts, kept):
+                given = script.frames, script.roles, reader.info.fps, options, clock, counts, kept, stop
+                for frame in self._stream(*given):
                     with clock.stage("write"):
                         writer.write(frame)
                     if counts.frames % 8 == 0:
@@ -287,10 +289,11 @@ class Lipsync:
         clock: StageClock,
         counts: _Counts,
         kept: RunCache | None = None,
+        stop: StopFlag = never,
     ) -> Iterator[Frame]:
         """The method: faces followed, speech heard, chunks denoised, mouths pasted, one person after the other."""
         settings = self.settings
-        generator = Generator(self.networks, settings, options)
+        generator = Generator(self.networks, settings, options, stop)
         paster = Paster(generator.mask, settings, options)
         tracker = self.tracker if kept is None else kept.tracker(self.tracker)
         generate: Generate = generator if kept is None else kept.generator(generator)

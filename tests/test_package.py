@@ -61,6 +61,12 @@ def test_dependencies_have_a_lower_bound_and_no_upper_one() -> None:
         assert re.fullmatch(r"[A-Za-z0-9_.-]+>=[0-9.]+", line), line
 
 
+def test_torch_is_one_that_loads_checkpoints_without_running_them() -> None:
+    """Below 2.6 `torch.load(weights_only=True)` runs code, CVE-2025-32434."""
+    found = re.search(r'"torch>=(\d+)\.(\d+)', (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert found is not None and tuple(map(int, found.groups())) >= (2, 6)
+
+
 @pytest.mark.parametrize(
     "name", ["torchvision", "insightface", "mediapipe", "decord", "dlib", "mmcv", "librosa", "scipy"]
 )

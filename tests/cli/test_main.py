@@ -125,6 +125,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         (KeyboardInterrupt(), 130, "stopped; nothing was written"),
         (OSError(errno.ENOSPC, "No space left on device", "out.mp4"), 1,
          "error: out.mp4: No space left on device. Free space or choose another folder."),
+        (OSError("4096 requested and 96 written"), 1,
+         "error: writing: 4096 requested and 96 written. Free space or choose another folder."),
     ],
 )  # fmt: skip
 def test_what_a_user_can_mend_is_one_line(run, broken, error: BaseException, code: int, line: str) -> None:

@@ -73,6 +73,29 @@ def test_a_link_to_an_input_is_the_input(run, folder: Path) -> None:
     assert (folder / "talk.mp4").read_bytes() == VIDEO
 
 
+@pytest.mark.parametrize(
+    ("output", "name", "options"),
+    [
+        ("--strip", "anna.png", ["--face", "anna.png"]),
+        ("--strip", "anna.png", ["--plan", "plan.json"]),
+        ("--report", "mine.yaml", ["--preset", "mine.yaml"]),
+        ("--out", "adapter.safetensors", ["--adapter", "adapter.safetensors"]),
+        ("--out", "unet.pt", ["--model", "unet.pt"]),
+    ],
+)
+def test_no_file_that_an_option_names_is_written_over(
+    run, folder: Path, monkeypatch: pytest.MonkeyPatch, output: str, name: str, options: list[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / name).write_text("seed: 3\n")
+    (folder / "plan.json").write_text(json.dumps([{"audio": "speech.wav", "face": "anna.png"}]))
+    planted.film(folder / "talk.mp4", [planted.picture((160, 120), [])])
+    files = ["talk.mp4", *([] if "--plan" in options else ["speech.wav"]), "-o", "out.mp4"]
+    told = run("sync", *files, output, name, *options, "--overwrite")
+    assert (told.code, told.said) == (1, f"error: {name}: is also an input. Choose another name for the output.")
+    assert (folder / name).read_text() == "seed: 3\n"
+
+
 @pytest.mark.parametrize("which", ["--out", "--strip", "--report"])
 def test_nothing_is_replaced_unasked(run, folder: Path, which: str) -> None:
     (folder / "mine").write_text("keep")

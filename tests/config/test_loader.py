@@ -5,10 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from latentsync.config.loader import load_preset, parse_time, preset_names, sync_options
+from latentsync.config.loader import as_kind, load_preset, parse_time, preset_names, sync_options
 from latentsync.config.options import SyncOptions
+from latentsync.config.plan import PlanEntry
 from latentsync.core.errors import ConfigError
 
 
@@ -83,3 +85,30 @@ def test_other_times_are_refused(text: str) -> None:
 def test_a_value_of_another_kind_is_a_wrong_setting(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{key}=.*number"):
         SyncOptions(**{key: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["guidance", "crf", "start_s", "end_s"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_finite_number_is_refused(key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{key}="):
+        SyncOptions(**{key: value})  # type: ignore[arg-type]
+
+
+def test_no_setting_read_from_a_file_is_infinite(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("guidance: .nan\n")
+    with pytest.raises(ConfigError, match="guidance=nan: give a finite number"):
+        sync_options(str(tmp_path / "mine.yaml"))
+    with pytest.raises(ConfigError, match="finite"):
+        as_kind("loop.betas", float("inf"), float)
+
+
+def test_times_as_floats_mean_the_decimals_that_are_written() -> None:
+    """The float 0.4 is above 2/5: the frame at 2/5 s came before it, and 0.4 to 1.2 s had 19 frames instead of 20."""
+    options = SyncOptions(start_s=0.4, end_s=np.float32(1.2))  # type: ignore[arg-type]
+    assert (options.start_s, options.end_s) == (Fraction(2, 5), Fraction(6, 5))
+    assert SyncOptions(start_s=2).start_s == 2  # type: ignore[arg-type]
+    assert SyncOptions(start_s=Fraction(1, 3)).start_s == Fraction(1, 3)
+    entry = PlanEntry(audio=Path("a.wav"), start_s=0.4, end_s=1.2, audio_start_s=0.1)  # type: ignore[arg-type]
+    assert (entry.start_s, entry.end_s, entry.audio_start_s) == (Fraction(2, 5), Fraction(6, 5), Fraction(1, 10))
+    with pytest.raises(ConfigError, match="end_s"):
+        PlanEntry(audio=Path("a.wav"), end_s=float("nan"))  # type: ignore[arg-type]

@@ -53,6 +53,8 @@ def test_settings_come_from_text_and_are_checked() -> None:
         ("segment.min_s=2", "did you mean segments"),
         ("segments.mins=2", "did you mean min_s"),
         ("segments.min_s=two", "expected float"),
+        ("segments.min_s=nan", "finite number"),
+        ("faces.crf=inf", "finite number"),
         ("segments.min_s=8", "choose 16"),
         ("faces.resolution=255", "even number"),
         ("shots.finder=best", "choose one of auto"),
@@ -62,6 +64,12 @@ def test_settings_come_from_text_and_are_checked() -> None:
 def test_wrong_settings_say_what_to_write(change: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         data_settings(dict([parse_change(change)]))
+
+
+def test_shares_that_are_no_numbers_are_refused() -> None:
+    for shares in ({"val": float("nan")}, {"test": float("nan")}, {"val": 0.5, "test": 0.5}):
+        with pytest.raises(ConfigError, match="split"):
+            SplitSettings(**shares)
 
 
 def test_a_stage_sees_its_own_settings_alone() -> None:

@@ -88,3 +88,30 @@ def test_a_disk_that_is_read_only_is_said_too(tmp_path: Path) -> None:
     said, left = done.stdout.splitlines()
     assert "out.mp4: " in said and said.endswith("another place.")
     assert (left, done.stderr) == ("[]", "")
+
+
+CONVERT = """
+    import os, sys
+    from pathlib import Path
+    from latentsync.core.errors import WeightsError
+    from latentsync.models.tiny_autoencoder import TinyAutoencoder
+    from latentsync.models.weights import save_model
+    network = TinyAutoencoder.from_config({"latent_channels": 2, "widths": [32, 32]})
+    try:
+        save_model(Path(sys.argv[1]) / "mine", {"autoencoder": network}, name="mine", settings={})
+    except WeightsError as error:
+        print(error, os.listdir(Path(sys.argv[1]) / "mine" / "autoencoder"), sep="\\n")
+"""
+
+
+def test_a_model_that_does_not_fit_on_the_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not can_mount(disk):
+        pytest.skip("mounting a file system is not permitted here")
+    words = f"mount -t tmpfs -o size=40k tmpfs '{disk}' && exec \"$@\""
+    python = [sys.executable, "-c", textwrap.dedent(CONVERT), str(disk)]
+    done = subprocess.run([*UNSHARE, "sh", "-c", words, "sh", *python], capture_output=True, text=True, check=False)
+    said, left = done.stdout.splitlines()
+    assert "model.safetensors: not written" in said and "No space left" in said and "Free space" in said
+    assert (left, done.stderr) == ("['config.json']", "")

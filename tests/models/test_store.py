@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,26 @@ def test_first_download_is_recorded_and_held_to(tmp_path: Path) -> None:
     path.write_bytes(b"another file")
     with pytest.raises(WeightsError, match="damaged or changed"):
         fetch_file(file, offline=True, cache_dir=cache)
+
+
+def test_verify_claims_no_comparison_that_was_not_made_and_records_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A swapped file in the Hub's cache would be trusted from then on."""
+    path = fake_hub(tmp_path / "hub")
+    file = NAMED["1.5"].files["unet"][0]
+    only = replace(NAMED["1.5"], files={"unet": (file,)})
+    monkeypatch.setitem(NAMED, "1.5", only)
+    (check,) = verify("1.5", cache_dir=tmp_path / "hub")
+    assert check.is_ok and "no SHA-256 on record to compare with" in check.detail
+    assert "SHA-256 and" not in check.detail
+    assert not registry_path().exists()
+    fetch("1.5", offline=True, cache_dir=tmp_path / "hub")
+    (check,) = verify("1.5", cache_dir=tmp_path / "hub")
+    assert check.is_ok and check.detail.startswith("SHA-256 and all tensors fit")
+    path.write_bytes(b"another file")
+    with pytest.raises(WeightsError, match="damaged or changed"):
+        verify("1.5", cache_dir=tmp_path / "hub")
 
 
 def test_a_known_hash_is_enforced_at_once(tmp_path: Path) -> None:

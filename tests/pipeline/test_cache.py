@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -116,7 +119,7 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was(model: Lipsync, tmp_path
 def test_other_settings_or_networks_are_other_work(model: Lipsync, tmp_path: Path) -> None:
     video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.56), tmp_path / "cache"
     with pytest.raises(Stopped):
-        model(video, speech, tmp_path / "o.mp4", cache=cache, stop=lambda: True)
+        model(video, speech, tmp_path / "o.mp4", cache=cache, stop=lambda: any((cache / "chunks").iterdir()))
     kept = {path.name for path in (cache / "chunks").iterdir()}
     assert kept
     for change in ({"seed": 5}, {"steps": 2}):
@@ -145,3 +148,71 @@ def test_a_cache_that_cannot_be(model: Lipsync, tmp_path: Path) -> None:
     with pytest.raises(LatentSyncError, match="cannot be a cache"):
         model(film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.2), tmp_path / "o.mp4", cache=tmp_path / "cache")
     assert not (tmp_path / "o.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("room", "folder"),
+    [(0, "tracks"), (9000, "tracks"), (0, "chunks"), (3, "chunks")],
+    ids=["no record", "half a record", "no chunk", "half a chunk"],
+)
+def test_a_full_cache_is_told_once_and_stops_nothing(
+    model: Lipsync, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+    room: int, folder: str,
+) -> None:  # fmt: skip
+    """What is written to either folder is cut off as on a full disk, chunks with NumPy's error without a number."""
+    video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.56), tmp_path / "cache"
+    model(video, speech, tmp_path / "plain.mp4")
+    if folder == "chunks":
+
+        def save(path: Path, array: np.ndarray) -> None:
+            path.write_bytes(array.tobytes()[:room])
+            raise OSError(f"{array.size} requested and {room} written")
+
+        monkeypatch.setattr(np, "save", save)
+    else:
+        opened = Path.open
+
+        def full(path: Path, mode: str = "r", *rest: object, **more: object) -> object:
+            file = opened(path, mode, *rest, **more)  # type: ignore[arg-type, call-overload]
+            if mode == "wb" and path.parent.name == "tracks":
+                write = file.write
+
+                class Full:
+                    def write(self, data: bytes) -> int:
+                        if file.tell() + len(data) > room:
+                            raise OSError(28, "No space left on device")
+                        return int(write(data))
+
+                    def __enter__(self) -> Full:
+                        return self
+
+                    def __exit__(self, *_: object) -> None:
+                        file.close()
+
+                    flush, tell = file.flush, file.tell
+
+                return Full()
+            return file
+
+        monkeypatch.setattr(Path, "open", full)
+    with caplog.at_level(logging.WARNING):
+        model(video, speech, tmp_path / "o.mp4", cache=cache)
+    (told,) = [record.getMessage() for record in caplog.records if "cache" in record.getMessage()]
+    assert "cannot be written" in told and "goes on without" in told
+    assert (pictures(tmp_path / "o.mp4") == pictures(tmp_path / "plain.mp4")).all()
+    assert list((cache / folder).iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_swept_and_nothing_of_a_live_one(model: Lipsync, tmp_path: Path) -> None:
+    cache, day = tmp_path / "cache", time.time() - 24 * 3600
+    for part in ("tracks", "chunks"):
+        (cache / part).mkdir(parents=True)
+        for name in (".old.0123abcd.part.npy", ".live.0123abcd.part.npy", ".his own.part.npy", "kept.npy"):
+            (cache / part / name).write_bytes(b"1")
+            if "live" not in name:
+                os.utime(cache / part / name, (day, day))
+    model(film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.2), tmp_path / "o.mp4", cache=cache)
+    for part in ("tracks", "chunks"):
+        left = {path.name for path in (cache / part).glob("*")} | {path.name for path in (cache / part).glob(".*")}
+        assert {".live.0123abcd.part.npy", ".his own.part.npy", "kept.npy"} <= left
+        assert ".old.0123abcd.part.npy" not in left

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from whole_runs import WAVE, arrays, film
+from whole_runs import WAVE, arrays, film, sound
 
 import micro_model
 import planted
 import synth_media
-from latentsync.core.errors import ConfigError, MediaError, Stopped, WeightsError
+from latentsync.config.plan import Plan, PlanEntry
+from latentsync.core.errors import ConfigError, EmptyAudioError, MediaError, Stopped, WeightsError
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from latentsync.pipeline import Lipsync
 
@@ -67,6 +69,21 @@ def test_stopping_leaves_nothing_and_keeps_an_older_result(model: Lipsync, tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "o.mp4", "speech.wav"]
 
 
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_stopping_waits_for_one_step_not_for_the_chunk(
+    tmp_path: Path, speech: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """With a large model on a CPU a chunk takes half an hour. After the last step its pictures are not decoded."""
+    model, steps, decoded = micro_model.lipsync(planted.PlantedTracker()), [], []
+    forward, decode = model.networks.unet.forward, model.networks.autoencoder.decode
+    monkeypatch.setattr(model.networks.unet, "forward", lambda *a: (steps.append(1), forward(*a))[1])
+    monkeypatch.setattr(model.networks.autoencoder, "decode", lambda *a: (decoded.append(1), decode(*a))[1])
+    with pytest.raises(Stopped, match="nothing was written"):
+        model(film(tmp_path / "a.mp4"), speech, tmp_path / "o.mp4", steps=5, stop=lambda: len(steps) >= after)
+    assert (len(steps), len(decoded)) == (after, 0)
+    assert not (tmp_path / "o.mp4").exists()
+
+
 @pytest.mark.parametrize("own", ["a.mp4", "speech.wav", "plan.yaml", "other.wav"])
 def test_no_input_is_written_over(model: Lipsync, tmp_path: Path, speech: Path, own: str) -> None:
     video = film(tmp_path / "a.mp4")
@@ -99,6 +116,30 @@ def test_where_nobody_speaks_the_result_says_so(model: Lipsync, tmp_path: Path) 
 def test_sound_in_memory_is_mono_and_of_floats(model: Lipsync, wave: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="audio"):
         list(model.stream(arrays(4), wave))
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (np.zeros((120, 160, 3), np.float32), "astype"),
+        (np.zeros((120, 160), np.uint8), "repeat"),
+        (np.zeros((120, 160, 4), np.uint8), ":3"),
+        (np.zeros((0, 160, 3), np.uint8), "uint8 RGB"),
+        ([[0, 0, 0]], "give Frames"),
+    ],
+    ids=["float", "grey", "RGBA", "empty", "list"],
+)
+def test_pictures_in_memory_of_another_kind_are_told_with_the_remedy(
+    model: Lipsync, picture: object, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"frames=.* at 2.*({says})"):
+        list(model.stream([*arrays(2), picture], WAVE))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("fps", [0, -25, float("nan"), float("inf"), 1e-9, "25"])
+def test_a_rate_that_is_none_is_told(model: Lipsync, fps: float) -> None:
+    with pytest.raises(ConfigError, match="fps="):
+        list(model.stream(arrays(4), WAVE, fps=fps))
 
 
 def test_sound_of_double_precision_is_the_same_sound(model: Lipsync) -> None:
@@ -153,3 +194,24 @@ def test_a_wrong_pair_of_networks_is_refused() -> None:
     other.networks = replace(other.networks, autoencoder=wide)
     with pytest.raises(WeightsError, match="not of one model"):
         list(other.stream(arrays(2), WAVE))
+
+
+@pytest.mark.parametrize(("key", "value"), [("feather", float("nan")), ("feather", -0.1), ("fps", 0.0)])
+def test_settings_of_a_model_that_are_no_numbers_are_refused(key: str, value: float) -> None:
+    with pytest.raises(WeightsError, match=f"{key} .* is not a number of"):
+        micro_model.lipsync(planted.PlantedTracker(), **{key: value})
+
+
+def test_a_part_given_in_floats_has_all_its_frames(model: Lipsync, tmp_path: Path) -> None:
+    """0.4 s is where a frame begins, and the float 0.4 is a little later."""
+    video, speech = film(tmp_path / "a.mp4", 40), sound(tmp_path / "long.wav", 1.2)
+    result = model(video, speech, tmp_path / "o.mp4", start_s=0.4, end_s=1.2, length="video")
+    assert result.num_frames == 20
+
+
+def test_a_speech_that_is_too_short_is_named(model: Lipsync, tmp_path: Path) -> None:
+    video, blip = film(tmp_path / "a.mp4"), sound(tmp_path / "blip.wav", 0.012)
+    plan = Plan((PlanEntry(audio=blip, end_s=Fraction(1, 100)),))
+    for given in ({"audio": blip}, {"plan": plan}):
+        with pytest.raises(EmptyAudioError, match=r"blip\.wav: its sound is shorter than 20 ms"):
+            model(video, out=tmp_path / "o.mp4", **given)  # type: ignore[arg-type]

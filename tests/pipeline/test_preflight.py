@@ -13,7 +13,7 @@ from latentsync.cli.console import plain
 from latentsync.core.errors import MediaError, Stopped
 from latentsync.pipeline import preflight
 from latentsync.pipeline.preflight import Preflight, look
-from planted import PlantedTracker, film, picture
+from planted import GREY, PlantedTracker, film, picture
 from synth_media import make_film, make_sound, tone
 
 SIZE = (320, 240)
@@ -136,6 +136,22 @@ def test_files_that_cannot_serve_are_refused(tmp_path: Path) -> None:
     mute = make_film(tmp_path / "mute.mp4", 3)
     with pytest.raises(MediaError, match="no sound"):
         look(mute, mute, tracker=PlantedTracker())
+
+
+def test_cuts_are_counted_and_none_where_there_is_none(tmp_path: Path) -> None:
+    shots = [np.where((p := picture(SIZE, [FACE])) == GREY, grey, p).astype(np.uint8) for grey in (200, 30, 120)]
+    found = look(film(tmp_path / "cut.mp4", [shot for shot in shots for _ in range(16)]), tracker=PlantedTracker())
+    assert (found.num_cuts, found.as_dict()["num_cuts"]) == (2, 2)
+    assert found.num_read >= 46
+    assert look(talk(tmp_path, (40, [FACE])), tracker=PlantedTracker()).num_cuts == 0
+
+
+def test_entering_a_long_video_is_no_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "READ_WHOLE_FRAMES", 100)
+    one, other = (np.full((240, 320, 3), grey, np.uint8) for grey in (30, 200))
+    found = look(film(tmp_path / "long.mp4", [one] * 160 + [other] * 140), tracker=PlantedTracker(), num_samples=8)
+    assert found.num_read < 200
+    assert found.num_cuts <= 1
 
 
 def test_it_stops_when_asked(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def inspect(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Look at a video (and speech) before a run: faces, sizes, lengths, and warnings with the setting that helps."""
+    """Look at a video (and speech) before a run: faces, sizes, cuts, lengths. Warnings name the setting."""
     for source in (video, *([] if audio is None else [audio])):
         check_source(source)
     from latentsync.cli.console import logging_to, plain, progress_on, stderr_console, stop_on_signal
@@ -89,7 +89,7 @@ def measured(found: Preflight, load: dict[str, Any], progress: ProgressCallback,
     options = SyncOptions(start_s=start_s, end_s=start_s + 1, length="video", keep_audio="none")
     lipsync = Lipsync.from_pretrained(**load)
     with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
-        out = Path(folder) / f"second{found.video_path.suffix}"
+        out = Path(folder) / "second.mkv"  # whatever kind of file VIDEO is: not all that are read can be written
         speech = found.audio_path or found.video_path
         result = lipsync(found.video_path, speech, out, options=options, progress=progress, stop=stop)
     return {
@@ -115,6 +115,7 @@ def show(found: Preflight, expected: dict[str, object] | None, console: Console)
     table.add_row(
         "faces", f"on {found.num_with_face} of {len(found.samples)} sampled frames, at most {found.most_faces} at once"
     )
+    table.add_row("cuts", f"{found.num_cuts} among the {found.num_read} frames that were read")
     widths = sorted(face.width_px for face in found.largest)
     if widths:
         turns = sorted(abs(face.turn_deg) for face in found.largest)

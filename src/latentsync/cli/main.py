@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,7 +19,7 @@ from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraErr
 
 COMMANDS = {
     "sync": "Make the person in VIDEO say what AUDIO says.",
-    "inspect": "Look at a video (and speech) before a run: faces, sizes, lengths, expected time.",
+    "inspect": "Look at a video (and speech) before a run: faces, sizes, cuts, lengths, expected time.",
     "models": "List, fetch, convert and verify checkpoints, and list their licences.",
     "evaluate": "Score a model on people, beside baselines, into a report.",
     "data": "Turn raw videos into training clips, with a reason for every clip left out.",
@@ -32,6 +33,9 @@ DONE, FAILED, MISUSE, STOPPED = 0, 1, 2, 130
 
 SYSTEM_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 """Refusals of the operating system that a user can lift: disk full, over quota, no permission, read-only."""
+
+NUMPYS_FULL_DISK = re.compile(r"\d+ requested and \d+ written")
+"""What NumPy says of an array that could not be written whole: an `OSError` without a number."""
 
 WHOLE = ("max_frames",)
 """Settings whose option keeps the unit in its name."""
@@ -73,9 +77,10 @@ class Commands(TyperGroup):
             sys.stderr.close()
             raise typer.Exit(FAILED) from error
         except OSError as error:
-            if error.errno not in SYSTEM_REFUSALS:
+            if error.errno not in SYSTEM_REFUSALS and not NUMPYS_FULL_DISK.search(str(error)):
                 raise
-            say(f"error: {error.filename or 'writing'}: {error.strerror}. Free space or choose another folder.")
+            what, why = error.filename or "writing", error.strerror or error
+            say(f"error: {what}: {why}. Free space or choose another folder.")
             raise typer.Exit(FAILED) from error
 
 

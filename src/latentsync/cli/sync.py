@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -147,7 +149,9 @@ def sync(
     if report is not None and plan is not None:
         raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
     said = None if plan is None else _read_plan(plan, video)
-    sources += [] if said is None else [entry.audio for entry in said.entries]
+    entries = () if said is None else said.entries
+    sources += [entry.audio for entry in entries]
+    sources += _files_among([options.face, model, preset, adapter, *(entry.face for entry in entries)])
     for target in (out, strip, report):
         if target is not None:
             check_target(target, sources=sources, overwrite=overwrite)
@@ -163,6 +167,16 @@ def sync(
     }
     result = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
     show(result, {"strip": strip, "report": report}, as_json, quiet)
+
+
+def _files_among(words: Iterable[str | Path | None]) -> list[Path]:
+    """Those of some words, each a name, a place or a file, that are files."""
+    found = []
+    for word in words:
+        with suppress(OSError, ValueError):  # no possible name of a file
+            if word is not None and Path(word).is_file():
+                found.append(Path(word))
+    return found
 
 
 def _check_apart(beside: dict[str, Path | None], out: Path) -> None:

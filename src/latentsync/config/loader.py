@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import types
 from collections.abc import Mapping
@@ -116,6 +117,8 @@ def as_kind(key: str, value: object, hint: Any) -> object:
         if kind is Fraction and isinstance(value, (int, float, str)) and not isinstance(value, bool):
             return parse_time(key, str(value))
         if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not math.isfinite(value):
+                raise ConfigError(key, value, "give a finite number")
             return float(value)
         if kind is str and isinstance(value, (int, str)) and not isinstance(value, bool):
             return str(value)  # `face: 0` in YAML is a number

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from typing import Literal, get_args
 
 from latentsync.core.errors import ConfigError
+from latentsync.core.time import as_written
 
 Length = Literal["audio", "video", "loop", "ping_pong", "hold"]
 Silence = Literal["model", "original", "closed"]
@@ -34,7 +36,8 @@ class SyncOptions:
         silence: what the mouth does where nobody speaks: what the model says, the original pixels, or a closed mouth;
             None = the checkpoint's default.
         no_face: frames without a face pass through untouched, or the run fails.
-        start_s, end_s: part of the video to use, in seconds from its start; None = from the start, to the end.
+        start_s, end_s: part of the video to use, in seconds from its start; None = from the start, to the end. A float
+            is taken as it is written: 0.4 is 2/5.
         overlap_frames: frames shared by neighbouring chunks and cross-faded; None = the checkpoint's default.
         block_cache_interval: 1 = every step computes everything; n = the deep blocks are computed each n-th step.
         sampler: "auto" = the one the checkpoint was trained for.
@@ -72,8 +75,10 @@ class SyncOptions:
             if not isinstance(getattr(self, key), (Integral, type(None))):
                 raise ConfigError(key, getattr(self, key), "give a whole number")
         for key in ("guidance", "crf", "start_s", "end_s"):
-            if not isinstance(getattr(self, key), (Real, type(None))):
-                raise ConfigError(key, getattr(self, key), "give a number")
+            check_number(key, getattr(self, key))
+        for key in ("start_s", "end_s"):
+            if getattr(self, key) is not None:
+                object.__setattr__(self, key, as_written(getattr(self, key)))
         _in_range("steps", self.steps, 1, 1000)
         _in_range("guidance", self.guidance, 1.0, 20.0)
         _in_range("seed", self.seed, 0, 2**63 - 1)
@@ -83,6 +88,14 @@ class SyncOptions:
         _in_range("start_s", self.start_s, 0, None)
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             raise ConfigError("end_s", float(self.end_s), "choose an end after the start")
+
+
+def check_number(key: str, value: object) -> None:
+    """Raises: ConfigError: neither None nor a finite real number."""
+    if value is None or isinstance(value, Rational):
+        return
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise ConfigError(key, value, "give a number")
 
 
 def _in_range(key: str, value: float | Fraction | None, low: float, high: float | None) -> None:

@@ -18,7 +18,9 @@ from typing import Literal, get_args
 import yaml
 
 from latentsync.config.loader import parse_time
+from latentsync.config.options import check_number
 from latentsync.core.errors import ConfigError
+from latentsync.core.time import as_written
 
 Under = Literal["replace", "mix"]
 KEYS = ("audio", "face", "start", "end", "audio_start", "sound")
@@ -36,6 +38,9 @@ class PlanEntry:
         end_s: where it ends, the first moment that is left alone again; None = with the speech or the video.
         audio_start_s: seconds of the speech that are left out at its beginning.
         sound: "replace" = the video's own sound is silent in the range; "mix" = the speech is laid over it.
+    Floats are taken as they are written: 0.4 s is 2/5 s.
+
+    Raises: ConfigError: a time is no number.
     """
 
     audio: Path
@@ -44,6 +49,13 @@ class PlanEntry:
     end_s: Fraction | None = None
     audio_start_s: Fraction = Fraction(0)
     sound: Under = "replace"
+
+    def __post_init__(self) -> None:
+        for key in ("start_s", "end_s", "audio_start_s"):
+            value = getattr(self, key)
+            check_number(key, value)
+            if value is not None:
+                object.__setattr__(self, key, as_written(value))
 
     @property
     def words(self) -> str:

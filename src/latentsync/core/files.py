@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import re
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,8 +15,16 @@ from pathlib import Path
 
 from latentsync.core.errors import MediaError
 
+log = logging.getLogger(__name__)
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, *((112,) if sys.platform == "win32" else ()))
 """Codes of an OSError for a disk or a quota that is used up."""
+
+
+ABANDONED_S = 6 * 3600
+"""A part that was not written to for so long has lost its process. Live ones wait for their next frames at most as long
+as a chunk takes, half an hour with the largest model on a slow CPU."""
+_PART = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -49,3 +60,20 @@ def atomic_path(target: Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def sweep_parts(folder: Path, abandoned_s: float = ABANDONED_S) -> int:
+    """Delete what killed processes left of their `atomic_path`s directly in a folder of ours, where that is allowed.
+
+    Args: abandoned_s: seconds without a change from which a part is nobody's any more.
+    Returns: number of files deleted.
+    """
+    swept = 0
+    for path in folder.glob(".*.part*"):
+        try:
+            if _PART.fullmatch(path.name) and time.time() - path.stat().st_mtime > abandoned_s:
+                path.unlink()
+                swept += 1
+        except OSError as error:  # swept by another run meanwhile, or somebody else's
+            log.debug("%s: not deleted (%s)", path, error.strerror)
+    return swept

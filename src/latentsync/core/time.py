@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from numbers import Rational, Real
 
 
 def frame_time(index: int, fps: Fraction) -> Fraction:
@@ -22,3 +23,9 @@ def nearest_rate(fps: float) -> Fraction:
         if abs(float(ntsc) - fps) < 5e-3:
             return ntsc
     return Fraction(fps).limit_denominator(1001)
+
+
+def as_written(seconds: Real) -> Fraction:
+    """A finite number as the decimal it is written as: 0.4 is 2/5, not the binary number a little above, by which the
+    frame at 2/5 s would be missed. Exact numbers stay as they are."""
+    return Fraction(seconds) if isinstance(seconds, Rational) else Fraction(str(seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -180,7 +181,7 @@ class SplitSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.val < 0 or self.test < 0 or self.val + self.test >= 1:
+        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):  # NaN is none of these
             raise ConfigError("split.val", self.val, "choose shares from 0 whose sum with split.test is below 1")
 
 
@@ -269,9 +270,12 @@ def _as_kind(key: str, value: Any, hint: Any) -> Any:
             return str(value).lower() == "true"
         if kind in (int, float) and not isinstance(value, bool):
             try:
-                return kind(value) if not (kind is int and float(value) % 1) else _refuse(key, value, "a whole number")
-            except (TypeError, ValueError):
+                number = float(value)
+            except (TypeError, ValueError, OverflowError):
                 continue
+            if not math.isfinite(number):
+                return _refuse(key, value, "a finite number")
+            return kind(value) if not (kind is int and number % 1) else _refuse(key, value, "a whole number")
         if kind is str and isinstance(value, str):
             return value
     names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds if kind is not type(None))

@@ -24,7 +24,8 @@ def paste_compatible(picture: Picture, crop: Float, frame_to_aligned: np.ndarray
     Args:
         picture: the frame's pixels.
         crop: (R, R, 3) float32 RGB in [0, 1], generated.
-        frame_to_aligned: (2, 3) affine from `alignment_matrix(points, R, compatible=True)`: to the 75 : 100 crop.
+        frame_to_aligned: (2, 3) affine to the 75 : 100 crop, the same that `crop` was cut out with: the inverse of
+            `square_matrix(R)` after `frame_to_crop`, or `alignment_matrix(points, R, compatible=True)`.
     Returns: a new picture; the same object where the face lies outside the picture.
     """
     width, height = aligned_size(crop.shape[0])

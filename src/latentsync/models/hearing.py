@@ -30,7 +30,7 @@ from latentsync.models.listener import MEL_STEPS_PER_STATE, Listener
 Sound = Callable[[], Iterable[NDArray[np.float32]]]
 """Gives the sound from its start at every call, as (n,) float32 blocks, mono, 16 kHz: `AudioReader(path).blocks`."""
 
-_TOO_SHORT = "the sound is shorter than 20 ms; pass a file with speech"
+_TOO_SHORT = "shorter than 20 ms; pass a file with speech"
 
 
 def sound_of(wave: NDArray[np.float32]) -> Sound:
@@ -56,9 +56,10 @@ class SoundMeasure:
         return self.num_steps // MEL_STEPS_PER_STATE
 
 
-def measure(sound: Sound) -> SoundMeasure:
+def measure(sound: Sound, name: str | None = None) -> SoundMeasure:
     """Read the whole sound once: its length and its loudest cell. Holds a few seconds of it.
 
+    Args: name: what it is called in errors, e.g. its file.
     Raises: EmptyAudioError: less than 20 ms of sound.
     """
     num_steps, maximum = 0, -np.inf
@@ -66,7 +67,7 @@ def measure(sound: Sound) -> SoundMeasure:
         num_steps += log.shape[1]
         maximum = max(maximum, float(log.max()))
     if num_steps < MEL_STEPS_PER_STATE:
-        raise EmptyAudioError(_TOO_SHORT)
+        raise EmptyAudioError(f"the sound is {_TOO_SHORT}" if name is None else f"{name}: its sound is {_TOO_SHORT}")
     return SoundMeasure(num_steps, maximum)
 
 
@@ -204,7 +205,7 @@ class _MelTape:
             if drop > 0:
                 self._mel, self._start = self._mel[:, drop:].clone(), self._start + drop
         if self.num_states == 0:
-            raise EmptyAudioError(_TOO_SHORT)
+            raise EmptyAudioError(f"the sound is {_TOO_SHORT}")
 
     def cut(self, start: int, num_steps: int) -> Tensor:
         """(80, n) steps from `start`; n is less than `num_steps` at the end of the sound."""

@@ -1,7 +1,7 @@
 """Work kept between runs: face tracks for the next speech, and finished chunks for a run that was broken off.
 
 Everything is found by what it was made from, never by a file's name. A run with a cache writes the same file as one
-without.
+without; where the cache cannot be written, e.g. on a full disk, the run warns once and goes on without it.
 
     tracks/KEY.faces, KEY.json    the faces of a video, by its content; used when a run needs no more than was recorded
     chunks/KEY.npy                generated crops, by their inputs and the networks; deleted when the run succeeds
@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import LatentSyncError
-from latentsync.core.files import atomic_path
+from latentsync.core.files import atomic_path, sweep_parts
 from latentsync.core.values import Face, Float, Frame
 from latentsync.faces import FaceTracker, TrackingSession
 from latentsync.pipeline.generate import Generator, Networks
@@ -55,11 +55,13 @@ class RunCache:
         try:
             for part in (self._chunks, self._tracks):
                 part.mkdir(parents=True, exist_ok=True)
+                sweep_parts(part)
         except OSError as error:
             raise LatentSyncError(f"{folder}: cannot be a cache ({error.strerror}). Choose another folder") from error
         self._video, self._total_s = video, total_s
         self._span = f"{options.start_s} {options.end_s} {options.length}"
         self._used: set[Path] = set()
+        self._trouble = _Trouble(folder)
 
     def tracker(self, tracker: FaceTracker) -> FaceTracker:
         """A tracker that remembers; one without an `identity` (see `MeshTracker.identity`) is returned as it is."""
@@ -70,7 +72,8 @@ class RunCache:
         with self._video.open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
-        return _KnownTracker(tracker, self._tracks / f"{digest.hexdigest()}.faces", self._total_s)
+        path = self._tracks / f"{digest.hexdigest()}.faces"
+        return _KnownTracker(tracker, path, self._total_s, self._trouble)
 
     def generator(self, generator: Generator) -> Generate:
         """The generator with its finished chunks remembered until `finish`."""
@@ -92,8 +95,12 @@ class RunCache:
             except (OSError, ValueError, EOFError):
                 pass  # not there, or not whole: made anew
             made = generator(crops, windows, frames, references)
-            with atomic_path(path) as part:
-                np.save(part, made)
+            if not self._trouble.is_met:
+                try:
+                    with atomic_path(path) as part:
+                        np.save(part, made)
+                except OSError as error:
+                    self._trouble.meet(error)
             return made
 
         return generate
@@ -101,7 +108,23 @@ class RunCache:
     def finish(self) -> None:
         """The run succeeded: its chunks are of no more use."""
         for path in self._used:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._trouble.meet(error)
+
+
+class _Trouble:
+    """Whether the cache could not be written: told once, and not tried again in this run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.is_met = folder, False
+
+    def meet(self, error: OSError) -> None:
+        if not self.is_met:
+            reason = error.strerror or error  # NumPy's have no number: "100 requested and 60 written"
+            log.warning("%s: the cache cannot be written (%s); the run goes on without it", self._folder, reason)
+        self.is_met = True
 
 
 def fingerprint(networks: Networks) -> str:
@@ -120,14 +143,14 @@ def fingerprint(networks: Networks) -> str:
 
 
 class _KnownTracker:
-    def __init__(self, tracker: FaceTracker, path: Path, total_s: Fraction) -> None:
-        self._tracker, self._path, self._total_s = tracker, path, total_s
+    def __init__(self, tracker: FaceTracker, path: Path, total_s: Fraction, trouble: _Trouble) -> None:
+        self._tracker, self._path, self._total_s, self._trouble = tracker, path, total_s, trouble
 
     def open(self) -> TrackingSession:
         if self._covers():
             log.info("faces of this video are known, from %s", self._path)
             return _Known(self._path)
-        return _Recording(self._tracker.open(), self._path, self._total_s)
+        return _Recording(self._tracker.open(), self._path, self._total_s, self._trouble)
 
     def _covers(self) -> bool:
         """A longer result of the same video begins with the same frames, so its record serves a shorter one."""
@@ -142,33 +165,54 @@ class _KnownTracker:
 class _Recording(AbstractContextManager[TrackingSession]):
     """A session whose answers are written down as they come; the record appears when the video ends well."""
 
-    def __init__(self, session: TrackingSession, path: Path, total_s: Fraction) -> None:
-        self._session, self._path, self._total_s = session, path, total_s
-        self._resources = ExitStack()
+    def __init__(self, session: TrackingSession, path: Path, total_s: Fraction, trouble: _Trouble) -> None:
+        self._session, self._path, self._total_s, self._trouble = session, path, total_s, trouble
+        self._record = ExitStack()
+        self._file: BinaryIO | None = None
 
     def __enter__(self) -> _Recording:
-        self._resources.enter_context(self._session)
-        self._part = self._resources.enter_context(atomic_path(self._path))
-        self._file: BinaryIO = self._resources.enter_context(self._part.open("wb"))
+        self._session.__enter__()
+        try:
+            part = self._record.enter_context(atomic_path(self._path))
+            self._file = self._record.enter_context(part.open("wb"))
+        except OSError as error:
+            self._give_up(error)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        size = self._file.tell()
-        self._resources.__exit__(kind, error, trace)
-        if kind is None:
-            with atomic_path(self._path.with_suffix(".json")) as part:
-                part.write_text(json.dumps({"bytes": size, "total_s": str(self._total_s)}), "utf-8")
+        try:
+            if self._file is not None:
+                size = self._file.tell()
+                self._record.__exit__(kind, error, trace)
+                if kind is None:
+                    with atomic_path(self._path.with_suffix(".json")) as part:
+                        part.write_text(json.dumps({"bytes": size, "total_s": str(self._total_s)}), "utf-8")
+        except OSError as failure:
+            self._trouble.meet(failure)
+        finally:
+            self._session.__exit__(kind, error, trace)
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
         faces = self._session.track(frame)
-        records = np.zeros(len(faces), _FACE)
-        for record, face in zip(records, faces, strict=True):
-            record["id"], record["score"], record["visible"] = face.track_id, face.score, face.visible
-            record["landmarks"] = face.landmarks
-        self._file.write(len(faces).to_bytes(2, "little") + records.tobytes())
+        if self._file is not None:
+            records = np.zeros(len(faces), _FACE)
+            for record, face in zip(records, faces, strict=True):
+                record["id"], record["score"], record["visible"] = face.track_id, face.score, face.visible
+                record["landmarks"] = face.landmarks
+            try:
+                self._file.write(len(faces).to_bytes(2, "little") + records.tobytes())
+                self._file.flush()  # the part's time tells that its run is alive, see `sweep_parts`
+            except OSError as error:
+                self._give_up(error)
         return faces
+
+    def _give_up(self, error: OSError) -> None:
+        self._file = None
+        self._trouble.meet(error)
+        with suppress(OSError):  # closing what could not be written fails once more
+            self._record.__exit__(type(error), error, error.__traceback__)
 
     def cut(self) -> None:
         self._session.cut()

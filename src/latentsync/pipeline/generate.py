@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import ConfigError, WeightsError
+from latentsync.core.progress import StopFlag, check, never
 from latentsync.core.values import Float
 from latentsync.diffusion import chunk_noise, sample
 from latentsync.diffusion.sampling import guided
@@ -53,9 +54,13 @@ class Generator:
     """Makes mouths. What it makes of a chunk does not depend on those before: it only remembers what it would make
     again."""
 
-    def __init__(self, networks: Networks, settings: ModelSettings, options: SyncOptions) -> None:
-        """Raises: ConfigError, WeightsError: options or networks that do not fit the model."""
-        self.networks, self.settings = networks, settings
+    def __init__(
+        self, networks: Networks, settings: ModelSettings, options: SyncOptions, stop: StopFlag = never
+    ) -> None:
+        """Args: stop: asked before every step and before decoding: on a CPU a chunk can take half an hour.
+        Raises: ConfigError, WeightsError: options or networks that do not fit the model.
+        """
+        self.networks, self.settings, self._stop = networks, settings, stop
         self.steps = options.steps or settings.sampler.steps
         self.guidance = settings.sampler.guidance if options.guidance is None else options.guidance
         if options.sampler not in ("auto", settings.sampler.kind):
@@ -108,6 +113,7 @@ class Generator:
             frames: F indices in the video; they choose the noise.
             references: None = each frame is its own.
         Returns: (F, R, R, 3) float32 in [0, 1]; only the masked part is meant to be used.
+        Raises: Stopped.
         """
         if references is None:
             stills = self._encode(self._pixels(crops))
@@ -116,6 +122,7 @@ class Generator:
         masked = self._masked(crops, frames)
         made = self._denoise(stills, masked, windows, frames)
         wanted = torch.lerp(masked.float(), made, self._region) if self._keeps else made
+        check(self._stop)
         decoded = self._decode(wanted)
         if references is not None and self.settings.reference_teeth:
             self._teeth.hold(decoded, self._window.pixels(self.networks.autoencoder.factor), references.pictures)
@@ -209,6 +216,7 @@ class Generator:
         cache = StepCache(self.cache_interval) if self.cache_interval > 1 else None
 
         def denoise(x: Tensor, timestep: Tensor, _: int) -> Tensor:
+            check(self._stop)
             noisy = x.to(net.dtype).expand(len(fixed), -1, -1, -1, -1)
             made = net.unet(torch.cat([noisy, fixed], dim=1), timestep.to(net.device), heard, cache)
             if self.guidance > 1:

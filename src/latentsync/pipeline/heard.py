@@ -60,7 +60,7 @@ class _OpenPart:
         self._active = None if self._silence == "model" else speech_activity(part.sound())
         self._times: deque[Fraction] = deque()
         sound = _followed_by_silence(part.sound, part.length_s, settings.trailing_silence_s)
-        level = measure(sound).maximum
+        level = measure(sound, part.name).maximum
         self._windows = StreamingListener(listener).windows(sound, iter(self._times.popleft, None), level)
         self._quiet: Tensor | None = None
         if self._silence == "closed":

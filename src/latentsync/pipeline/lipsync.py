@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentsync.config.options import SyncOptions
+from latentsync.config.options import SyncOptions, check_number
 from latentsync.config.plan import Plan, load_plan
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
@@ -42,7 +42,7 @@ from latentsync.pipeline.dubbing import Dubber, Scene, one_face_each
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
-from latentsync.pipeline.precision import choose_device, choose_dtype
+from latentsync.pipeline.precision import choose_device, choose_dtype, memory_told
 from latentsync.pipeline.result import Result, peak_memory_gib
 from latentsync.pipeline.script import Part, Role, one_speech, planned
 from latentsync.pipeline.settings import ModelSettings
@@ -124,7 +124,7 @@ class Lipsync:
             adapter: a speaker's `adapter.safetensors`, merged into the U-Net.
             tracker: another face tracker than the built-in one.
         Raises: WeightsError: missing, damaged, or parts that do not belong together, an adapter of
-            another model. ConfigError: device, dtype or resolution.
+            another model. ConfigError: device, dtype or resolution. LatentSyncError: too little memory.
         """
         chosen = choose_device(device)
         number = choose_dtype(dtype, chosen)
@@ -135,9 +135,11 @@ class Lipsync:
         unet, autoencoder, listener = (load(located, part) for part in PARTS)
         if adapter is not None:
             merge_adapter(cast(UNet, unet), read_adapter(adapter), located.name)
-        unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
+        with memory_told(chosen, located.name):
+            unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
+            for network in (unet, autoencoder):
+                network.to(number)
         for network in (unet, autoencoder):
-            network.to(number)
             if chosen.type == "cpu":
                 cast(Any, network).to(memory_format=torch.channels_last)  # as activations lie in memory
         networks = Networks(
@@ -180,7 +182,8 @@ class Lipsync:
                 Frames outside all ranges stay as they are, and so does the sound.
             options: see `SyncOptions`; `changes` are single fields of it.
             cache: a folder for face tracks and unfinished work, see `pipeline.cache`; None = nothing is kept.
-            progress: called after every chunk. stop: asked often; when it says yes, nothing is written.
+            progress: called after every chunk. stop: asked often, between the steps of a chunk too; when it says yes,
+                nothing is written.
         Raises: LatentSyncError: something the user can fix; `out` is then as it was.
         """
         if out is None or (audio is None) == (plan is None):
@@ -210,7 +213,8 @@ class Lipsync:
                     out, reader.info, options.codec, options.crf, options.pixel_format, metadata, script.track
                 ) as writer,
             ):
-                for frame in self._stream(script.frames, script.roles, reader.info.fps, options, clock, counts, kept):
+                given = script.frames, script.roles, reader.info.fps, options, clock, counts, kept, stop
+                for frame in self._stream(*given):
                     with clock.stage("write"):
                         writer.write(frame)
                     if counts.frames % 8 == 0:
@@ -262,18 +266,18 @@ class Lipsync:
             frames: `Frame`s with their own rising indices and times, or (H, W, 3) uint8 RGB arrays, `fps` of them a
                 second.
             audio: a file with speech, or (S,) float mono at 16 kHz in [−1, 1].
-        Raises: ConfigError: the array is no such sound.
+        Raises: ConfigError: the sound, a picture or `fps` is no such one.
         Yields: as many as come in, in order and of the same kind; at most `lookahead` later.
         """
         options = _changed(options, changes)
         sound: Sound = _checked(audio) if isinstance(audio, np.ndarray) else AudioReader(Path(audio)).blocks
-        rate = Fraction(fps).limit_denominator(1001)
+        rate = _checked_rate(fps)
         plain = [False]
 
         def framed() -> Iterator[Frame]:
             for index, value in enumerate(frames):
                 plain[0] = not isinstance(value, Frame)
-                yield value if isinstance(value, Frame) else Frame(index, index / rate, RgbPicture(value))
+                yield value if isinstance(value, Frame) else Frame(index, index / rate, _checked_picture(value, index))
 
         role = Role(options.face, (Part(sound),))
         for frame in self._stream(framed(), (role,), rate, options, StageClock(), _Counts()):
@@ -288,10 +292,11 @@ class Lipsync:
         clock: StageClock,
         counts: _Counts,
         kept: RunCache | None = None,
+        stop: StopFlag = never,
     ) -> Iterator[Frame]:
         """The method: faces followed, speech heard, chunks denoised, mouths pasted, one person after the other."""
         settings = self.settings
-        generator = Generator(self.networks, settings, options)
+        generator = Generator(self.networks, settings, options, stop)
         paster = Paster(generator.mask, settings, options)
         tracker = self.tracker if kept is None else kept.tracker(self.tracker)
         generate: Generate = generator if kept is None else kept.generator(generator)
@@ -302,7 +307,10 @@ class Lipsync:
             raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {settings.num_frames}")
         dubber = Dubber(generate, paster, settings, sets, overlap, clock, len(roles))
         listener = cast(Listener, self.networks.listener)
-        with Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed:
+        with (
+            memory_told(self.networks.device, self.name),
+            Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed,
+        ):
             scenes: Iterator[Scene] = (Scene(frame, faces) for frame, faces in clock.around("wait", followed))
             scenes = one_face_each(scenes, roles)
             for person, role in enumerate(roles):
@@ -334,6 +342,31 @@ def _checked(wave: np.ndarray) -> Sound:
     if not np.isfinite(wave).all():
         raise ConfigError("audio", "NaN or infinite samples", "give finite samples in [-1, 1]")
     return sound_of(wave.astype(np.float32, copy=False))
+
+
+def _checked_rate(fps: Fraction | float) -> Fraction:
+    """Frames a second, with a denominator of at most 1001. Raises: ConfigError: it is no number above 0."""
+    check_number("fps", fps)
+    rate = Fraction(fps).limit_denominator(1001)
+    if rate <= 0:
+        raise ConfigError("fps", fps, "choose a number above 0, as 25 or Fraction(30000, 1001)")
+    return rate
+
+
+def _checked_picture(value: object, index: int) -> RgbPicture:
+    """A picture in memory. Raises: ConfigError: it is no (H, W, 3) uint8 array."""
+    if not isinstance(value, np.ndarray):
+        raise ConfigError("frames", f"{type(value).__name__} at {index}", "give Frames, or (H, W, 3) uint8 RGB arrays")
+    if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
+        return RgbPicture(value)
+    fix = "give (H, W, 3) uint8 RGB arrays"
+    if value.dtype != np.uint8:
+        fix += "; of floats in [0, 1]: (255 * array).round().astype(np.uint8)"
+    elif value.ndim == 2:
+        fix += "; of grey ones: np.repeat(array[..., None], 3, axis=2)"
+    elif value.ndim == 3 and value.shape[2] == 4:
+        fix += "; without the fourth channel: array[..., :3]"
+    raise ConfigError("frames", f"{value.dtype} array {value.shape} at {index}", fix)
 
 
 def _no_face_text(video: Path, roles: Sequence[Role], has_plan: bool, counts: _Counts) -> str:

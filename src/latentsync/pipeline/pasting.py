@@ -8,8 +8,8 @@ import numpy as np
 
 from latentsync.config.options import SyncOptions
 from latentsync.core.values import Float, Frame
-from latentsync.faces import alignment_matrix, inpaint_mask, paste_compatible, paste_mouth
-from latentsync.faces.alignment import transform
+from latentsync.faces import inpaint_mask, paste_compatible, paste_mouth
+from latentsync.faces.alignment import compose, invert, square_matrix, transform
 from latentsync.metrics import mesh
 from latentsync.pipeline.chunks import Item
 from latentsync.pipeline.settings import ModelSettings
@@ -42,7 +42,8 @@ class Paster:
         picture = item.frame.picture
         if self._mode == "compatible":
             inside = self._whole[..., None]
-            aligned = alignment_matrix(face.points, crop.shape[0], compatible=True)
+            # as in the released tool one matrix serves both ways; its running offset is in neither of ours
+            aligned = compose(invert(square_matrix(crop.shape[0])), face.frame_to_crop)
             picture = paste_compatible(picture, crop * inside + original * (1 - inside), aligned)
         else:
             outline = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, LatentSyncError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -28,6 +31,10 @@ def choose_device(name: str | None) -> torch.device:
         raise ConfigError("device", name, "choose cpu, cuda, cuda:N or mps") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device", name, "no CUDA device is available here; choose cpu")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and device.index is not None and device.index >= count:
+        there = ", ".join(f"cuda:{index}" for index in range(count))
+        raise ConfigError("device", name, f"there is no such card here; choose {there} or cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device", name, "Metal is not available here; choose cpu")
     if device.type not in ("cpu", "cuda", "mps"):
@@ -65,3 +72,22 @@ def cpu_multiplies_bfloat16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+_OUT_OF_MEMORY = re.compile(r"MPS backend out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+"""What torch says of Metal and of the CPU, whose errors have no class of their own."""
+
+
+@contextmanager
+def memory_told(device: torch.device, model: str) -> Iterator[None]:
+    """Say what helps where a device's memory does not suffice. Raises: LatentSyncError, in place of torch's error."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        other = "a computer with more" if device.type == "cpu" else "another device (--device cpu is slow)"
+        raise LatentSyncError(
+            f"{device}: its memory does not suffice for model {model}. End other programs that use it, or choose "
+            f"a smaller model (--model 1.5 needs less than 1.6, tiny least) or {other}"
+        ) from error

@@ -7,7 +7,7 @@ Seconds, not minutes: a few dozen frames are decoded, wherever they lie in the f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,7 @@ from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check
 from latentsync.core.values import Face, Frame
 from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alignment_points
 from latentsync.faces.pose import yaw_deg
+from latentsync.faces.shots import ShotDetector
 from latentsync.media.information import VideoInfo, probe
 from latentsync.media.losses import source_losses
 from latentsync.media.reader import VideoReader
@@ -68,7 +69,13 @@ class SeenFace:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a run would meet. Times in seconds from the start of the video; `losses`: see `media.losses`."""
+    """What a run would meet. Times in seconds from the start of the video.
+
+    Attributes:
+        num_read: frames that were decoded to get at the samples: almost all of a video up to a minute.
+        num_cuts: hard cuts between those; a run takes up each shot anew.
+        losses: what of the video no result keeps, see `media.losses`.
+    """
 
     video_path: Path
     width: int
@@ -82,6 +89,8 @@ class Preflight:
     audio_path: Path | None
     audio_duration_s: Fraction | None
     samples: tuple[tuple[Fraction, tuple[SeenFace, ...]], ...]
+    num_read: int
+    num_cuts: int
     warnings: tuple[str, ...]
     losses: tuple[str, ...] = ()
 
@@ -148,9 +157,9 @@ def look(
         if speech.audio is None:
             raise MediaError(f"{audio_path}: no sound in it. Pass a file with speech.")
         speech_s = speech.audio.duration_s
-    samples = []
+    samples, read = [], _Read()
     with tracker.open() as session:
-        for number, frame in enumerate(_spread(video_path, num_samples)):
+        for number, frame in enumerate(_spread(video_path, num_samples, read)):
             check(stop)
             session.cut()  # samples lie far apart: each is looked at anew
             samples.append((frame.time_s, tuple(_seen(face) for face in session.track(frame))))
@@ -169,6 +178,8 @@ def look(
         audio_path=audio_path,
         audio_duration_s=speech_s,
         samples=tuple(samples),
+        num_read=read.frames,
+        num_cuts=read.cuts,
         warnings=(),
         losses=source_losses(info),
     )
@@ -228,7 +239,22 @@ def _length_warnings(video_s: Fraction | None, audio_s: Fraction | None) -> Iter
         yield f"the speech is {-difference:.1f} s shorter than the video: the rest is cut (--length video keeps it)."
 
 
-def _spread(path: Path, num_samples: int) -> Iterator[Frame]:
+@dataclass
+class _Read:
+    """Counts what goes by on the way to the samples."""
+
+    frames: int = 0
+    cuts: int = 0
+
+    def counted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The frames of one stretch, up to three of them later."""
+        for number, (frame, is_first) in enumerate(ShotDetector().mark(frames)):
+            self.frames += 1
+            self.cuts += is_first and number > 0  # the first of a stretch begins none
+            yield frame
+
+
+def _spread(path: Path, num_samples: int, read: _Read) -> Iterator[Frame]:
     """Up to `num_samples` frames spread over the video, in order.
 
     A short video is read once, from end to end. A long one is entered at a few places, for a few samples each: every
@@ -239,21 +265,20 @@ def _spread(path: Path, num_samples: int) -> Iterator[Frame]:
     length_s = info.duration_s
     if length_s is None or length_s * info.fps <= READ_WHOLE_FRAMES:
         num_frames = max(1, round(length_s * info.fps)) if length_s is not None else READ_WHOLE_FRAMES
-        yield from _picked(
-            path, info, None, [(2 * n + 1) * num_frames // (2 * num_samples) for n in range(num_samples)]
-        )
+        indices = [(2 * n + 1) * num_frames // (2 * num_samples) for n in range(num_samples)]
+        yield from _picked(path, info, None, indices, read)
         return
     each, step = max(1, num_samples // NUM_ENTRIES), max(1, round(info.fps / 2))
     for entry in range(NUM_ENTRIES):
         start_s = length_s * (2 * entry + 1) / (2 * NUM_ENTRIES)
-        yield from _picked(path, info, start_s, [step // 2 + n * step for n in range(each)])
+        yield from _picked(path, info, start_s, [step // 2 + n * step for n in range(each)], read)
 
 
-def _picked(path: Path, info: VideoInfo, start_s: Fraction | None, indices: list[int]) -> Iterator[Frame]:
-    """The frames with those rising indices, counted from `start_s`; nothing is decoded after the last of them."""
+def _picked(path: Path, info: VideoInfo, start_s: Fraction | None, indices: list[int], read: _Read) -> Iterator[Frame]:
+    """The frames with those rising indices, counted from `start_s`; little is decoded after the last of them."""
     wanted = set(indices)
     with VideoReader(path, start_s=start_s, info=info) as reader:
-        for frame in reader:
+        for frame in read.counted(reader):
             if frame.index in wanted:
                 yield frame
             if frame.index >= indices[-1]:

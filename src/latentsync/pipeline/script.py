@@ -42,6 +42,7 @@ class Part:
         start_s, end_s: its range in the time of the frames; None = from the first frame, to the last.
         length_s: after the speech silence is heard up to here, in its own time.
         fades_in, fades_out: the new mouth comes and goes over a few frames at that end of the range.
+        name: the file of the speech, for errors; None = it has none.
     """
 
     sound: Sound
@@ -50,6 +51,7 @@ class Part:
     length_s: Fraction = Fraction(0)
     fades_in: bool = False
     fades_out: bool = False
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     heard_s = _heard_s(audio)
     warnings: list[str] = _unspoken(audio)
     frames, total_s = _fitted(reader, heard_s, options, warnings)
-    roles = (Role(options.face, (Part(sound, length_s=total_s),)),)
+    roles = (Role(options.face, (Part(sound, length_s=total_s, name=str(audio)),)),)
     return Script(roles, frames, total_s, AudioPlan(audio, mode=options.keep_audio), tuple(warnings))
 
 
@@ -112,7 +114,7 @@ def _heard_s(path: Path) -> Fraction:
             num_samples += len(block)
             yield block
 
-    num_steps = measure(counted).num_steps
+    num_steps = measure(counted, str(path)).num_steps
     exact_s, said_s = Fraction(num_samples, SPEECH_RATE_HZ), reader.info.duration_s
     if reader.info.codec not in WHOLE_PACKETS:
         return exact_s
@@ -190,6 +192,7 @@ def _parts(entries: Sequence[PlanEntry], from_s: Fraction, video_s: Fraction) ->
             length_s,
             fades_in=entry.start_s > from_s and entry.start_s not in touching,
             fades_out=end_s < video_s and end_s not in touching,
+            name=str(entry.audio),
         )
 
 

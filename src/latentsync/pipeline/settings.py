@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -86,6 +87,9 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if self.silence not in get_args(Silence):
             raise ValueError(f"silence {self.silence!r} is none of {', '.join(get_args(Silence))}")
+        for name, least in (("fps", 1.0), ("trailing_silence_s", 0.0), ("feather", 0.0)):
+            if not least <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} is not a number of {least:g} or more")
         if self.residual and not self.still_reference:
             raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
         if self.reference_texture and not self.residual:

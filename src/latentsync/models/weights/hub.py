@@ -19,7 +19,12 @@ def registry_path() -> Path:
     return (Path(root) if root else Path.home() / ".cache" / "latentsync") / "hub.json"
 
 
-def fetch_file(file: HubFile, offline: bool = False, cache_dir: Path | None = None) -> Path:
+def has_hash(file: HubFile) -> bool:
+    """Whether it is known which SHA-256 the file must have: from the catalogue, or from its first download."""
+    return bool(file.sha256 or _read_registry().get(file.repo, {}).get(file.name, {}).get("sha256"))
+
+
+def fetch_file(file: HubFile, offline: bool = False, cache_dir: Path | None = None, record: bool = True) -> Path:
     """The local path of a Hub file, downloaded where it isn't there yet, always hash-checked.
 
     The first time, the commit and the SHA-256 are recorded in `registry_path()`; afterwards that commit is asked for
@@ -29,16 +34,17 @@ def fetch_file(file: HubFile, offline: bool = False, cache_dir: Path | None = No
     Args:
         offline: look only into the Hub's cache (`HF_HOME`), strictly.
         cache_dir: the Hub cache to use; None = the Hub client's own choice, which honours `HF_HOME`.
+        record: False = only look: what has no record gets none.
     Raises:
         OfflineError: it isn't there and can't or mustn't be downloaded.
         WeightsError: the Hub refuses it, or its hash isn't the recorded one.
     """
-    record = _read_registry().get(file.repo, {}).get(file.name, {})
-    revision = file.revision or record.get("commit") or "main"
+    known = _read_registry().get(file.repo, {}).get(file.name, {})
+    revision = file.revision or known.get("commit") or "main"
     path = _download(file, revision, offline, cache_dir)
-    expected = file.sha256 or record.get("sha256")
+    expected = file.sha256 or known.get("sha256")
     found = check_file(path, expected, "Delete it and run `latentsync models fetch`")
-    if not record:
+    if record and not known:
         _record(file, _commit_of(path) or revision, found)
     return path
 

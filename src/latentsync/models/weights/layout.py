@@ -54,7 +54,7 @@ def save_model(
         dtype: of the stored floating-point parameters; None = as they are. Buffers keep theirs.
         overwrite: write into a folder that isn't empty. Files which the new model doesn't have stay where they are.
     Raises:
-        WeightsError: the folder isn't empty, or a value doesn't fit into `dtype`.
+        WeightsError: the folder isn't empty, a value doesn't fit into `dtype`, or a file cannot be written whole.
     """
     if folder.exists() and not folder.is_dir():
         raise WeightsError(f"{folder}: is a file. Choose a folder")
@@ -82,6 +82,7 @@ def save_model(
 
 
 def _save_part(folder: Path, module: nn.Module, dtype: torch.dtype | None) -> PartEntry:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     kind = kind_of(type(module).__name__, str(folder))
@@ -95,8 +96,13 @@ def _save_part(folder: Path, module: nn.Module, dtype: torch.dtype | None) -> Pa
         tensors[key] = stored.cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, dict(kind.describe(module)))
-    with atomic_path(folder / TENSORS) as path:
-        save_file(tensors, path, metadata={"format": "pt"})
+    try:
+        with atomic_path(folder / TENSORS) as path:
+            save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # its text has the system's reason: "No space left on device (os error 28)"
+        reason = " ".join(str(error).split())
+        where = folder / TENSORS
+        raise WeightsError(f"{where}: not written ({reason}). Free space or choose another folder") from error
     return PartEntry(
         class_name=type(module).__name__, files={name: sha256(folder / name) for name in (CONFIG, TENSORS)}
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
 from latentsync.core.progress import Progress, ProgressCallback, silent
 from latentsync.models.weights.catalogue import NAMED
-from latentsync.models.weights.hub import find_cached
+from latentsync.models.weights.hub import find_cached, has_hash
 from latentsync.models.weights.licence import Licence
 from latentsync.models.weights.store import Located, completed, find, load, with_resolution
 
@@ -149,18 +149,24 @@ def convert(
 def verify(name_or_path: str | Path, offline: bool = True, cache_dir: Path | None = None) -> list[Check]:
     """Check every part of a model: hashes where some are recorded, names and shapes of all tensors always.
 
+    Nothing is recorded: a named model's file without a hash on record is not compared, and its `Check` says so.
+
     Raises:
         WeightsError, OfflineError: the model itself can't be found; what is wrong with a part is in its `Check`.
     """
-    located = find(name_or_path, offline, complete=False, cache_dir=cache_dir)
-    has_hashes = located.folder is not None or str(name_or_path) in NAMED
+    located = find(name_or_path, offline, complete=False, cache_dir=cache_dir, record=False)
+    named = NAMED.get(str(name_or_path))
     checks = []
     for part, path in located.parts.items():
+        files = named.files.get(part, ()) if named is not None else ()
+        is_compared = located.folder is not None or (bool(files) and all(has_hash(file) for file in files))
+        unknown = "; no SHA-256 on record to compare with" if files and not is_compared else ""
         try:
             network = load(located, part)
             count = sum(parameter.numel() for parameter in network.parameters())
-            hashes = "SHA-256 and " if has_hashes else ""
-            detail, is_ok = f"{hashes}all tensors fit: {type(network).__name__}, {count:,} parameters", True
+            hashes = "SHA-256 and " if is_compared else ""
+            detail = f"{hashes}all tensors fit: {type(network).__name__}, {count:,} parameters{unknown}"
+            is_ok = True
         except LatentSyncError as error:
             detail, is_ok = str(error), False
         checks.append(Check(part=part, path=path, is_ok=is_ok, detail=detail))

@@ -57,6 +57,7 @@ def find(
     complete: bool = True,
     progress: ProgressCallback = silent,
     cache_dir: Path | None = None,
+    record: bool = True,
 ) -> Located:
     """The files of a model: a name of `catalogue.NAMED`, a folder, or a U-Net checkpoint file.
 
@@ -67,13 +68,14 @@ def find(
         complete: for a released folder or a lone U-Net file, add the autoencoder and listener it was trained with from
             the Hub.
         cache_dir: the Hub's cache; None = the Hub client's own choice (`HF_HOME`).
+        record: False = the hashes of a named model's files that have none on record are not recorded, see `fetch_file`.
     Raises:
         WeightsError: no such model. OfflineError: a file is needed that can't or mustn't be downloaded.
     """
     text = str(name_or_path)
     if text in NAMED:
         named = NAMED[text]
-        return _fetch_named(named, offline, progress, cache_dir) if named.files else _bundled(named)
+        return _fetch_named(named, offline, progress, cache_dir, record) if named.files else _bundled(named)
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         located = _in_folder(path)
@@ -106,13 +108,15 @@ def _bundled(named: NamedModel) -> Located:
     return _in_folder(folder)
 
 
-def _fetch_named(named: NamedModel, offline: bool, progress: ProgressCallback, cache_dir: Path | None) -> Located:
+def _fetch_named(
+    named: NamedModel, offline: bool, progress: ProgressCallback, cache_dir: Path | None, record: bool
+) -> Located:
     files = [(part, file) for part, of_part in named.files.items() for file in of_part]
     parts: dict[str, Path] = {}
     source: dict[str, str] = {}
     for done, (part, file) in enumerate(files):
         progress(Progress("fetch", done, len(files), "files"))
-        path = fetch_file(file, offline, cache_dir)
+        path = fetch_file(file, offline, cache_dir, record)
         parts.setdefault(part, path)
         source[f"{file.repo}/{file.name}"] = _where(file, path)
     progress(Progress("fetch", len(files), len(files), "files"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from latentsync.core.values import Picture
+from latentsync.core.values import Float, Picture
 from latentsync.faces.alignment import invert, transform
 from latentsync.faces.crop import warp_region
 from latentsync.faces.detector import Detection, Network
@@ -38,10 +38,19 @@ class Roi:
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Points (468, 2) float64 in frame pixels, and the network's belief in [0, 1] that it looks at a face."""
+    """What the network says of one square of the picture.
+
+    Attributes:
+        points: (468, 2) float64, frame pixels.
+        score: the network's belief in [0, 1] that it looks at a face.
+        view: (192, 192, 3) float32 RGB in [0, 1], what it was shown.
+        frame_to_view: (2, 3) float64 affine.
+    """
 
     points: np.ndarray
     score: float
+    view: Float
+    frame_to_view: np.ndarray
 
     @property
     def box(self) -> np.ndarray:
@@ -83,4 +92,4 @@ class FaceMesh:
         logit = float(next(out for out in outputs if out.size == 1).ravel()[0])
         # the network counts from the corner of its input, this package from the centre of the first pixel
         points = transform(invert(matrix), raw - 0.5)
-        return Mesh(points, 1 / (1 + math.exp(-max(-50.0, min(50.0, logit)))))
+        return Mesh(points, 1 / (1 + math.exp(-max(-50.0, min(50.0, logit)))), view, matrix)

@@ -15,11 +15,15 @@ import numpy as np
 from latentsync.core.errors import ConfigError
 from latentsync.core.values import Bytes, Face, Frame, Picture
 from latentsync.faces.detector import Detection, FaceDetector, overlap
+from latentsync.faces.memory import OTHER_PERSON, SAME_PERSON, Memory, look_of, touches
 from latentsync.faces.mesh import EYE_LEFT, EYE_RIGHT, FaceMesh, Mesh, Roi, roi_of_detection, roi_of_mesh
 from latentsync.faces.weights import DETECTOR, MESH, find_face_file
 
-_BEHAVIOUR = 2
+_BEHAVIOUR = 3
 """Raised with every change of this floor that moves what is found."""
+
+_MAX_COVER_S = Fraction(5)
+"""How long a face that another one covers is waited for; chosen for people who walk past each other."""
 
 _VIEW_PX = 256
 """Side of what the detector (128 px) is given: twice its own, so that its averaging sees no aliasing."""
@@ -114,10 +118,19 @@ class _Track:
     mesh: Mesh
     roi: Roi
     seen_s: Fraction
+    memory: Memory
     lost: bool = False
+    covered_s: Fraction | None = None
+    """Since when another face is in its place; None = it is seen, or lost."""
 
     def see(self, mesh: Mesh, time_s: Fraction) -> None:
         self.mesh, self.roi, self.seen_s, self.lost = mesh, roi_of_mesh(mesh.points), time_s, False
+        self.covered_s = None
+
+    def cover(self, time_s: Fraction) -> None:
+        """Wait where the face was last seen by itself: the mesh is on somebody else by now."""
+        self.mesh, self.roi = self.memory.mesh, roi_of_mesh(self.memory.mesh.points)
+        self.lost, self.covered_s = True, time_s
 
 
 class _MeshSession(AbstractContextManager[TrackingSession]):
@@ -139,21 +152,56 @@ class _MeshSession(AbstractContextManager[TrackingSession]):
     def track(self, frame: Frame) -> tuple[Face, ...]:
         picture, time_s = frame.picture, frame.time_s
         for track in self._tracks:
-            self._follow(track, picture, time_s)
-        self._drop_doubles()
+            if track.covered_s is None:
+                self._follow(track, picture, time_s)
+        self._part_doubles(time_s)
         for track in self._tracks:
-            if track.lost:
+            if track.lost and self._free(track, time_s):
                 self._find_again(track, picture, time_s)
-        self._tracks = [t for t in self._tracks if time_s - t.seen_s <= self._config.max_miss_s]
+        self._tracks = [t for t in self._tracks if self._waits_for(t, time_s)]
         self._search(picture, time_s)
-        return tuple(_face(t, picture) for t in self._tracks if not t.lost)
+        self._learn(time_s)
+        return tuple(_face(t, picture) for t in sorted(self._tracks, key=lambda t: t.track_id) if not t.lost)
 
     def _follow(self, track: _Track, picture: Picture, time_s: Fraction) -> None:
         mesh = self._mesh(picture, track.roi)
-        if mesh.score >= self._config.keep_score and _plausible(mesh, track.roi):
-            track.see(mesh, time_s)
-        else:
+        if mesh.score < self._config.keep_score or not _plausible(mesh, track.roi):
             track.lost = True
+        elif track.memory.is_other(track.mesh, mesh):
+            track.cover(time_s)
+            self._next_search_s = None  # whoever is there begins a track on this very frame
+        else:
+            track.see(mesh, time_s)
+
+    def _waits_for(self, track: _Track, time_s: Fraction) -> bool:
+        if track.covered_s is not None:
+            return time_s - track.covered_s <= _MAX_COVER_S
+        return time_s - track.seen_s <= self._config.max_miss_s
+
+    def _free(self, track: _Track, time_s: Fraction) -> bool:
+        """Whether nobody is in the place of a lost track; a covered one is waited for there for `max_miss_s` more."""
+        if track.covered_s is None:
+            return True
+        if touches(track.mesh, (t.mesh for t in self._tracks if not t.lost)):
+            track.seen_s = time_s
+        return 0 < time_s - track.seen_s <= self._config.max_miss_s
+
+    def _learn(self, time_s: Fraction) -> None:
+        """Now and then, remember how the faces look that stand by themselves."""
+        seen = [t for t in self._tracks if not t.lost]
+        for track in seen:
+            if not track.memory.due(time_s) or touches(track.mesh, (t.mesh for t in seen if t is not track)):
+                continue
+            known = self._remembered(track.memory.learn(track.mesh, time_s))
+            if known is not None:  # a hand was before the face, and it passed for another one
+                self._tracks.remove(known)
+                track.track_id = min(known.track_id, track.track_id)
+
+    def _remembered(self, look: np.ndarray) -> _Track | None:
+        """The covered track that a face belongs to."""
+        scores = [(t.memory.likeness(look), -t.track_id, t) for t in self._tracks if t.covered_s is not None]
+        score, _, track = max(scores, key=lambda s: s[:2], default=(0.0, 0, None))
+        return track if score >= SAME_PERSON else None
 
     def _find_again(self, track: _Track, picture: Picture, time_s: Fraction) -> None:
         """Look around the place where the face was last seen."""
@@ -172,7 +220,10 @@ class _MeshSession(AbstractContextManager[TrackingSession]):
             mesh = self._mesh(picture, roi_of_detection(detection.mapped(scale, (x0, y0))))
             near = np.linalg.norm(_centre(mesh) - _centre(track.mesh)) < 0.5 * track.roi.size
             similar = 0.6 < roi_of_mesh(mesh.points).size / track.roi.size < 1.6
-            if mesh.score >= self._config.keep_score and near and similar and not self._known(mesh, track):
+            if mesh.score < self._config.keep_score or not (near and similar) or self._known(mesh, track):
+                continue
+            least = OTHER_PERSON if track.covered_s is None else SAME_PERSON
+            if track.memory.likeness(look_of(mesh)) >= least:
                 track.see(mesh, time_s)
                 return
 
@@ -183,9 +234,9 @@ class _MeshSession(AbstractContextManager[TrackingSession]):
             return
         found = search(self._detector, picture, self._config.min_face_px, thorough=due, stop_early=bool(self._tracks))
         for detection in sorted(found, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2]))):
-            if len(self._tracks) >= self._config.max_faces:
+            if sum(t.covered_s is None for t in self._tracks) >= self._config.max_faces:
                 break
-            if any(_same(detection.box, t.mesh.box) for t in self._tracks):
+            if any(_same(detection.box, t.mesh.box) for t in self._tracks if t.covered_s is None):
                 continue
             first = self._mesh(picture, roi_of_detection(detection))
             if first.score < self._config.keep_score:
@@ -197,21 +248,35 @@ class _MeshSession(AbstractContextManager[TrackingSession]):
                 and _plausible(mesh, roi_of_mesh(first.points))
                 and not self._known(mesh)
             ):
-                self._tracks.append(_Track(self._next_id, mesh, roi_of_mesh(mesh.points), time_s))
-                self._next_id += 1
+                self._begin(mesh, time_s)
         if due:
             self._next_search_s = time_s + self._config.search_interval_s
 
     def _known(self, mesh: Mesh, own: _Track | None = None) -> bool:
         return any(_same(mesh.box, t.mesh.box) for t in self._tracks if t is not own and not t.lost)
 
-    def _drop_doubles(self) -> None:
-        """Two tracks that came to look at one face: the older stays."""
-        kept: list[_Track] = []
-        for track in self._tracks:
-            if track.lost or not any(_same(track.mesh.box, other.mesh.box) for other in kept if not other.lost):
-                kept.append(track)
-        self._tracks = kept
+    def _begin(self, mesh: Mesh, time_s: Fraction) -> None:
+        """A face that no track has: one that was covered, or a new one."""
+        memory = Memory(mesh, time_s)
+        known = self._remembered(look_of(mesh))
+        if known is not None:
+            known.see(mesh, time_s)
+            return
+        self._tracks.append(_Track(self._next_id, mesh, roi_of_mesh(mesh.points), time_s, memory))
+        self._next_id += 1
+
+    def _part_doubles(self, time_s: Fraction) -> None:
+        """Two tracks that came to look at one face: whose it is stays, the other waits for its own to come back."""
+        for index, track in enumerate(self._tracks):
+            for older in self._tracks[:index]:
+                if track.lost or older.lost or not _same(track.mesh.box, older.mesh.box):
+                    continue
+                if older.memory.resembles(track.memory):  # one person was followed twice
+                    track.lost, track.seen_s = True, time_s - 2 * self._config.max_miss_s
+                    continue
+                look = look_of(older.mesh)
+                other = track.memory.likeness(look) > older.memory.likeness(look)
+                (older if other else track).cover(time_s)
 
 
 def search(

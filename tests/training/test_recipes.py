@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from latentsync.models import UNet
 from latentsync.training.features import load_component
@@ -49,3 +49,18 @@ def test_the_shipped_model_is_taken_apart_to_go_on_from(tmp_path: Path, monkeypa
     assert len(lips.scale) == unet.ear.head.out_features
     opens = lips.opening(torch.eye(len(lips.scale)))
     assert int(opens.argmax()) == 0, "number 0 is how far the mouth opens"
+
+
+def test_the_mean_of_networks_of_one_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("a", 1.0), ("b", 2.0), ("c", 6.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}" if name != "c" else '{"width": 2}', "utf-8")
+        save_file({"weight": torch.full((2,), value, dtype=torch.float16)}, tmp_path / name / "model.safetensors")
+    run_recipe(monkeypatch, "mean.py", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "m")
+    mean = load_file(tmp_path / "m" / "model.safetensors")["weight"]
+    assert mean.dtype == torch.float16
+    assert mean.tolist() == [1.5, 1.5]
+    assert (tmp_path / "m" / "config.json").read_text("utf-8") == "{}"
+    with pytest.raises(SystemExit):
+        run_recipe(monkeypatch, "mean.py", tmp_path / "a", tmp_path / "c", "--out", tmp_path / "n")
+    assert not (tmp_path / "n").exists()

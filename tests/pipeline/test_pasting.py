@@ -42,3 +42,27 @@ def test_a_crop_pasted_as_it_was_cut_moves_nothing(paste: Paste) -> None:
     pasted = Paster(np.ones((256, 256), np.float32), settings, SyncOptions(paste=paste))(item, crop, crop)
     old, new = (array[230:400, 250:390, 0].astype(float) for array in (picture, pasted.picture.rgb()))
     assert np.abs(shift_px(old, new)).max() < 0.03
+
+
+@pytest.mark.parametrize("paste", ["mouth", "compatible"])
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_both_ways_of_pasting_fade(paste: Paste, strength: float) -> None:
+    picture = np.full((640, 640, 3), 40, np.uint8)
+    settings = ModelSettings.from_index(micro_model.SETTINGS | {"resolution": 256}, "micro")
+    matrix = alignment_matrix(LONG_NOSE, 256)
+    face = AlignedFace(0, LONG_NOSE, matrix, np.zeros((468, 2), np.float32), 1.0)
+    frame = Frame(0, Fraction(0), RgbPicture(picture))
+    mask = np.zeros((256, 256), np.float32)
+    mask[100:220, 60:200] = 1
+    crop = np.full((256, 256, 3), 240 / 255, np.float32)
+    original = np.full_like(crop, 40 / 255)
+    crop[100:220, 60:200] = np.linspace(0.2, 1, 140, dtype=np.float32)[:, None]
+
+    def pasted(how: float) -> np.ndarray:
+        one = Item(frame, face, torch.zeros(0), strength=how)
+        made = Paster(mask, settings, SyncOptions(paste=paste))(one, crop, original)
+        return made.picture.rgb().astype(np.float32)
+
+    whole = pasted(1.0) - picture
+    assert np.abs(whole).max() > 30
+    np.testing.assert_allclose(pasted(strength) - picture, strength * whole, atol=1)

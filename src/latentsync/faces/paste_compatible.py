@@ -18,7 +18,7 @@ from latentsync.core.values import Float, Picture
 from latentsync.faces.alignment import aligned_size, compose, invert, transform
 
 
-def paste_compatible(picture: Picture, crop: Float, frame_to_aligned: np.ndarray) -> Picture:
+def paste_compatible(picture: Picture, crop: Float, frame_to_aligned: np.ndarray, strength: float = 1.0) -> Picture:
     """The picture with the whole generated face laid over it.
 
     Args:
@@ -26,6 +26,7 @@ def paste_compatible(picture: Picture, crop: Float, frame_to_aligned: np.ndarray
         crop: (R, R, 3) float32 RGB in [0, 1], generated.
         frame_to_aligned: (2, 3) affine to the 75 : 100 crop, the same that `crop` was cut out with: the inverse of
             `square_matrix(R)` after `frame_to_crop`, or `alignment_matrix(points, R, compatible=True)`.
+        strength: opacity of the whole face, 0 to 1; the released tool has 1 alone.
     Returns: a new picture; the same object where the face lies outside the picture.
     """
     width, height = aligned_size(crop.shape[0])
@@ -54,7 +55,9 @@ def paste_compatible(picture: Picture, crop: Float, frame_to_aligned: np.ndarray
         soft = cv2.erode(eroded, np.ones((2 * edge, 2 * edge), np.uint8))
         side = 2 * edge + 1
         soft = cv2.GaussianBlur(soft, (side, side), 0.3 * (edge - 1) + 0.8, borderType=cv2.BORDER_REFLECT_101)
-    return picture.blend((x0, y0, x1, y1), np.clip(face, 0, 1) * eroded[..., None], np.clip(soft, 0, 1))
+    return picture.blend(
+        (x0, y0, x1, y1), np.clip(face, 0, 1) * eroded[..., None], np.clip(soft, 0, 1) * np.float32(strength)
+    )
 
 
 def resize_bicubic(image: Float, size: tuple[int, int]) -> Float:

@@ -44,7 +44,7 @@ class Paster:
             inside = self._whole[..., None]
             # as in the released tool one matrix serves both ways; its running offset is in neither of ours
             aligned = compose(invert(square_matrix(crop.shape[0])), face.frame_to_crop)
-            picture = paste_compatible(picture, crop * inside + original * (1 - inside), aligned)
+            picture = paste_compatible(picture, crop * inside + original * (1 - inside), aligned, item.strength)
         else:
             outline = None
             if self._is_cut:

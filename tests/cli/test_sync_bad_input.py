@@ -124,3 +124,12 @@ def test_no_two_outputs_have_one_name(run, folder: Path, beside: list[str], monk
     told = run("sync", "talk.mp4", "speech.wav", "-o", "out.mp4", "--model", "none", *beside)
     assert told.code == 2
     assert "another output has this name" in told.err
+
+
+@pytest.mark.parametrize(("option", "name", "wanted"), [("--strip", "s.jpg", ".png"), ("--report", "r.txt", ".html")])
+def test_what_is_written_beside_has_its_own_ending(run, folder: Path, option: str, name: str, wanted: str) -> None:
+    words = ["-o", folder / "out.mp4", "--model", "none", option, folder / name]
+    told = run("sync", folder / "talk.mp4", folder / "speech.wav", *words)
+    assert told.code == 2
+    assert f"ends in {wanted}" in told.err
+    assert not (folder / name).exists()

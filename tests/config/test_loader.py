@@ -75,7 +75,13 @@ def test_times_are_exact(text: str, seconds: Fraction) -> None:
     assert parse_time("start_s", text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1:60", "1:2:3:4", "1/0"])
+@pytest.mark.parametrize("text", ["-1", "-3.5", "-1:00"])
+def test_times_before_the_start_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="choose 0 or later"):
+        parse_time("start_s", text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1:-1", "1:60", "1:2:3:4", "1/0"])
 def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="minutes:seconds"):
         parse_time("start_s", text)

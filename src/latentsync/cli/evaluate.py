@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -198,17 +200,14 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
         def drive(video: Path, speech: Path, target: Path) -> None:
             lipsync(video, speech, target, options=made, stop=stop)
 
-        job.out.mkdir(parents=True, exist_ok=True)
-        if job.options.keep_folder is not None:
-            job.options.keep_folder.mkdir(exist_ok=True)
         own = lipsync.settings
         chunk = own.num_frames - own.overlap_frames
         options = replace(job.options, protocols=protocols, mask=own.mask, chunk_frames=chunk)
-        with progress_on(console, quiet) as progress:
+        with _folder_for(job), progress_on(console, quiet) as progress:
             result = suite.run_suite(chosen, drive, tracker, options, judges, collectors, progress, stop)
-        if not result.rows:
-            clip, protocol, why = result.failed[0]
-            raise LatentSyncError(f"no clip could be scored; the first, {clip} ({protocol}): {why}")
+            if not result.rows:
+                clip, protocol, why = result.failed[0]
+                raise LatentSyncError(f"no clip could be scored; the first, {clip} ({protocol}): {why}")
         about = {
             "model": job.load["model"],
             "adapter": str(job.load["adapter"] or "none"),
@@ -221,6 +220,22 @@ def run(job: _Job, quiet: bool, verbose: bool) -> tuple[SuiteResult, dict[str, P
             paths["clips.csv"] = job.out / "clips.csv"
             lists.write_list(chosen, paths["clips.csv"])
     return result, paths
+
+
+@contextmanager
+def _folder_for(job: _Job) -> Iterator[None]:
+    """The folder of the report, and of kept videos; new ones that a failed run leaves empty are taken away again."""
+    wanted = [each for each in (job.out, job.options.keep_folder) if each is not None]
+    new = [each for each in wanted if not each.exists()]
+    for each in wanted:
+        each.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for each in reversed(new):
+            with suppress(OSError):  # something lies in it
+                each.rmdir()
+        raise
 
 
 def show(result: SuiteResult, paths: dict[str, Path], as_json: bool, quiet: bool) -> None:

@@ -195,6 +195,9 @@ def _check_apart(beside: dict[str, Path | None], out: Path) -> None:
     strip = beside.get("strip")
     if strip is not None and strip.suffix.lower() != ".png":
         raise ConfigError("strip", str(strip), "it is a PNG picture: choose a name that ends in .png")
+    report = beside.get("report")
+    if report is not None and report.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError("report", str(report), "it is a page: choose a name that ends in .html")
 
 
 def _read_plan(path: Path, video: Path) -> Plan:

@@ -100,6 +100,8 @@ def parse_time(key: str, text: str) -> Fraction:
         parts = [Fraction(part) for part in text.strip().split(":")]
     except (ValueError, ZeroDivisionError):
         parts = []
+    if parts and parts[0] < 0:
+        raise ConfigError(key, text, "choose 0 or later: times count from the start of the video")
     if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts) or any(part >= 60 for part in parts[1:]):
         raise ConfigError(key, text, "write seconds (12.5), minutes:seconds (1:02.5) or hours:minutes:seconds")
     seconds = Fraction(0)

@@ -100,6 +100,19 @@ def test_each_person_of_a_plan_has_its_rows_at_its_own_times(tmp_path: Path) -> 
             assert np.abs(tile(sheet, 1, column, below) - blue(frame)).max() < 6
 
 
+def test_what_a_plan_asks_for_beyond_the_end_has_no_columns(tmp_path: Path) -> None:
+    source, result = (
+        film(tmp_path / name, [picture(SIZE, [(80, 120, 120)], colour(n)) for n in range(NUM_FRAMES)])
+        for name, colour in (("a.mp4", green), ("b.mp4", blue))
+    )
+    wanted = Wanted("left", ((Fraction(16, 25), Fraction(3)), (Fraction(4), Fraction(5))))
+    with VideoReader(source) as reader:
+        out = people_strip(reader, result, tmp_path / "s.png", [wanted], columns=4, tracker=PlantedTracker())
+    sheet = cv2.imread(str(out))[..., ::-1]
+    for column, frame in enumerate((18, 22, 26, 30)):
+        assert np.abs(tile(sheet, 0, column, 2 * HEAD) - green(frame)).max() < 6
+
+
 def test_without_a_face_there_is_no_strip(tmp_path: Path) -> None:
     empty = film(tmp_path / "empty.mp4", [picture(SIZE, [])] * 5)
     with pytest.raises(NoFaceError, match="no face"):

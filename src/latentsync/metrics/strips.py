@@ -105,7 +105,9 @@ def people_strip(
     Raises: MediaError: see `mouth_strip`. NoFaceError: none of them is seen at the moments shown; one who is not, while
         others are, has no rows.
     """
-    moments = sorted((time_s, one) for one, wanted in enumerate(people) for time_s in _spoken(wanted, columns))
+    with VideoReader(result_path) as result:
+        last_s = result.info.duration_s
+    moments = sorted((time_s, one) for one, wanted in enumerate(people) for time_s in _spoken(wanted, columns, last_s))
     times_s = [time_s for time_s, _ in moments]
     follower = PeopleFollower(tracker or MeshTracker(), people, CROP_PX)
     seen = []
@@ -183,9 +185,11 @@ def _times(
     return [length_s * (2 * column + 1) / (2 * columns) for column in range(columns)]
 
 
-def _spoken(wanted: Wanted, columns: int) -> Iterator[Fraction]:
-    """The middles of `columns` equal parts of the spans laid end to end, as far as `LONGEST_S`."""
+def _spoken(wanted: Wanted, columns: int, last_s: Fraction | None) -> Iterator[Fraction]:
+    """The middles of `columns` equal parts of the spans laid end to end, as far as `LONGEST_S` and the video's end."""
     spans = wanted.spans or ((Fraction(0), LONGEST_S),)
+    if last_s is not None:
+        spans = tuple((start_s, min(end_s, last_s)) for start_s, end_s in spans if start_s < last_s)
     length_s = min(sum((end_s - start_s for start_s, end_s in spans), Fraction(0)), LONGEST_S)
     for column in range(columns):
         left_s = length_s * (2 * column + 1) / (2 * columns)

@@ -26,12 +26,12 @@ import cv2
 import numpy as np
 
 from latentsync.synth import checks
-from latentsync.synth.clips import Studio
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.posing import Pose, Tongue
 from latentsync.synth.render.camera import look_at, perspective
 from latentsync.synth.speech.engines import Utterance
 from latentsync.synth.stage import sample_background, sample_light
+from latentsync.synth.studio import Studio
 from latentsync.synth.truth import Truth
 
 MESH_INNER_LIPS, MESH_OUTER_EYES = (13, 14), (33, 263)

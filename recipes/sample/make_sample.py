@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 
 from latentsync.core.values import Bytes
-from latentsync.synth.clips import Studio, Take
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.dataset import write_mp4, write_wav
 from latentsync.synth.render.canvas import Light
@@ -26,6 +25,7 @@ from latentsync.synth.render.exposure import Exposure
 from latentsync.synth.speech.engines import RATE_HZ, Utterance, flite
 from latentsync.synth.speech.speaker import Speech
 from latentsync.synth.stage import Faults, Framing, Sensor
+from latentsync.synth.studio import Studio, Take
 
 SIZE = 640
 SEED, PERSON = 11, 17

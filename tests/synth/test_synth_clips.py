@@ -17,13 +17,13 @@ pytest.importorskip("numba", reason="the synth extra is not installed")
 from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
 from latentsync.core.progress import Progress
 from latentsync.synth import checks, dataset
-from latentsync.synth.clips import Studio
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.dataset import render_dataset
 from latentsync.synth.face.builtin import builtin_head
 from latentsync.synth.face.model import load_face_model
 from latentsync.synth.speech.phones import Phone
 from latentsync.synth.speech.speaker import Speech
+from latentsync.synth.studio import Studio
 from latentsync.synth.truth import Truth
 
 CONFIG = SynthConfig(seconds=1.2, size=96, seed=4, face_share=(0.7, 0.75), max_turn_deg=20)
@@ -168,4 +168,23 @@ def test_without_the_extra_nothing_is_written(tmp_path: Path, missing: str, monk
     monkeypatch.setattr(dataset, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(ConfigError, match=r"install the extra first: pip install 'latentsync\[synth\]'"):
         dataset.render_dataset(tmp_path / "set", SynthConfig())
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_sample_of_the_docs_runs_also_after_the_module_was_imported() -> None:
+    from latentsync.synth import clips, studio
+
+    assert studio.clips is clips
+    for frames, audio, truth in clips(identities=1, clips_per_identity=1, seconds=0.4, size=64, seed=0):
+        assert frames.shape == (10, 64, 64, 3)
+        assert audio.shape == (6400,)
+        assert truth.voice
+
+
+def test_a_folder_without_recordings_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        SynthConfig(recordings=tmp_path / "nothere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="recordings"):
+        render_dataset(tmp_path / "set", SynthConfig(seconds=0.4, size=64, recordings=tmp_path / "empty"))
     assert not (tmp_path / "set").exists()

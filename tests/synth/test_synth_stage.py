@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("numba", reason="the synth extra is not installed")
 
-from latentsync.synth.clips import Studio
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.builtin import builtin_head
 from latentsync.synth.face.hats import PRESSED_CM, hat_parts, press_hair, rim_of
@@ -20,6 +19,7 @@ from latentsync.synth.face.solid import Field, Rod
 from latentsync.synth.render import materials as mat
 from latentsync.synth.render.exposure import Exposure, expose
 from latentsync.synth.speech.speaker import Speech
+from latentsync.synth.studio import Studio
 
 SILENT = Speech(np.zeros(16000, np.float32), (), "none", "")
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latentsync.synth.clips import Clip, clips, make_clips
     from latentsync.synth.config import SynthConfig
     from latentsync.synth.dataset import render_dataset
+    from latentsync.synth.studio import Clip, clips, make_clips
     from latentsync.synth.truth import Truth
 
 _HOME = {
-    "Clip": "clips",
-    "clips": "clips",
-    "make_clips": "clips",
+    "Clip": "studio",
+    "clips": "studio",
+    "make_clips": "studio",
     "SynthConfig": "config",
     "render_dataset": "dataset",
     "Truth": "truth",

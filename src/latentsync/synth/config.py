@@ -58,6 +58,8 @@ class SynthConfig:
             raise ConfigError("synth.engines", sorted(unknown), "choose from flite, espeak, piper, recordings")
         if "recordings" in (self.engines or ()) and self.recordings is None:
             raise ConfigError("synth.recordings", None, "name a folder, or leave out the engine recordings")
+        if self.recordings is not None and not self.recordings.is_dir():
+            raise ConfigError("synth.recordings", str(self.recordings), "there is no such folder")
         if abs(self.seconds * 25 - round(self.seconds * 25)) > 1e-6:
             raise ConfigError("synth.seconds", self.seconds, "choose a multiple of 0.04, one frame")
         if self.size % 2:

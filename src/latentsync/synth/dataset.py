@@ -114,7 +114,7 @@ def _write_clip(studio: Any, out: Path, identity: int, clip: int) -> dict[str, A
 
 
 def _work(config: SynthConfig, out: Path, identities: list[int]) -> Iterator[dict[str, Any]]:
-    from latentsync.synth.clips import Studio
+    from latentsync.synth.studio import Studio
 
     studio = None
     for identity in identities:
@@ -157,10 +157,15 @@ def render_dataset(
         workers: processes; people are dealt out to them.
     Returns: path of the manifest.
     Raises:
-        ConfigError: `out` holds a set made with other settings. MissingExtraError: the extra `synth` is not installed.
+        ConfigError: `out` holds a set made with other settings; no recording can be used.
+        MissingExtraError: the extra `synth` is not installed.
         LatentSyncError: a worker died.
     """
     check_installed()
+    if config.recordings is not None:
+        from latentsync.synth.speech.recordings import speakers
+
+        speakers(config.recordings)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, config)
     people = list(range(config.first_identity, config.first_identity + config.identities))

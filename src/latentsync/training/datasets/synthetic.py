@@ -57,7 +57,7 @@ def _settings_key(config: SynthConfig) -> str:
 
 @remembered
 def _studio(config: SynthConfig) -> Any:
-    from latentsync.synth.clips import Studio
+    from latentsync.synth.studio import Studio
 
     return Studio(config)
 

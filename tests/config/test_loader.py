@@ -118,3 +118,14 @@ def test_times_as_floats_mean_the_decimals_that_are_written() -> None:
     assert (entry.start_s, entry.end_s, entry.audio_start_s) == (Fraction(2, 5), Fraction(6, 5), Fraction(1, 10))
     with pytest.raises(ConfigError, match="end_s"):
         PlanEntry(audio=Path("a.wav"), end_s=float("nan"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "face"), [(0, "0"), (2, "2"), (Path("anna.png"), "anna.png"), ("left", "left")])
+def test_a_face_is_chosen_by_number_path_or_word(given: object, face: str) -> None:
+    assert SyncOptions(face=given).face == face  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [None, True, 0.5, (1, 2)])
+def test_what_names_no_face_is_refused(given: object) -> None:
+    with pytest.raises(ConfigError, match="face="):
+        SyncOptions(face=given)  # type: ignore[arg-type]

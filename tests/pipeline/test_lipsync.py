@@ -118,6 +118,17 @@ def test_sound_in_memory_is_mono_and_of_floats(model: Lipsync, wave: np.ndarray)
         list(model.stream(arrays(4), wave))
 
 
+@pytest.mark.parametrize("sound", [[WAVE], iter([WAVE]), None, 3])
+def test_sound_is_a_file_or_one_array(model: Lipsync, sound: object) -> None:
+    with pytest.raises(ConfigError, match=r"audio=.*one .S,. float32 array"):
+        list(model.stream(arrays(4), sound))  # type: ignore[arg-type]
+
+
+def test_a_file_in_the_place_of_pictures_is_told(model: Lipsync) -> None:
+    with pytest.raises(ConfigError, match=r"frames=.*give Frames"):
+        list(model.stream("talk.mp4", WAVE))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("picture", "says"),
     [

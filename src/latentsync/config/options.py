@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral, Rational, Real
+from os import PathLike
 from typing import Literal, get_args
 
 from latentsync.core.errors import ConfigError
@@ -74,6 +75,9 @@ class SyncOptions:
         for key in ("steps", "seed", "overlap_frames", "block_cache_interval"):
             if not isinstance(getattr(self, key), (Integral, type(None))):
                 raise ConfigError(key, getattr(self, key), "give a whole number")
+        if isinstance(self.face, bool) or not isinstance(self.face, (str, Integral, PathLike)):
+            raise ConfigError("face", self.face, "give a word like 'largest', an index, a place, or a picture's path")
+        object.__setattr__(self, "face", str(self.face))
         for key in ("guidance", "crf", "start_s", "end_s"):
             check_number(key, getattr(self, key))
         for key in ("start_s", "end_s"):

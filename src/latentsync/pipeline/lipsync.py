@@ -270,7 +270,7 @@ class Lipsync:
         Yields: as many as come in, in order and of the same kind; at most `lookahead` later.
         """
         options = _changed(options, changes)
-        sound: Sound = _checked(audio) if isinstance(audio, np.ndarray) else AudioReader(Path(audio)).blocks
+        sound = _sound_of(audio)
         rate = _checked_rate(fps)
         plain = [False]
 
@@ -332,6 +332,15 @@ def _changed(options: SyncOptions | None, changes: dict[str, Any]) -> SyncOption
     if unknown:
         raise ConfigError(sorted(unknown)[0], changes[sorted(unknown)[0]], "no such option; see SyncOptions")
     return replace(options or SyncOptions(), **changes)
+
+
+def _sound_of(audio: object) -> Sound:
+    """A file's sound or a wave's. Raises: ConfigError: neither a path nor an array, see `_checked`."""
+    if isinstance(audio, np.ndarray):
+        return _checked(audio)
+    if not isinstance(audio, (str, Path)):
+        raise ConfigError("audio", type(audio).__name__, "give a file, or one (S,) float32 array of 16 kHz mono sound")
+    return AudioReader(Path(audio)).blocks
 
 
 def _checked(wave: np.ndarray) -> Sound:

@@ -28,6 +28,9 @@ _JUMP_S = 1
 _SAME_SHAPE = 0.01
 """Sizes whose shapes differ by less are the same picture scaled: codecs round to even numbers or to sixteens."""
 
+GAP_FRAMES = Fraction(5, 2)
+"""A step between two frames longer than this many frames is a hole. Variable rates rarely leave out two in a row."""
+
 _EARLIER_S = (0, 1, 4, 16, 64)
 """How much before the wanted time to land, tried in turn, in files whose index is wrong or missing."""
 
@@ -71,7 +74,8 @@ class VideoReader:
     Frames come upright (rotation and mirroring in the container are applied to the planes); interlaced frames are left
     as they are. Where the size changes on the way (files put one after the other, calls over a poor line), pictures are
     scaled to the size of the first, warned about once. Packets that cannot be decoded are skipped, counted in `damaged`
-    and warned about once; eight in a row end the file.
+    and warned about once; eight in a row end the file. Frames that the decoder calls damaged are given as they are and
+    counted in `corrupt`; `missing` counts those left out between two times of an even rate, see `damage`.
 
     Each loop over the reader starts anew; every loop's file is closed at its end or with the reader. `scaled_from_s` is
     when the size first changed. After a loop that came to its end, `last_frame_s` is how long the last frame is shown:
@@ -99,7 +103,7 @@ class VideoReader:
             info = media.video
         self.info: VideoInfo = info
         self.start_s, self.end_s = start_s, end_s
-        self.damaged = 0
+        self.damaged = self.corrupt = self.missing = 0
         self.scaled_from_s: Fraction | None = None
         self.last_frame_s = 1 / info.fps
         self._loops: list[Any] = []  # generators
@@ -117,6 +121,18 @@ class VideoReader:
         self._loops = [old for old in self._loops if old.gi_frame is not None] + [loop]
         return loop
 
+    @property
+    def damage(self) -> str | None:
+        """What of the frames read so far is damaged, in words with counts; None = nothing."""
+        if not self.damaged and not self.corrupt:
+            return None  # a gap alone may be meant
+        counts = {
+            "packets cannot be decoded and are skipped": self.damaged,
+            "frames show damage": self.corrupt,
+            "frames are missing": self.missing,
+        }
+        return "the video is damaged: " + ", ".join(f"{num} {words}" for words, num in counts.items() if num)
+
     def close(self) -> None:
         """Close the files of loops that were left early."""
         for loop in self._loops:
@@ -126,7 +142,8 @@ class VideoReader:
 
     def _frames(self) -> Generator[Frame, None, None]:
         clock = FrameClock(1 / self.info.fps)
-        index = 0
+        index = corrupt = missing = 0
+        seen_key = False  # a codec that names no key frame does not tell which frames are whole either
         shown_s, last_s = 1 / self.info.fps, Fraction(0)
         for raw_s, decoded in self._decoded():
             time_s = clock.at(raw_s)
@@ -135,6 +152,11 @@ class VideoReader:
                 break
             if self.start_s is not None and time_s < self.start_s:
                 continue
+            seen_key = seen_key or bool(decoded.key_frame)
+            corrupt += bool(decoded.is_corrupt)
+            if index and not self.info.is_variable_rate and (time_s - last_s) * self.info.fps > GAP_FRAMES:
+                missing += round((time_s - last_s) * self.info.fps) - 1
+            self.corrupt, self.missing = max(self.corrupt, corrupt * seen_key), max(self.missing, missing)
             picture = PlanarPicture(self._sized(decoded, time_s))
             if self.info.rotation or self.info.is_mirrored:
                 picture = picture.upright(self.info.rotation // 90, self.info.is_mirrored)

@@ -228,8 +228,8 @@ class Lipsync:
             warnings.extend(writer.losses)
             if not counts.asked:
                 warnings.append("no frame lies in a range of the plan: the picture is unchanged")
-            if reader.damaged:
-                warnings.append(f"{reader.damaged} damaged packets were skipped")
+            if reader.damage is not None:
+                warnings.append(reader.damage)
             if reader.scaled_from_s is not None:
                 warnings.append(f"from {float(reader.scaled_from_s):.2f} s on frames were scaled to the first size")
             fps = reader.info.fps

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class Preflight:
         num_read: frames that were decoded to get at the samples: almost all of a video up to a minute.
         num_cuts: hard cuts between those; a run takes up each shot anew.
         losses: what of the video no result keeps, see `media.losses`.
+        damage: of the parts that were read, see `VideoReader.damage`.
     """
 
     video_path: Path
@@ -93,6 +94,7 @@ class Preflight:
     num_cuts: int
     warnings: tuple[str, ...]
     losses: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
     @property
     def num_with_face(self) -> int:
@@ -182,6 +184,7 @@ def look(
         num_cuts=read.cuts,
         warnings=(),
         losses=source_losses(info),
+        damage=tuple(read.damage),
     )
     return with_warnings(found, resolution)
 
@@ -193,7 +196,7 @@ def with_warnings(found: Preflight, resolution: int) -> Preflight:
 
 def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
     num, largest = len(found.samples), found.largest
-    yield from (f"{loss}." for loss in found.losses)
+    yield from (f"{what}." for what in (*found.losses, *found.damage))
     if not largest:
         yield "no face on any sampled frame: nothing would be lip-synced. Is the person visible, upright, and not tiny?"
         return
@@ -245,6 +248,7 @@ class _Read:
 
     frames: int = 0
     cuts: int = 0
+    damage: list[str] = field(default_factory=list)
 
     def counted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The frames of one stretch, up to three of them later."""
@@ -282,7 +286,9 @@ def _picked(path: Path, info: VideoInfo, start_s: Fraction | None, indices: list
             if frame.index in wanted:
                 yield frame
             if frame.index >= indices[-1]:
-                return
+                break
+        if reader.damage is not None and reader.damage not in read.damage:
+            read.damage.append(reader.damage)
 
 
 def _seen(face: Face) -> SeenFace:

@@ -14,10 +14,8 @@ from latentsync.data.clip import Clip, Json, Rejected
 from latentsync.data.stages.base import PlainStage
 from latentsync.media.audio import SPEECH_RATE_HZ, AudioReader
 from latentsync.media.information import MediaInfo, VideoInfo, probe
-from latentsync.media.reader import VideoReader
+from latentsync.media.reader import GAP_FRAMES, VideoReader
 
-GAP_FRAMES = Fraction(5, 2)
-"""A step between two frames longer than this many frames is a hole. Variable rates rarely leave out two in a row."""
 SOUND_PACKETS_PER_S = 43
 """A packet of the usual codecs holds 1,024 samples at 44.1 kHz: only for the share of damaged ones."""
 

@@ -92,7 +92,9 @@ def test_what_does_not_fit_is_tracked_anew(model: Lipsync, tmp_path: Path) -> No
     assert tracked() == 10
 
 
-def test_a_run_that_was_broken_off_goes_on_where_it_was(model: Lipsync, tmp_path: Path) -> None:
+def test_a_run_that_was_broken_off_goes_on_where_it_was(
+    model: Lipsync, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.56), tmp_path / "cache"
     num_made = 0
     decode = model.networks.autoencoder.decode
@@ -110,7 +112,11 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was(model: Lipsync, tmp_path
     begun, num_made = num_made, 0
     assert not (tmp_path / "o.mp4").exists()
     assert len(list((cache / "chunks").iterdir())) == begun
-    model(video, speech, tmp_path / "o.mp4", cache=cache)
+    said = "what a broken-off run had finished is used"
+    assert said not in caplog.text
+    with caplog.at_level("INFO"):
+        model(video, speech, tmp_path / "o.mp4", cache=cache)
+    assert caplog.text.count(said) == 1
     assert (begun > 0, num_made) == (True, whole - begun)
     assert (pictures(tmp_path / "o.mp4") == pictures(tmp_path / "plain.mp4")).all()
     assert list((cache / "chunks").iterdir()) == []

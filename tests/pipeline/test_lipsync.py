@@ -166,6 +166,25 @@ def test_the_file_says_that_its_lips_are_synthetic(model: Lipsync, tmp_path: Pat
             assert ("synthetic" in file.metadata.get("comment", "")) is expected
 
 
+@pytest.mark.parametrize("provenance", [True, False])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_films_own_tags_go_along(model: Lipsync, tmp_path: Path, speech: Path, provenance: bool, suffix: str) -> None:
+    plain, video, out = film(tmp_path / "a.mp4"), tmp_path / "tagged.mkv", tmp_path / f"o{suffix}"
+    with av.open(str(plain)) as old, av.open(str(video), "w") as new:
+        new.metadata.update({"title": "Ein Gespräch", "artist": "Anna", "comment": "mine", "encoded_by": "tool"})
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    model(video, speech, out, provenance=provenance)
+    with av.open(str(out)) as file:
+        tags = {key.lower(): text for key, text in file.metadata.items()}
+    assert (tags["title"], tags["artist"]) == ("Ein Gespräch", "Anna")
+    assert ("synthetic" in tags.get("comment", "")) is provenance
+    assert "encoded_by" not in tags
+
+
 def test_progress_rises_to_the_end(model: Lipsync, tmp_path: Path, speech: Path) -> None:
     seen = []
     model(film(tmp_path / "a.mp4"), speech, tmp_path / "o.mp4", progress=seen.append)

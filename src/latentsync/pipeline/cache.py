@@ -61,6 +61,7 @@ class RunCache:
         self._video, self._total_s = video, total_s
         self._span = f"{options.start_s} {options.end_s} {options.length}"
         self._used: set[Path] = set()
+        self._resumes = False
         self._trouble = _Trouble(folder)
 
     def tracker(self, tracker: FaceTracker) -> FaceTracker:
@@ -91,6 +92,9 @@ class RunCache:
             try:
                 known = np.load(path, allow_pickle=False)
                 if known.shape == crops.shape and known.dtype == np.float32:
+                    if not self._resumes:
+                        log.info("%s: what a broken-off run had finished is used", self._chunks)
+                    self._resumes = True
                     return np.asarray(known)
             except (OSError, ValueError, EOFError):
                 pass  # not there, or not whole: made anew

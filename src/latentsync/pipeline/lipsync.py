@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -51,6 +51,8 @@ from latentsync.pipeline.timing import StageClock
 
 log = logging.getLogger(__name__)
 
+KEPT_TAGS = ("title", "artist", "album", "date", "genre", "copyright", "description", "synopsis", "show")
+"""Of a film's own tags, as FFmpeg names them; others tell of its file or its tools."""
 PARTS = ("unet", "autoencoder", "listener")
 DECODED_AHEAD = 24
 """Frames that the decoding and tracking thread may be ahead of the model: a chunk and a half."""
@@ -192,7 +194,8 @@ class Lipsync:
         options = _changed(options, changes)
         refuse_input(out, [video, *(Path(each) for each in (audio, plan) if isinstance(each, (str, Path)))])
         started = time.monotonic()
-        if probe(video).video is None:
+        source = probe(video)
+        if source.video is None:
             raise MediaError(f"{video}: there is no picture in it. Pass a video")
         with VideoReader(video, options.start_s, options.end_s) as reader:
             if plan is not None:
@@ -205,7 +208,7 @@ class Lipsync:
             warnings = list(script.warnings)
             total = max(1, round(script.duration_s * reader.info.fps))
             clock, counts = StageClock(), _Counts()
-            metadata = self._metadata() if options.provenance else {}
+            metadata = _tags(source.metadata) | (self._metadata() if options.provenance else {})
             kept = None if cache is None else RunCache(Path(cache), video, options, script.duration_s)
             with (
                 one_opencv_thread(),
@@ -332,6 +335,11 @@ def _changed(options: SyncOptions | None, changes: dict[str, Any]) -> SyncOption
     if unknown:
         raise ConfigError(sorted(unknown)[0], changes[sorted(unknown)[0]], "no such option; see SyncOptions")
     return replace(options or SyncOptions(), **changes)
+
+
+def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What of a film's own tags is true of the result too."""
+    return {key: text for key, text in metadata.items() if key.lower() in KEPT_TAGS}
 
 
 def _sound_of(audio: object) -> Sound:

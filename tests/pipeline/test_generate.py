@@ -16,9 +16,11 @@ from torch.nn import functional
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import WeightsError
 from latentsync.diffusion.sampling import SamplerConfig
+from latentsync.metrics import mesh
+from latentsync.models.ear import Ear
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.settings import ModelSettings
-from latentsync.pipeline.stills import References
+from latentsync.pipeline.stills import References, mouths_of
 
 SIDE, FACTOR = 64, 4
 SETTINGS = ModelSettings(
@@ -204,3 +206,40 @@ def test_frames_that_two_chunks_share_are_encoded_once() -> None:
             assert autoencoder.encoded - before == new + 1  # and the reference
             fresh = generator_of(Unchanged(), Means(), overlap_frames=2, keep_latents=True)
             np.testing.assert_array_equal(made, fresh(*given))
+
+
+class Eared(Unchanged):
+    """One whose ear hears how far the lips go down: numbers 40 to 79 of what it tells."""
+
+    def __init__(self) -> None:
+        self.ear = Ear(heard=1, width=4, code=1, channels=1, stem_width=4, points=40)
+        self.ear.motion[0, 40:] = 1
+
+        def code(tokens: Tensor) -> Tensor:
+            return tokens
+
+        self.ear.code = code  # type: ignore[method-assign]
+
+
+def test_lips_of_the_references_go_where_the_ear_says_and_their_texture_with_them() -> None:
+    """A bright line through the lips goes down by so many pixels; frames that hear the same share a picture."""
+    rng = np.random.default_rng(4)
+    points = rng.uniform(8, 56, (468, 2)).astype(np.float32)
+    points[mesh.LEFT_EYE_OUTER], points[mesh.RIGHT_EYE_OUTER] = (16, 24), (48, 24)
+    points[list(mesh.LIPS)] = np.stack([np.linspace(20, 44, 40), np.full(40, 42)], axis=1)
+    still = np.full((SIDE, SIDE, 3), 0.4, np.float32)
+    still[41:44] = 0.9
+    references = References(still[None], unturned(8), mouths_of(points[None], SIDE))
+    autoencoder: Any = Means()
+    generator = generator_of(Eared(), autoencoder, shaped_references=True, reference_texture=True)
+    heard = torch.tensor([0.0] * 5 + [3 / 32] * 3).view(8, 1, 1)
+    made = generator(np.zeros((8, SIDE, SIDE, 3), np.float32), heard, range(8), references)
+    assert autoencoder.encoded == 8 + 4 + 1  # frames; references of frames 0, 4, 5 and 7; what is lost of it
+    rows = (made[:, :, 28:36, 0] > 0.7).mean(axis=2)
+    centre = (rows * np.arange(SIDE)).sum(axis=1) / rows.sum(axis=1)
+    np.testing.assert_allclose(centre, [42] * 5 + [45] * 3, atol=0.75)
+
+
+def test_a_network_that_does_not_say_how_lips_move_is_refused() -> None:
+    with pytest.raises(WeightsError, match="how lips move"):
+        generator_of(Unchanged(), Means(), shaped_references=True)

@@ -19,6 +19,7 @@ from latentsync.training.clips import load_clips
 from latentsync.training.critic import Critic, critic_terms, feature_distance
 from latentsync.training.datasets import SoundRange, TrainingData, open_data
 from latentsync.training.few_step import FewStepConfig, colour_distance, region_of
+from latentsync.training.few_step_check import references_of
 from latentsync.training.few_step_data import Hearing
 from latentsync.training.lip_reader import LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, lip_shape, mirrored, teach
@@ -379,6 +380,39 @@ def test_shares_without_effect_are_refused(data: TrainingData) -> None:
     for few, key, missing in (({}, "wide", "told"), ({}, "half_open", "told"), (one_still, "half_open", "open_ref")):
         with pytest.raises(ConfigError, match=f"task.{key}.*{missing}"):
             few_step.build(SETTINGS | {key: 0.5, "few_step": few}, data)
+
+
+@pytest.mark.parametrize("values", [{"told": 1.0}, {"told": 0.5, "posed_references": True}])
+def test_shaped_references_want_a_told_code_and_posed_ones(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="shaped_references"):
+        FewStepConfig(shaped_references=True, **values)
+
+
+def test_a_network_with_shaped_references_is_told_how_lips_move(data: TrainingData, tmp_path: Path) -> None:
+    """From a start that does not know it, too; and it is judged with what its ear tells."""
+    old = few_step.build(SETTINGS, data, seed=0)
+    old.export(old.objectives[0].network, tmp_path / "old")
+    shaped = {"told": 1.0, "posed_references": True, "shaped_references": True}
+    with pytest.raises(ConfigError, match="audio_lip_points to 40"):
+        few_step.build(SETTINGS | {"few_step": shaped}, data, start=tmp_path / "old")
+    unet = EAR | {"audio_lip_points": 40}
+    task = few_step.build(SETTINGS | {"few_step": shaped, "unet": unet}, data, start=tmp_path / "old")
+    network = task.objectives[0].network
+    assert task.lips is not None and task.windows.shaped
+    code = task.lips(next(iter(data.train)))
+    told = network.ear.lips_moved(code)
+    torch.testing.assert_close(told, code @ task.lips.motion)
+    assert float(told.abs().max()) > 0.05
+    clip = next(iter(data.val))
+    meshes, crops = np.asarray(clip.mesh), np.asarray(clip.crops)
+    told = torch.zeros(len(crops), 3)
+    still, moved = (
+        references_of(crops, np.arange(len(crops)), task.objectives[0], meshes, each) for each in (None, told)
+    )
+    assert still.shape == moved.shape == (len(crops), 1, 256, 256, 3)
+    task.export(network, tmp_path / "new")
+    again = few_step.build(SETTINGS | {"few_step": shaped, "unet": None}, data, start=tmp_path / "new")
+    torch.testing.assert_close(again.objectives[0].network.ear.motion, network.ear.motion)
 
 
 def test_settings_of_examples_reach_them(data: TrainingData) -> None:

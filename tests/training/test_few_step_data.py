@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 from few_step_parts import batch_of, listener, objective, talking_mesh, windows, write_people
 
 from latentsync.core.errors import LatentSyncError
+from latentsync.metrics import mesh
+from latentsync.training import few_step_data
 from latentsync.training.datasets import Mixture, SoundRange, TrainingData, open_data
 from latentsync.training.datasets.augment import NO_LOOK, Look, LookRange
 from latentsync.training.few_step import FewStepConfig
@@ -98,6 +101,44 @@ def test_a_turned_head_has_turned_references() -> None:
     assert made.shape == (2, 2, 256, 256, 3)
     assert np.abs(made[0].astype(int) - stills).mean() < 1
     assert np.abs(made[1, :, 20:-20, 20:-20].astype(int) - stills[:, 22:-18, 16:-24]).mean() < 1
+
+
+def test_shaped_references_have_the_lips_of_each_frame() -> None:
+    """A line between closed lips is drawn out as far down as the lower lip goes."""
+    meshes = talking_mesh(np.zeros(2))
+    angle = np.linspace(0, 2 * np.pi, len(mesh.LIPS), endpoint=False)
+    meshes[:, list(mesh.LIPS)] = np.stack([128 + 30 * np.cos(angle), np.full(len(angle), 180)], axis=1)
+    still = np.zeros((1, 256, 256, 3), np.uint8)
+    still[:, 179:182] = 255
+    change = np.zeros((2, 2, len(mesh.LIPS)), np.float32)
+    change[1, 1] = 0.15 * np.clip(np.sin(angle), 0, 1)  # eyes are 100 px apart
+    made = posed_looks(still, meshes[:1], meshes, Look(), change.reshape(2, -1))
+    lit = [np.flatnonzero(made[k, 0, :, 128, 0] > 100) for k in range(2)]
+    assert lit[0].tolist() == [179, 180, 181]
+    assert abs(lit[1].min() - 179) <= 3 and abs(lit[1].max() - 196) <= 3
+
+
+def test_windows_say_how_far_the_lips_are_from_the_first_reference(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, lips, _, hearing = of_ann(data)
+    told: list[np.ndarray | None] = []
+
+    def turned(stills: np.ndarray, still_meshes: np.ndarray, meshes: np.ndarray, *rest: Any) -> np.ndarray:
+        told.append(rest[1])
+        return posed_looks(stills, still_meshes, meshes, Look())
+
+    monkeypatch.setattr(few_step_data, "posed_looks", turned)
+    mirror = LookRange(flip=1.0, jpeg=0, blur_px=0)
+    for shaped in (False, True):
+        windows = Windows(
+            ann, hearing, frames=4, seed=0, look=mirror, sounds=1, lips=lips, posed=True, shaped=shaped,
+            open_reference=True,
+        )  # fmt: skip
+        example = windows.example(0)
+    assert told[0] is None and told[1] is not None
+    wanted = example["code"].numpy()  # of the mirror image; these mouths go straight down, which has no side
+    np.testing.assert_allclose(told[1], wanted @ lips.motion.numpy(), atol=0.02)
 
 
 def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData) -> None:

@@ -13,6 +13,7 @@ still picture.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
@@ -95,17 +96,20 @@ def reach_of(sigma: float) -> int:
     return round(2.5 * sigma)
 
 
-def knots(moves: Float, limit: float, same: float) -> list[int]:
+def knots(moves: Float, limit: float, same: float, lips: Float | None = None) -> list[int]:
     """Frames whose pictures are to be made; those between are mixed from the two on either side, by time.
 
     Args:
         moves: (F, 4, 2) of frames one after another.
         limit: distance that the mouth may go from one of them to the next, in crop sides.
         same: where all of them lie this near the first, it serves them all: a head that is held still.
+        lips: (F, n, 2) places that must not go further either, crop sides.
     Returns: rising, the first is 0 and the last F − 1, or [0].
     """
     corners = terms(np.array(AROUND_MOUTH, np.float32), np.zeros(len(AROUND_MOUTH), np.float32))
     places = np.stack([corners @ move for move in moves])
+    if lips is not None:
+        places = np.concatenate([places, lips], axis=1)
 
     def apart(k: int, other: int) -> float:
         return float(np.abs(places[k] - places[other]).max())
@@ -145,16 +149,19 @@ def crop_terms(resolution: int) -> Float:
     return out
 
 
-def repose(still: np.ndarray, move: Float, at: Float) -> np.ndarray:
+def repose(still: np.ndarray, move: Float, at: Float, bend: Callable[[Float], Float] | None = None) -> np.ndarray:
     """The still picture as it looks in the frame's pose.
 
     Args:
         still: (R, R, 3) float32 or uint8.
         move: of `head_move`.
         at: (H, W, 4) `terms` of the places wanted: of `crop_terms`, or a part of it.
+        bend: what else moves there (`faces.reshape`): places (H, W, 2) in crop sides → where they are found.
     Returns: (H, W, 3) of the same kind, cubic interpolation; float32 overshoots a little at edges.
     """
-    found = at.reshape(-1, 4) @ (move * np.float32(len(still)))
-    found -= np.float32(0.5)
-    pixels = found.reshape(*at.shape[:2], 2)
+    places = (at.reshape(-1, 4) @ move).reshape(*at.shape[:2], 2)
+    if bend is not None:
+        places = bend(places)
+    pixels = places * np.float32(len(still))
+    pixels -= np.float32(0.5)
     return np.asarray(cv2.remap(still, pixels, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))

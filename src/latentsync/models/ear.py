@@ -7,6 +7,7 @@ first (`training.lip_shape`), holds for people who were never seen.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,8 +18,11 @@ MAP_SIDE = 8
 class Ear(nn.Module):
     """Tokens → code → (addition to the time embedding, picture added to the stem)."""
 
-    def __init__(self, heard: int, width: int, code: int, channels: int, stem_width: int) -> None:
-        """Args: heard: K·D values of a frame; width: of the time embedding; channels: of the picture."""
+    motion: Tensor
+
+    def __init__(self, heard: int, width: int, code: int, channels: int, stem_width: int, points: int = 0) -> None:
+        """Args: heard: K·D values of a frame; width: of the time embedding; channels: of the picture; points: of the
+        lips whose motion the code means (see `lips_moved`), 0 = that is not known."""
         super().__init__()
         self.linear_1 = nn.Linear(heard, width)
         self.linear_2 = nn.Linear(width, width)
@@ -26,10 +30,17 @@ class Ear(nn.Module):
         self.to_time = nn.Linear(code, width)
         self.to_map = nn.Linear(code, channels * MAP_SIDE**2)
         self.mix = nn.Conv2d(channels, stem_width, 3, padding=1)
+        if points:
+            self.register_buffer("motion", torch.zeros(code, 2 * points))
 
     def code(self, tokens: Tensor) -> Tensor:
         """(n, K·D) → (n, code)."""
         return self.head(F.silu(self.linear_2(F.silu(self.linear_1(tokens)))))
+
+    def lips_moved(self, code: Tensor) -> Tensor:
+        """(n, code) → (n, 2 · points) float32: how far the lips are from those of code 0, in distances of the outer
+        eye corners, all along the face, then all down it."""
+        return (code.float() @ self.motion.float()).float()  # autocast would leave it in half precision
 
     def forward(self, tokens: Tensor, size: tuple[int, int], code: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, K·D) → additions (n, width) to the time embedding and (n, stem_width, h, w) to the stem.

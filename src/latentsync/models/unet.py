@@ -79,7 +79,8 @@ class UNet(nn.Module):
         if config.audio_embedding_tokens:
             heard = config.audio_embedding_tokens * config.cross_attention_dim
             if config.audio_code:
-                self.ear = Ear(heard, 4 * widths[0], config.audio_code, config.audio_map_channels, widths[0])
+                code, points = config.audio_code, config.audio_lip_points
+                self.ear = Ear(heard, 4 * widths[0], code, config.audio_map_channels, widths[0], points)
             else:
                 self.audio_embedding = TimeEmbedding(heard, 4 * widths[0])
                 nn.init.zeros_(self.audio_embedding.linear_2.weight)

@@ -80,6 +80,7 @@ class UNetConfig:
             to places of the latents too, by a picture of `audio_map_channels` (`models.ear`). 0 = to the time
             embedding alone.
         audio_map_channels: see `audio_code`.
+        audio_lip_points: so many points of the lips are known to move with the code (`models.ear.Ear.lips_moved`).
         audio_embedding_tokens: ours; so many tokens of a frame, side by side, are also added to its time embedding by a
             small network, so that every resnet hears them directly. 0 = off, as released. With attention
             alone, `tiny` hardly moved its lips after 800 steps.
@@ -108,6 +109,7 @@ class UNetConfig:
     audio_embedding_tokens: int = 0
     audio_code: int = 0
     audio_map_channels: int = 24
+    audio_lip_points: int = 0
     zero_initialize_conv_in: bool = True
     zero_initialize_conv_out: bool = True
 

@@ -145,9 +145,11 @@ class Dubber:
         windows = torch.stack([item.window for item in chunk.items])
         indices = [item.frame.index for item in chunk.items]
         crops = np.empty_like(originals)
+        mouths = still.mouths if still is not None and self._settings.shaped_references else None
         for first in range(min(self._sets, len(indices))):
             part = slice(first, None, self._sets)
-            references = None if still is None else References(still.crops, None if moves is None else moves[part])
+            own_moves = None if moves is None else moves[part]
+            references = None if still is None else References(still.crops, own_moves, mouths)
             crops[part] = self._generate(originals[part], windows[part], indices[part], references)
         return crops, moves
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -93,6 +94,8 @@ class Generator:
         self._keep, self._region = self._window.cut(self._keep), self._window.cut(region)
         self._looked_at = self._window.around(len(region)).pixels(factor)
         self._keep_pixels = torch.from_numpy(1 - mask[self._looked_at]).to(networks.device)
+        if settings.shaped_references and not (hasattr(unet, "ear") and hasattr(unet.ear, "motion")):
+            raise WeightsError("the U-Net does not say how lips move with what it hears. Use a complete model folder")
         overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
         # on a CPU a batch's size changes no number; elsewhere it may, and a run that goes on would not be the same
         self._overlap = overlap if networks.device.type == "cpu" else 0
@@ -118,6 +121,8 @@ class Generator:
         if references is None:
             stills = self._encode(self._pixels(crops))
         else:
+            if references.mouths is not None:
+                references = references._replace(wanted=references.mouths.wanted(self._lips_moved(windows)))
             stills = self.encode_references(references, len(crops))
         masked = self._masked(crops, frames)
         made = self._denoise(stills, masked, windows, frames)
@@ -138,9 +143,9 @@ class Generator:
     def encode_references(self, references: References, count: int) -> Tensor:
         """Latents of the references for so many frames, (count, n·c, h, w)."""
         if references.moves is not None:
-            each = zip(references.pictures, references.moves.swapaxes(0, 1), strict=True)
-            limits = (BETWEEN, *[BETWEEN_OTHERS] * len(references.pictures))
-            return torch.cat([self._posed(*one, limit) for one, limit in zip(each, limits, strict=False)], dim=1)
+            count = len(references.pictures)
+            limits = (BETWEEN, *[BETWEEN_OTHERS] * (count - 1))
+            return torch.cat([self._posed(references, k, limits[k]) for k in range(count)], dim=1)
         return self._encode(self._pixels(references.pictures)).flatten(0, 1).expand(count, -1, -1, -1)
 
     def _masked(self, crops: Float, frames: Sequence[int]) -> Tensor:
@@ -170,12 +175,20 @@ class Generator:
         part = torch.from_numpy(crops[:, rows, columns]).to(self.networks.device)
         return (part * 2).sub_(1).permute(0, 3, 1, 2)
 
-    def _posed(self, still: Float, moves: Float, limit: float) -> Tensor:
-        """Latents (F, c, h, w) of one still (R, R, 3), turned as moves (F, 4, 2) tell, see `knots`."""
+    def _lips_moved(self, windows: Tensor) -> Float:
+        """(F, 80) how far the lips are to be from those of a closed mouth, see `faces.reshape.Mouths`."""
         net = self.networks
+        heard = windows.to(net.device, net.dtype).flatten(1)
+        return np.asarray(net.unet.ear.lips_moved(net.unet.ear.code(heard)).cpu().numpy(), np.float32)
+
+    def _posed(self, references: References, which: int, limit: float) -> Tensor:
+        """Latents (F, c, h, w) of one still, turned as the head is, with its lips where they are to be; see `knots`."""
+        net = self.networks
+        still, moves = references.pictures[which], cast(Float, references.moves)[:, which]
         at = np.ascontiguousarray(crop_terms(len(still))[self._looked_at])
-        made = knots(moves, limit, SAME)
-        turned = torch.from_numpy(np.stack([repose(still, moves[k], at) for k in made])).to(net.device)
+        made = knots(moves, limit, SAME, None if references.wanted is None else references.wanted[:, which])
+        bends = references.bends(which)
+        turned = torch.from_numpy(np.stack([repose(still, moves[k], at, bends[k]) for k in made])).to(net.device)
         latents = self._encode(turned.clamp_(0, 1).mul_(2).sub_(1).permute(0, 3, 1, 2))
         if len(made) == len(moves):
             return latents

@@ -21,6 +21,7 @@ OWN = (
     "still_reference",
     "open_reference",
     "posed_references",
+    "shaped_references",
     "residual",
     "reference_texture",
     "reference_teeth",
@@ -49,6 +50,7 @@ class ModelSettings:
             cannot leak the old movement, but the pose of the reference is another one.
         open_reference: a second still reference follows the first on the channels: the most open mouth, for the teeth.
         posed_references: the still references of each frame are turned as its head is, see `faces.repose`.
+        shaped_references: and their lips are moved as the ear of the U-Net tells, see `faces.reshape`.
         residual: the network gives the difference from the reference's latents, see `models.drawing`; wants a still
             reference.
         reference_texture: what the autoencoder loses of the still references is added where the network leaves them as
@@ -74,6 +76,7 @@ class ModelSettings:
     still_reference: bool = False
     open_reference: bool = False
     posed_references: bool = False
+    shaped_references: bool = False
     residual: bool = False
     reference_texture: bool = False
     reference_teeth: bool = False
@@ -94,6 +97,8 @@ class ModelSettings:
             raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
         if self.reference_texture and not self.residual:
             raise ValueError("reference_texture needs residual: else nobody knows where the reference is left as it is")
+        if self.shaped_references and not self.posed_references:
+            raise ValueError("shaped_references needs posed_references")
         for name in ("open_reference", "posed_references", "reference_teeth"):
             if getattr(self, name) and not self.still_reference:
                 raise ValueError(f"{name} needs still_reference")

@@ -10,6 +10,7 @@ import numpy as np
 
 from latentsync.core.values import AlignedFace, Float
 from latentsync.faces.repose import head_moves, reach_of, smoothed
+from latentsync.faces.reshape import Bend, Mouths
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.chunks import Chunk, Item
@@ -27,10 +28,20 @@ class References(NamedTuple):
         pictures: (n, R, R, 3) float32 in [0, 1], still references for all its frames, as many as the model takes.
         moves: (F, n, 4, 2) of `faces.repose.head_move` from each frame to each of them; None = they are taken as they
             are.
+        mouths: lips in the pictures; None = they are left where they are.
+        wanted: (F, n, 40, 2) where they are to be, see `faces.reshape`; known when the speech is heard.
     """
 
     pictures: Float
     moves: Float | None = None
+    mouths: Mouths | None = None
+    wanted: Float | None = None
+
+    def bends(self, reference: int) -> list[Bend | None]:
+        """For `repose`, of each frame."""
+        if self.mouths is None or self.wanted is None:
+            return [None] * len(cast(Float, self.moves))
+        return self.mouths.bends(reference, self.wanted[:, reference])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +51,20 @@ class Stills:
     crops: Float
     points: Float
 
+    @property
+    def mouths(self) -> Mouths:
+        """Where the lips are in them."""
+        return mouths_of(self.points, self.crops.shape[1])
+
     def moves(self, item: Item) -> Float:
         """(n, 4, 2) from the item's frame to each of them, see `faces.repose`."""
         points = in_crop(cast(AlignedFace, item.face))
         return head_moves(points[None], self.points, self.crops.shape[1])[0]
+
+
+def mouths_of(points: Float, resolution: int) -> Mouths:
+    """The lips in still pictures of one face. Args: points: (n, 468, 2) meshes in pixels of crops of this side."""
+    return Mouths.of(points, mesh.LIPS, (mesh.LEFT_EYE_OUTER, mesh.RIGHT_EYE_OUTER), resolution)
 
 
 def choose_stills(points: Float) -> list[int]:

@@ -51,9 +51,10 @@ class LostTexture:
         rows, columns = self._window
         at = np.ascontiguousarray(crop_terms(losses.shape[1])[rows, columns])
         for i, share in enumerate(self._shares(made, stills)):
+            bends = [] if references.moves is None else references.bends(i)
             for k in np.flatnonzero(share.any(axis=(1, 2))):
                 moves = references.moves
-                turned = losses[i, rows, columns] if moves is None else repose(losses[i], moves[k, i], at)
+                turned = losses[i, rows, columns] if moves is None else repose(losses[i], moves[k, i], at, bends[k])
                 decoded[k] += share[k, :, :, None] * turned
         np.clip(decoded, 0, 1, out=decoded)
 

@@ -54,6 +54,8 @@ class FewStepConfig:
             need not be made.
         open_reference: a second reference, the most open mouth: how this person's teeth look.
         posed_references: each frame has its own references, turned as its head is (`faces.repose`).
+        shaped_references: and its lips are where the code of the lips says (`faces.reshape`): what is left to draw is
+            what comes to light between them. Needs `told` of 1 and posed references.
         residual: the network gives the difference from the reference's latents, not the latents: texture and identity
             are there from the first step (`models.drawing`). Only safe with a still reference, whose mouth does not
             move.
@@ -89,6 +91,7 @@ class FewStepConfig:
     window: tuple[int, int, int, int] = (6, 16, 2, 14)
     open_reference: bool = False
     posed_references: bool = False
+    shaped_references: bool = False
     residual: bool = True
     noise_floor: tuple[float, float] = (0.0, 0.0)
     latent_weight: float = 1.0
@@ -116,6 +119,8 @@ class FewStepConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.overhears <= 1 or (self.overhears > 0 and self.told <= 0):
             raise ConfigError("overhears", self.overhears, "choose 0 to 1, and set told: the code has to be known")
+        if self.shaped_references and not (self.told == 1 and self.posed_references):
+            raise ConfigError("shaped_references", True, "set told to 1, and posed_references")
         if self.pixel_weight > 0 and self.pixel_frames < 1:
             raise ConfigError("pixel_frames", self.pixel_frames, "pixel terms need at least 1 decoded frame a clip")
         if self.critic_weight > 0 and self.pixel_weight <= 0:

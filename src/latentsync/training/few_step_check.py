@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, inpaint_mask
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import MIN_OVERLAP, correlation, lagged_correlation, lip_opening
+from latentsync.models import UNet
 from latentsync.models.drawing import drawn_from
 from latentsync.training.datasets import AnyClip, Look, num_frames
 from latentsync.training.few_step import FewStepObjective, assemble
@@ -103,16 +105,24 @@ def render(
 
 
 def references_of(
-    crops: np.ndarray, opening: np.ndarray, objective: FewStepObjective, meshes: np.ndarray | None = None
+    crops: np.ndarray,
+    opening: np.ndarray,
+    objective: FewStepObjective,
+    meshes: np.ndarray | None = None,
+    code: Tensor | None = None,
 ) -> np.ndarray:
     """(n, R, R, 3): the most closed of the first frames, and the most open where the network takes one; for a network
-    with posed references (F, n, R, R, 3), by the `meshes` (F, 468, 2) of all crops."""
+    with posed references (F, n, R, R, 3), by the `meshes` (F, 468, 2) of all crops, and with lips where the `code`
+    (F, size) says, if the network wants that."""
     if not np.isfinite(opening).any():
         opening = np.zeros(1)
     picks = [int(np.nanargmin(opening)), int(np.nanargmax(opening))][: 1 + objective.config.open_reference]
     if not objective.config.posed_references or meshes is None:
         return crops[picks]
-    return posed_looks(crops[picks], meshes[picks], meshes, Look())
+    change = None
+    if objective.config.shaped_references and code is not None:
+        change = cast(UNet, objective.network).ear.lips_moved(code).detach().cpu().numpy()
+    return posed_looks(crops[picks], meshes[picks], meshes, Look(), change)
 
 
 def opening_of(crops: np.ndarray, tracker: FaceTracker) -> np.ndarray:
@@ -167,11 +177,12 @@ def cross_drive(
         wanted = np.concatenate([own[clip.path][span] for clip, span in spans])[:length]
         old = own[drive.person.path][:length]
         begin = old[:STILL_FRAMES]
+        told = cast(UNet, network).ear.code(heard.flatten(1)) if objective.config.shaped_references else None
         made = render(
             objective,
             network,
             crops,
-            references_of(crops, begin, objective, np.asarray(drive.person.mesh)[:length]),
+            references_of(crops, begin, objective, np.asarray(drive.person.mesh)[:length], told),
             heard,
             window,
         )
@@ -217,8 +228,8 @@ def drawn_as_told(
         crops = np.ascontiguousarray(clip.crops[: num_frames(clip)])
         meshes = np.asarray(clip.mesh)[: len(crops)]
         opening = lip_opening(meshes)
-        references = references_of(crops, opening[:STILL_FRAMES], objective, meshes)
         told = lips(clip) - lips(clip)[int(np.nanargmin(opening[:STILL_FRAMES]))]
+        references = references_of(crops, opening[:STILL_FRAMES], objective, meshes, told)
         drawn = meshes_of(render(objective, network, crops, references, hearing(clip).float(), window, told), tracker)
         seen = np.isfinite(drawn[:, 0, 0])
         if seen.sum() < max(window, MIN_OVERLAP):

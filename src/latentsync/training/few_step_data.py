@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from latentsync.core.errors import ConfigError
 from latentsync.faces.repose import crop_terms, head_moves, repose, terms_at
+from latentsync.faces.reshape import Bend
 from latentsync.metrics import mesh
 from latentsync.models.listener import Listener
+from latentsync.pipeline.stills import mouths_of
 from latentsync.training.datasets import (
     AnyClip,
     ArrayCache,
@@ -98,6 +100,7 @@ class Windows:
         wide: float = 0.0,
         half_open: float = 0.0,
         around: float = 0.0,
+        shaped: bool = False,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
 
@@ -108,6 +111,7 @@ class Windows:
                 `STILL_FRAMES` frames, as at run time; in the others they are any two of them. Needs `lips`.
             open_reference: two references.
             posed: each frame has its own, turned as its head is (`faces.repose`).
+            shaped: and their lips are where the code says (`faces.reshape`). Needs `posed` and `lips`.
             wide: share of examples whose window is the one of `WIDE_OF` in which the mouth opens most: wide mouths are
                 rare, and what was hardly seen gets the wrong colours. Needs `lips`.
             half_open: share of those examples whose second reference is any mouth of the 50 instead of the most open.
@@ -120,7 +124,7 @@ class Windows:
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
         self.lips, self.closed_still, self.open_reference, self.wide = lips, closed_still, open_reference, wide
-        self.posed, self.half_open, self.around = posed, half_open, around
+        self.posed, self.half_open, self.around, self.shaped = posed, half_open, around, shaped
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -137,7 +141,8 @@ class Windows:
         references = np.stack([clip.crops[k] for k in stills])
         if self.posed:
             meshes = np.asarray(clip.mesh)
-            references = posed_looks(references, meshes[stills], meshes[window], look)
+            change = self._change(clip, window, stills[0]) if self.shaped else None
+            references = posed_looks(references, meshes[stills], meshes[window], look, change)
         else:
             references = apply_look(references, look)
         example = {
@@ -155,6 +160,12 @@ class Windows:
             example["code"] = code[window] - code[stills[0]]
             example["in_sync"] = torch.tensor(clip.in_sync)
         return example
+
+    def _change(self, clip: AnyClip, window: slice, still: int) -> np.ndarray:
+        """(F, 80) how far the lips are from those of a still picture, as far as the code knows."""
+        lips = cast(Lips, self.lips)
+        code = lips(clip)
+        return ((code[window] - code[still]) @ lips.motion).numpy()
 
     def _start(self, rng: np.random.Generator, clip: AnyClip, total: int) -> int:
         """Where a window begins."""
@@ -189,16 +200,30 @@ class Windows:
         return [int(pick) for pick in picks][: 1 + self.open_reference]
 
 
-def posed_looks(stills: np.ndarray, still_meshes: np.ndarray, meshes: np.ndarray, look: Look) -> np.ndarray:
+def posed_looks(
+    stills: np.ndarray, still_meshes: np.ndarray, meshes: np.ndarray, look: Look, change: np.ndarray | None = None
+) -> np.ndarray:
     """Still pictures (n, R, R, 3) uint8 in the pose of each frame and in a look: (F, n, R, R, 3) uint8.
 
-    Args: still_meshes (n, 468, 2), meshes (F, 468, 2): crop pixels, before the look.
+    Args:
+        still_meshes (n, 468, 2), meshes (F, 468, 2): crop pixels, before the look.
+        change: (F, 80) of the lips from those of the first still, see `faces.reshape.Mouths.wanted`.
     """
     side = stills.shape[1]
     at = terms_at((look.sources(side) + np.float32(0.5)) / np.float32(side)) if look.moves() else crop_terms(side)
     painted = apply_look(stills, replace(look, scale=1.0, rotation_deg=0.0, shift=(0.0, 0.0), flip=False, warp=()))
     moves = head_moves(meshes, still_meshes, side)
-    return np.stack([[repose(still, move, at) for still, move in zip(painted, each, strict=True)] for each in moves])
+    ways: list[list[Bend | None]] = [[None] * len(meshes)] * len(stills)
+    if change is not None:
+        mouths = mouths_of(still_meshes, side)
+        wanted = mouths.wanted(change)
+        ways = [mouths.bends(k, wanted[:, k]) for k in range(len(stills))]
+    return np.stack(
+        [
+            [repose(still, move, at, way[k]) for still, move, way in zip(painted, each, ways, strict=True)]
+            for k, each in enumerate(moves)
+        ]
+    )
 
 
 class Lips(Protocol):
@@ -207,6 +232,9 @@ class Lips(Protocol):
     def __call__(self, clip: AnyClip, flip: bool = False) -> Tensor: ...
 
     def opening(self, code: Tensor) -> Tensor: ...
+
+    @property
+    def motion(self) -> Tensor: ...
 
 
 def look_of(mapping: Mapping[str, Any]) -> LookRange:

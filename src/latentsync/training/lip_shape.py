@@ -116,6 +116,11 @@ class LipCode:
         self.scale = scale.clamp_min(LEAST_SPREAD * float(scale.max()))
         self._known: dict[tuple[str, bool], Tensor] = {}
 
+    @property
+    def motion(self) -> Tensor:
+        """(size, 80) what a step of each number does to `lip_shape`."""
+        return self.scale[:, None] * self.basis
+
     def tensors(self) -> dict[str, Tensor]:
         """What the code means: `poses` (38, 3), `effect` (3, 80), `basis` (size, 80), `scale` (size,)."""
         return {name: getattr(self, name).contiguous() for name in MEANING}
@@ -155,7 +160,7 @@ class LipCode:
 
     def opening(self, code: Tensor) -> Tensor:
         """(F, size) → (F,) lip opening about that of a closed mouth, in eye distances."""
-        return _opening((code * self.scale) @ self.basis)
+        return _opening(code @ self.motion)
 
 
 def _mouth(shapes: Tensor) -> Tensor:

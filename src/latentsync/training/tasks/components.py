@@ -125,6 +125,9 @@ def _fitted(unet: UNet, start: Start) -> Mapping[str, Tensor]:
         log.info("%s does not mix its references (`models.drawing`); the new network begins like it", start.name)
         for key in ("conv_out.weight", "conv_out.bias"):
             state = {**state, key: torch.cat([state[key], torch.zeros_like(state[key][:1])])}
+    if "ear.motion" in own and "ear.motion" not in state:
+        log.info("%s does not say how lips move with its code (`models.ear`)", start.name)
+        state = {**state, "ear.motion": own["ear.motion"]}
     if not any("motion_modules." in key for key in state):
         return {**{key: value for key, value in own.items() if "motion_modules." in key}, **state}
     return state

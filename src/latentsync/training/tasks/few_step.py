@@ -173,6 +173,18 @@ def take_ear(unet: UNet, folder: Path) -> None:
             own[key].copy_(value)
 
 
+def tell_motion(unet: UNet, lips: LipCode) -> None:
+    """Put how lips move with the code into the U-Net, for `few_step.shaped_references`.
+
+    Raises: ConfigError: it has no place for it.
+    """
+    motion = getattr(unet.ear, "motion", None) if hasattr(unet, "ear") else None
+    if motion is None or motion.shape != lips.motion.shape:
+        points = lips.motion.shape[1] // 2
+        raise ConfigError("task.few_step.shaped_references", True, f"set task.unet.audio_lip_points to {points}")
+    motion.copy_(lips.motion)
+
+
 def warm_up(task: FewStepTask, ear: Ear, data: TrainingData, seed: int) -> None:
     """Teach the ear the shape of lips, or take what was taught before from the same clips with the same settings."""
     settings = task.settings
@@ -270,6 +282,8 @@ class FewStepTask:
             size = unet.ear.head.out_features if hasattr(unet, "ear") else NUMBERS
             lips = lip_code(settings, in_sync, size)
             self.lips = lips if config.told > 0 else None
+            if config.shaped_references:
+                tell_motion(unet, lips)
             reader = trained_reader(settings, autoencoder, data, lips, seed)
         features = None
         if config.perceptual_weight > 0 and settings.features is not None:
@@ -286,7 +300,7 @@ class FewStepTask:
             data.train if self.lips is not None else in_sync, self.hearing, frames=settings.num_frames, seed=seed,
             look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,
             open_reference=config.open_reference, posed=config.posed_references, wide=settings.wide,
-            half_open=settings.half_open, around=settings.around,
+            half_open=settings.half_open, around=settings.around, shaped=config.shaped_references,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)

@@ -19,6 +19,7 @@ from latentsync.core.files import atomic_path
 from latentsync.metrics.lips import lip_opening
 from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.drawing import answer_channels
+from latentsync.models.ear import Ear
 from latentsync.models.listener import Listener
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.training.datasets import (
@@ -229,7 +230,7 @@ class UNetTask:
         (F, 3, R, R), in the pose of each frame.
         """
         size = self.model.num_frames
-        crops, window = self.crops(clip), slice(start, start + size)
+        crops, window, heard = self.crops(clip), slice(start, start + size), self.heard(clip, start, size)
         shown = [other] if self.model.still_reference else range(other, other + size)
         references = [np.asarray(crops[list(shown)])]
         if self.model.open_reference:
@@ -239,16 +240,23 @@ class UNetTask:
             references.append(np.asarray(crops[shown[1:]]))
         if self.model.posed_references:
             meshes = self.meshes(clip)
-            turned = posed_looks(np.concatenate(references), meshes[list(shown)], meshes[window], Look())
+            change = self._lips_moved(heard) if self.model.shaped_references else None
+            turned = posed_looks(np.concatenate(references), meshes[list(shown)], meshes[window], Look(), change)
             references = list(turned.swapaxes(0, 1))
         elif self.model.still_reference:
             references[0] = np.broadcast_to(references[0], (size, *references[0].shape[1:]))
-        out = {"target": _channels_first(crops[window]), "heard": self.heard(clip, start, size)}
+        out = {"target": _channels_first(crops[window]), "heard": heard}
         out |= {name: _channels_first(frames) for name, frames in zip(("reference", "open"), references, strict=False)}
         if self.settings.weights.sync > 0:
             first, end = mel_columns(start, size)
             out["mel"] = torch.from_numpy(np.array(syncnet_mel_of(clip, self.cache)[None, :, first:end])).float()
         return out
+
+    def _lips_moved(self, heard: Tensor) -> np.ndarray:
+        """(F, 80) what the U-Net's ear makes of (F, K, D), see `faces.reshape`."""
+        ear = next(module for module in self.objective.network.modules() if isinstance(module, Ear))
+        with torch.no_grad():
+            return ear.lips_moved(ear.code(heard.flatten(1).to(ear.head.weight))).cpu().numpy()
 
     def crops(self, clip: AnyClip) -> np.ndarray:
         """(F, R, R, 3) uint8 at the model's resolution. Raises: ConfigError: the clip was prepared smaller."""

@@ -1,7 +1,7 @@
 """Processor time of a model's networks: encode, denoise, decode. `python benchmarks/generator.py --model tiny`.
 
-One thread, random pictures and states; median of 5, milliseconds of processor time: of all, and of U-Net and decoder
-alone.
+One thread, random pictures and states, a head that is held still; median of 5, milliseconds of processor time: of all,
+and of U-Net and decoder alone. Where lips of the references are moved as speech tells, every frame has lips of its own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ import torch
 from latentsync import Lipsync
 from latentsync.config.options import SyncOptions
 from latentsync.faces.repose import head_move
+from latentsync.metrics import mesh
 from latentsync.pipeline.generate import Generator
-from latentsync.pipeline.stills import References
+from latentsync.pipeline.stills import References, mouths_of
+
+LOUD = 10
+"""Times the spread of noise that the states have: lips then move as in speech."""
 
 
 def timed(call: Callable[..., torch.Tensor], total: list[float]) -> Callable[..., torch.Tensor]:
@@ -50,12 +54,16 @@ def main() -> None:
     unet.forward, autoencoder.decode = timed(unet.forward, parts), timed(autoencoder.decode, parts)
     for frames in args.frames:
         crops = rng.random((frames, side, side, 3), dtype=np.float32)
-        heard = torch.randn(frames, 10, lipsync.networks.unet.config.cross_attention_dim)
-        moves = None
+        heard = LOUD * torch.randn(frames, 10, lipsync.networks.unet.config.cross_attention_dim)
+        moves = mouths = None
         if lipsync.settings.posed_references:
             points = rng.random((468, 2), dtype=np.float32) * side
+            for eye, across in ((mesh.LEFT_EYE_OUTER, 0.3), (mesh.RIGHT_EYE_OUTER, 0.7)):
+                points[eye] = across * side, 0.4 * side
             moves = np.tile(head_move(points, points, side), (frames, stills, 1, 1))
-        references = References(crops[:stills], moves) if stills else None  # of one track, as in a film
+            if lipsync.settings.shaped_references:
+                mouths = mouths_of(np.stack([points] * stills), side)
+        references = References(crops[:stills], moves, mouths) if stills else None  # of one track, as in a film
         spent, drawing = [], []
         for _ in range(6):
             parts[0] = 0.0

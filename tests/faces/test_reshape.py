@@ -100,3 +100,24 @@ def test_a_reposed_still_has_its_lips_where_they_are_wanted() -> None:
     made = repose(picture, head_move(points, points, SIDE), crop_terms(SIDE), bend)
     found = np.argwhere(made[..., 0] < 0.5).mean(axis=0)
     np.testing.assert_allclose(found, [y + 12, x], atol=1.5)
+
+
+def ring_lips(gap: float) -> np.ndarray:
+    """(40, 2) two rings as the mesh has them, from corner to corner over the top and back; the inner one open."""
+    angle = np.pi - np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    around = np.stack([np.cos(angle), -np.sin(angle)], axis=1)
+    outer, inner = around * (0.14, 0.05 + gap / 2), around * (0.11, gap / 2)
+    return (np.concatenate([outer, inner]) + (0.5, 0.66 + gap / 2)).astype(np.float32)
+
+
+def test_upper_teeth_keep_their_size_where_lips_close_and_open() -> None:
+    wide, half = ring_lips(0.12), ring_lips(0.06)
+    for own, wanted, least in ((wide, half, 0.9), (half, wide, 0.9)):
+        upper, still_upper = wanted[25], own[25]
+        below = np.linspace(0.005, 0.03, 6)  # of the half open mouth's gap of 0.06
+        places_ = np.stack([np.full(6, 0.5), upper[1] + below], axis=1).astype(np.float32)
+        found = places_ + field(own, wanted, places_[None])[0]
+        depth = found[:, 1] - still_upper[1]
+        np.testing.assert_allclose(np.polyfit(below, depth, 1)[0], 1, atol=1 - least)
+        squashed = field(own, wanted, np.array([[[0.5, wanted[35, 1] - 0.004]]], np.float32))
+        assert abs(wanted[35, 1] - 0.004 + squashed[0, 0, 1] - own[35, 1]) < 0.02

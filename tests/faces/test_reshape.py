@@ -107,7 +107,7 @@ def ring_lips(gap: float) -> np.ndarray:
     angle = np.pi - np.linspace(0, 2 * np.pi, 20, endpoint=False)
     around = np.stack([np.cos(angle), -np.sin(angle)], axis=1)
     outer, inner = around * (0.14, 0.05 + gap / 2), around * (0.11, gap / 2)
-    return (np.concatenate([outer, inner]) + (0.5, 0.66 + gap / 2)).astype(np.float32)
+    return (np.concatenate([outer, inner]) + np.array([0.5, 0.66 + gap / 2])).astype(np.float32)
 
 
 def test_upper_teeth_keep_their_size_where_lips_close_and_open() -> None:

@@ -35,6 +35,8 @@ def test_either_a_speech_or_a_plan(run, folder: Path) -> None:
         ("- {audio: ben.wav}", (), 1, "ben.wav: no such file"),
         ("- {audio: anna.wav, until: 3}", (), 2, "entry 1: until 3: use audio, face"),
         ("- {audio: anna.wav}", ("--report", "page.html"), 2, "leave it out: the page scores one speech"),
+        ("- {audio: anna.wav}", ("--length", "audio"), 2, "--length audio: leave it out: with a plan the result is"),
+        ("- {audio: anna.wav}", ("--length", "loop", "--model", "none"), 2, "--length loop: leave it out"),
         ("[{audio: anna.wav, end: 1}, {audio: anna.wav}]", (), 2, "this face cannot say two things at once"),
     ],
 )

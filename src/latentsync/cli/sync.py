@@ -119,6 +119,7 @@ def sync(
 ) -> None:
     """Make the person in VIDEO say what AUDIO says, or several people what a plan says."""
     from latentsync.config.loader import parse_time, sync_options
+    from latentsync.config.plan import refuse_length
 
     given: dict[str, object | None] = {
         "steps": steps,
@@ -148,6 +149,8 @@ def sync(
         check_source(source)
     if report is not None and plan is not None:
         raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
+    if plan is not None:
+        refuse_length(length or (None if options.length == DEFAULTS.length else options.length))
     said = None if plan is None else _read_plan(plan, video)
     entries = () if said is None else said.entries
     sources += [entry.audio for entry in entries]

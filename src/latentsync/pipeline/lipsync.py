@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from latentsync.config.options import SyncOptions, check_number
-from latentsync.config.plan import Plan, load_plan
+from latentsync.config.plan import Plan, load_plan, refuse_length
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
@@ -190,6 +190,8 @@ class Lipsync:
         """
         if out is None or (audio is None) == (plan is None):
             raise ConfigError("plan", plan, "pass out, and either audio or plan")
+        if plan is not None:
+            refuse_length(changes.get("length"))
         video, out = Path(video), Path(out)
         options = _changed(options, changes)
         refuse_input(out, [video, *(Path(each) for each in (audio, plan) if isinstance(each, (str, Path)))])

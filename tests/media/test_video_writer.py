@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def test_variable_rate_and_late_starts_survive(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="variable frame rate"):
         copy(source, tmp_path / "out.avi")
     assert nothing_left(tmp_path, {"in.mp4", "out.mp4", "out.mkv"})
+
+
+@pytest.mark.parametrize("start_s", [Fraction(1, 10), Fraction(1, 2)])
+def test_avi_takes_an_even_rate_that_begins_between_two_frames(tmp_path: Path, start_s: Fraction) -> None:
+    """The first frame after the start lies half a frame after it: times move by less than one frame, evenly."""
+    source = make_film(tmp_path / "in.mp4", 30)
+    with VideoReader(source, start_s) as reader, VideoWriter(tmp_path / "out.avi", reader.info) as writer:
+        for frame in reader:
+            writer.write(replace(frame, time_s=frame.time_s - start_s))
+    with VideoReader(tmp_path / "out.avi") as reader:
+        times = [frame.time_s for frame in reader]
+    assert len(times) == 30 - -(-start_s * 25 // 1)
+    assert [round((time - times[0]) * 25) for time in times] == list(range(len(times)))
 
 
 @pytest.mark.parametrize(

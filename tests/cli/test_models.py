@@ -90,6 +90,8 @@ def test_convert_writes_a_folder_that_verifies(run, folder: Path, tmp_path: Path
         (["verify", "nonsense"], 1, "no such model"),
         (["licences", "nonsense"], 1, "no such model"),
         (["convert", "tiny", "out", "--dtype", "int8"], 2, "--dtype int8: choose one of float16"),
+        (["convert", "none", "src"], 1, "src: not empty. Choose a new folder, or pass --overwrite."),
+        (["convert", "none", "pyproject.toml"], 1, "pyproject.toml: is a file. Choose a folder."),
     ],
 )
 def test_mistakes_are_one_line(run, folder: Path, arguments: list[str], code: int, says: str) -> None:

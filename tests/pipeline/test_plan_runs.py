@@ -160,6 +160,7 @@ def test_what_cannot_be_is_refused_in_one_line(model: Lipsync, film: Path, tmp_p
         (ConfigError, "the video ends at 1.6", Plan((entry(a, "left", 2),)), {}),
         (ConfigError, "leave it out: with a plan", Plan((entry(a, "left", 0),)), {"length": "loop"}),
         (ConfigError, "leave it out: with a plan", Plan((entry(a, "left", 0),)), {"length": "audio"}),
+        (ConfigError, "from 0 s to the end: face lefft: choose largest", Plan((entry(a, "lefft", 0),)), {}),
         (MediaError, "none.wav", Plan((entry(tmp_path / "none.wav", "left", 0),)), {}),
         (ConfigError, "the speech ends before audio_start",
          Plan((PlanEntry(audio=a, audio_start_s=Fraction(2)),)), {}),

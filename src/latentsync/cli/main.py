@@ -41,7 +41,7 @@ WHOLE = ("max_frames",)
 """Settings whose option keeps the unit in its name."""
 
 ARGUMENTS = {"task": "TASK"}
-"""Settings that are arguments, not options, and their names in the help."""
+"""Settings that are arguments, not options, and their names in the help. A key in capitals is one already."""
 
 
 def command(name: str) -> Any:
@@ -122,7 +122,7 @@ def one_line(error: LatentSyncError) -> str:
         name = error.key
         if name not in WHOLE:
             name = name.removesuffix("_s").removesuffix("_frames").removesuffix("_interval")
-        option = ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
+        option = name if name.isupper() else ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
         return f"{option} {value}: {error.fix}".replace(" :", ":")
     return " ".join(str(error).split())
 

@@ -93,6 +93,10 @@ def convert(
     """Write a model as a folder of safetensors, which `--model FOLDER` takes."""
     from latentsync.models.weights import convert as convert_model
 
+    if out.exists() and not out.is_dir():
+        raise WeightsError(f"{out}: is a file. Choose a folder.")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise WeightsError(f"{out}: not empty. Choose a new folder, or pass --overwrite.")
     with showing(quiet) as progress:
         written = convert_model(
             source,

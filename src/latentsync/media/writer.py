@@ -55,9 +55,10 @@ class VideoWriter:
 
     Codec, pixel format, bit depth, colour tags, pixel shape and clock follow `like` (the tables are in `codecs`). Times
     are kept exactly as far as the container's clock can say them, variable rates and late starts too (.avi: no variable
-    rate, and a start within half a frame); the last frame lasts 1 / fps, or up to `end_s` where that is set before the `with` block ends. Only the video and one sound stream
-    are written; subtitles, chapters and further streams are not. HDR10 metadata go along where the encoder takes them.
-    What else the source has and the file will not have is told in `losses`, a sentence each.
+    rate, and a start within half a frame); the last frame lasts 1 / fps, or up to `end_s` where that is set before the
+    `with` block ends. Only the video and one sound stream are written; subtitles, chapters and further streams are not.
+    HDR10 metadata go along where the encoder takes them. What else the source has and the file will not have is told in
+    `losses`, a sentence each.
 
     The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
     left of it. Frames must have the size of `like` and times that rise.

@@ -18,10 +18,12 @@ import numpy as np
 from av.error import FFmpegError
 
 from latentsync.config.options import SyncOptions
-from latentsync.core.errors import MediaError
+from latentsync.config.plan import Plan
+from latentsync.core.errors import ConfigError, MediaError
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Face, Frame
 from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alignment_points
+from latentsync.faces.choice import parse_choice
 from latentsync.faces.pose import yaw_deg
 from latentsync.faces.shots import ShotDetector
 from latentsync.media.information import VideoInfo, opened, origin_of, probe, video_stream
@@ -140,6 +142,26 @@ def check_output(video_path: Path, out_path: Path, options: SyncOptions) -> None
         check_beat(out_path, writer.clock, _packet_times(video_path, info, options))
 
 
+def check_faces(plan: Plan | None, options: SyncOptions) -> None:
+    """Refuse words that mean no face, of a plan's entries or of the option.
+
+    Raises: ConfigError: it names the plan and the entry.
+    """
+    for entry in () if plan is None else plan.entries:
+        try:
+            _check_face(options.face if entry.face is None else entry.face)
+        except ConfigError as error:
+            if plan is None or entry.face is None:
+                raise
+            raise ConfigError("plan", plan.name, f"{entry.words}: face {error.value}: {error.fix}") from error
+    if plan is None:
+        _check_face(options.face)
+
+
+def _check_face(word: str) -> None:
+    parse_choice(word, lambda _path: lambda _seen: 0.0)  # pictures are opened by the run
+
+
 def _packet_times(path: Path, info: VideoInfo, options: SyncOptions) -> list[Fraction]:
     """Times of the first frames of the part to use, as `VideoReader` gives them; nothing is decoded."""
     with opened(path) as container:
@@ -155,7 +177,8 @@ def _packet_times(path: Path, info: VideoInfo, options: SyncOptions) -> list[Fra
             for packet in islice(container.demux(stream), READ_WHOLE_FRAMES):
                 if packet.pts is not None:
                     times.append(packet.pts * tick - origin - info.lag_s)
-    return [time_s for time_s in sorted(times) if start_s <= time_s and (options.end_s is None or time_s < options.end_s)]
+    until_s = max(times, default=start_s) if options.end_s is None else options.end_s
+    return [time_s for time_s in sorted(times) if start_s <= time_s < until_s]
 
 
 def look(

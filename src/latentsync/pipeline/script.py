@@ -19,6 +19,7 @@ from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.media.information import probe
 from latentsync.media.lengths import FittedFrames
 from latentsync.models.hearing import Sound, measure
+from latentsync.pipeline.preflight import check_faces
 
 ROUNDING_S = Fraction(1, 25)
 """Lengths of files that differ by less are equal: no warning is worth it."""
@@ -133,12 +134,13 @@ def _unspoken(audio: Path) -> list[str]:
 def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:
     """Several people or speeches, each in its range; the result is as long as the video.
 
-    Raises: ConfigError: see `load_plan`; entries outside the video, or for one face at one time; a length that is not
-        the video's. MediaError, EmptyAudioError: a speech cannot be read.
+    Raises: ConfigError: see `load_plan`; words that mean no face, entries outside the video, or for one face at one
+        time; a length that is not the video's. MediaError, EmptyAudioError: a speech cannot be read.
     """
     refuse_length(None if options.length == SyncOptions().length else options.length)  # the default was not asked for
     plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
     warnings: list[str] = []
+    check_faces(plan, options)
     video_s = _end_of(reader, options, warnings)
     if video_s is None:
         raise LatentSyncError(f"{reader.path}: its length is not known. Pass --end")
@@ -242,7 +244,7 @@ def _fitted(
 
 
 def _end_of(reader: VideoReader, options: SyncOptions, warnings: list[str]) -> Fraction | None:
-    """Where the chosen part of the video ends, seconds from its start; None = not known. An end after that is warned of.
+    """Where the chosen part of the video ends, seconds from its start; None = not known. An end after it is warned of.
 
     Raises: LatentSyncError: the part begins where the video is over.
     """

@@ -135,6 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads that spin while they wait for a busy core can make two cores seven times slower than one; read by torch's
     # thread pool when it starts. A user's own setting wins.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The Hub's client tells each of its tries on stderr, beside our one line; read when it is imported. A user's own
+    # setting wins.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="latentsync")
     except SystemExit as end:

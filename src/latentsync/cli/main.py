@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from latentsync.cli.arguments import new_app
 from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped
+from latentsync.core.files import without_temporary
 
 COMMANDS = {
     "sync": "Make the person in VIDEO say what AUDIO says.",
@@ -124,7 +125,7 @@ def one_line(error: LatentSyncError) -> str:
             name = name.removesuffix("_s").removesuffix("_frames").removesuffix("_interval")
         option = name if name.isupper() else ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
         return f"{option} {value}: {error.fix}".replace(" :", ":")
-    return " ".join(str(error).split())
+    return " ".join(without_temporary(str(error)).split())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

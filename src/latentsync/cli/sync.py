@@ -277,9 +277,7 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
             tracker=lipsync.tracker,
         )  # fmt: skip
     if job.report is not None and job.audio is not None:
-        import tempfile
-
-        from latentsync.core.files import atomic_path
+        from latentsync.core.files import atomic_path, temporary_folder
         from latentsync.evaluation.single import write_single_report
 
         if job.options.face != "largest":
@@ -287,9 +285,9 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
                 "%s looks at the face seen in most frames, which may not be --face %s", job.report, job.options.face
             )
         about = {"model": result.model, "seed": result.seed, "frames": result.num_frames}
-        with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
+        with temporary_folder() as folder:
             pages = write_single_report(
-                job.video, job.audio, job.out, Path(folder), lipsync.tracker, about=about,
+                job.video, job.audio, job.out, folder, lipsync.tracker, about=about,
                 start_s=job.options.start_s, end_s=job.options.end_s,
             )  # fmt: skip
             with atomic_path(job.report) as part:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,24 @@ ABANDONED_S = 6 * 3600
 """A part that was not written to for so long has lost its process. Live ones wait for their next frames at most as long
 as a chunk takes, half an hour with the largest model on a slow CPU."""
 _PART = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+
+
+_temporary: set[str] = set()  # folders of this process, also those that are deleted: messages may come later
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder of our own, deleted at the end. Messages leave it out, see `without_temporary`."""
+    with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
+        _temporary.add(folder)
+        yield Path(folder)
+
+
+def without_temporary(text: str) -> str:
+    """A message in which files of our temporary folders are told by their names: nobody can look for their paths."""
+    for folder in _temporary:
+        text = text.replace(folder + os.sep, "")
+    return text
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -394,6 +394,44 @@ def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseExce
     assert (tmp_path / "out.mp4").read_bytes() == b"the user's earlier result"
 
 
+WRITES_ON = """
+import sys, time
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from latentsync.core.values import Frame
+from latentsync.media import RgbPicture, VideoInfo, VideoWriter
+with VideoWriter(Path(sys.argv[1]), VideoInfo(width=96, height=64, fps=Fraction(25))) as writer:
+    writer.write(Frame(0, Fraction(0), RgbPicture(np.zeros((64, 96, 3), np.uint8))))
+    print("open", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="parts are not held there")
+def test_what_a_killed_process_left_is_deleted_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "out [1].mp4"
+    others = {".out [1].mine.part.mp4", ".out [1].0123abcd.part.mkv", ".out.0123abcd.part.mp4", "out [1].0123abcd.part"}
+    for name in others:
+        (tmp_path / name).touch()
+
+    def write() -> set[str]:
+        with VideoWriter(target, SMALL) as writer:
+            writer.write(frames(1)[0])
+        return {path.name for path in tmp_path.iterdir()} - others
+
+    with subprocess.Popen([sys.executable, "-c", WRITES_ON, str(target)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"open\n"
+            (part,) = (path.name for path in tmp_path.iterdir() if path.name not in others)
+            assert write() == {part, target.name}
+        finally:
+            process.kill()
+    assert (tmp_path / part).exists()
+    assert write() == {target.name}
+    assert all((tmp_path / name).exists() for name in others)
+
+
 def test_what_the_encoder_meets_reaches_the_caller(tmp_path: Path) -> None:
     class Broken(RgbPicture):
         def region(self, box_xyxy: tuple[int, int, int, int]) -> np.ndarray:

@@ -19,7 +19,7 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange
 
 from latentsync.core.errors import LatentSyncError, MediaError
-from latentsync.core.files import atomic_path, refuse_unwritable
+from latentsync.core.files import atomic_path, refuse_unwritable, sweep_parts_of
 from latentsync.core.values import Frame
 from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
 from latentsync.media.information import VideoInfo
@@ -61,7 +61,8 @@ class VideoWriter:
     `losses`, a sentence each.
 
     The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
-    left of it. Frames must have the size of `like` and times that rise.
+    left of it; what a killed process left of a file of this name is deleted. Frames must have the size of `like` and
+    times that rise.
 
         with VideoWriter("out.mp4", like=reader.info, audio=AudioPlan(Path("speech.wav"))) as writer:
             for frame in frames: writer.write(frame)
@@ -116,7 +117,8 @@ class VideoWriter:
             raise MediaError(f"{self.path}: this is a folder. Give the name of a file.")
         refuse_unwritable(self.path)
         try:
-            part = self._resources.enter_context(atomic_path(self.path.absolute()))
+            sweep_parts_of(self.path.absolute())
+            part = self._resources.enter_context(atomic_path(self.path.absolute(), held=True))
             self._open(part)
         except BaseException as error:
             self._abandon(error)

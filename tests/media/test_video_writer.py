@@ -295,6 +295,18 @@ def test_packets_of_a_coarse_clock_are_written_end_to_end(tmp_path: Path, rate_h
     assert times == [1024 * n - 1024 for n in range(len(times))]
 
 
+def test_sound_of_files_put_one_after_the_other_is_not_copied_with_their_clocks(tmp_path: Path) -> None:
+    parts = [make_film(tmp_path / f"{hz}.ts", 75, sound=tone(3.0, hz=hz)) for hz in (440, 880)]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with VideoWriter(tmp_path / "out.mp4", SMALL, audio=AudioPlan(path)) as writer:
+        for frame in frames(150):
+            writer.write(frame)
+    sound = read_audio(tmp_path / "out.mp4")
+    assert len(sound) / 16000 == pytest.approx(6.0, abs=0.05)
+    assert [np.abs(np.fft.rfft(sound[second * 16000 :][:16000])).argmax() for second in (1, 4)] == [440, 880]
+
+
 def test_a_hole_in_copied_sound_stays_where_it_is(tmp_path: Path) -> None:
     film = make_film(tmp_path / "in.mkv", 50, sound=tone(1.0), sound_codec="aac")
     with av.open(str(film)) as file, av.open(str(tmp_path / "holed.mkv"), "w") as holed:

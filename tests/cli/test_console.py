@@ -19,6 +19,7 @@ from rich.console import Console
 
 from latentsync.cli.console import logging_to, plain, progress_on, stop_on_signal
 from latentsync.core.errors import MediaError
+from latentsync.core.files import temporary_folder
 from latentsync.core.progress import Progress
 
 
@@ -89,6 +90,14 @@ def test_log_levels(quiet: bool, verbose: bool, shown: list[str]) -> None:
         log.warning("warn")
     log.warning("after")
     assert written.getvalue().splitlines() == shown
+
+
+def test_files_of_our_temporary_folders_are_told_by_their_names() -> None:
+    to, written = console()
+    with temporary_folder() as folder, logging_to(to, quiet=False, verbose=False):
+        logging.getLogger("latentsync.media").info("%s: 60 frames", folder / "anna-shifted.mp4")
+    assert written.getvalue() == "anna-shifted.mp4: 60 frames\n"
+    assert not folder.exists()
 
 
 def test_the_same_warning_is_printed_once() -> None:

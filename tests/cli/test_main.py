@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 import subprocess
 import sys
 import types
@@ -139,6 +140,50 @@ def test_a_wrong_number_of_processes_names_its_option(run, tmp_path: Path) -> No
     pytest.importorskip("scipy", reason="the synth extra is not installed")
     told = run("synth", tmp_path / "set", "--workers", "0")
     assert (told.code, told.said) == (2, "error: --workers 0: choose 1 or more")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--seconds", "0.31"], "--seconds 0.31: choose a multiple of 0.04, one frame"),
+        (["--first", "-1"], "--first -1: choose 0 to 10000000"),
+        (["--clips", "0"], "--clips 0: choose 1 to 100000"),
+        (["--turn", "80"], "--turn 80.0: choose 0 to 60"),
+        (["--hands", "2"], "--hands 2.0: choose 0 to 1"),
+        (["--face-share", "0.9", "0.2"], "--face-share 0.9 0.2: choose two rising numbers in 0.1 to 1"),
+        (["--recordings", "none"], "--recordings none: there is no such folder"),
+    ],
+)
+def test_a_setting_of_synth_is_named_as_it_was_typed(run, tmp_path: Path, options: list[str], says: str) -> None:
+    pytest.importorskip("scipy", reason="the synth extra is not installed")
+    told = run("synth", tmp_path / "set", *options)
+    assert (told.code, told.said) == (2, f"error: {says}")
+
+
+def test_a_face_model_that_is_not_there_claims_no_folder(run, tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="the synth extra is not installed")
+    told = run("synth", tmp_path / "set", "--face-model", "none")
+    assert (told.code, told.said[:32]) == (1, "error: none: no such face model.")
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_folder_of_synth_is_named_as_an_argument(run, tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="the synth extra is not installed")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "settings.json").write_text("{}")
+    told = run("synth", tmp_path / "set")
+    assert told.code == 2
+    assert told.said.startswith(
+        f"error: OUT {tmp_path / 'set'}: it holds a set with other clips, face_share, first, format, hands"
+    )
+    (tmp_path / "file").touch()
+    assert run("synth", tmp_path / "file").said == f"error: {tmp_path / 'file'}: is a file. Give a folder for the clips"
+
+
+@pytest.mark.parametrize("error", [ConfigError("crf", 99, "choose less"), MissingExtraError("train", "accelerate")])
+def test_a_users_mistake_comes_whole_from_a_worker_process(error: ConfigError) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (type(again), str(again), again.key, again.value) == (type(error), str(error), error.key, error.value)
 
 
 @pytest.mark.parametrize("error", [ValueError("shape"), OSError(errno.EBADF, "Bad file descriptor")])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,21 @@ def test_convert_writes_a_folder_that_verifies(run, folder: Path, tmp_path: Path
     assert "not empty" in told.err
 
 
+@pytest.mark.parametrize(("own", "shown"), [(None, False), ("warning", True)])
+def test_the_hubs_client_does_not_talk_beside_us(own: str | None, shown: bool) -> None:
+    code = (
+        "from latentsync.cli.main import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: pass\n"
+        "from huggingface_hub.utils import logging\n"
+        "logging.get_logger('huggingface_hub.utils._http').warning('Retrying in 1s')\n"
+    )
+    environment = {name: text for name, text in os.environ.items() if name != "HF_HUB_VERBOSITY"}
+    environment |= {} if own is None else {"HF_HUB_VERBOSITY": own}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert ("Retrying" in done.stderr) == shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -90,6 +108,8 @@ def test_convert_writes_a_folder_that_verifies(run, folder: Path, tmp_path: Path
         (["verify", "nonsense"], 1, "no such model"),
         (["licences", "nonsense"], 1, "no such model"),
         (["convert", "tiny", "out", "--dtype", "int8"], 2, "--dtype int8: choose one of float16"),
+        (["convert", "none", "src"], 1, "src: not empty. Choose a new folder, or pass --overwrite."),
+        (["convert", "none", "pyproject.toml"], 1, "pyproject.toml: is a file. Choose a folder."),
     ],
 )
 def test_mistakes_are_one_line(run, folder: Path, arguments: list[str], code: int, says: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 
 import micro_model
 import planted
-from synth_media import make_film, make_sound, tone, truncate
+from synth_media import make_film, make_sound, tone, truncate, vary
 
 
 class Evil:
@@ -98,6 +99,27 @@ def test_an_encoding_that_does_not_fit_is_told_before_the_model_is_looked_for(
     assert told.code == 2
     assert told.said.startswith(f"error: {says}")
     assert not (folder / "out.mp4").exists()
+
+
+def test_a_preset_is_named_for_what_stands_in_it(run, folder: Path) -> None:
+    (folder / "own.yaml").write_text("codec: prores\nface: lefft\n", "utf-8")
+    files = folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4"
+    told = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml")
+    assert told.code == 2
+    assert told.said.startswith(f"error: --preset {folder / 'own.yaml'}: codec prores: choose one of h264")
+    told = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml", "--codec", "h264")
+    assert told.said.startswith(f"error: --preset {folder / 'own.yaml'}: face lefft: choose largest")
+    told = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml", "--codec", "hevc", "--face", "up")
+    assert told.said.startswith("error: --face up: choose largest")
+
+
+@pytest.mark.parametrize("options", [[], ["--start", "0.5", "--end", "1"]])
+def test_a_variable_rate_into_avi_is_told_before_the_model_is_looked_for(run, folder: Path, options: list[str]) -> None:
+    make_film(folder / "call.mp4", times_s=vary(40), time_base=Fraction(1, 600))
+    files = folder / "call.mp4", folder / "speech.wav", "-o", folder / "out.avi"
+    told = run("sync", *files, "--model", "none", *options)
+    assert told.code == 1
+    assert told.said == f"error: {folder / 'out.avi'}: .avi cannot hold a variable frame rate. Write .mp4 or .mkv."
 
 
 @pytest.mark.parametrize("which", ["--out", "--strip", "--report"])

@@ -35,9 +35,13 @@ def test_either_a_speech_or_a_plan(run, folder: Path) -> None:
         ("- {audio: ben.wav}", (), 1, "ben.wav: no such file"),
         ("- {audio: anna.wav, until: 3}", (), 2, "entry 1: until 3: use audio, face"),
         ("- {audio: anna.wav}", ("--report", "page.html"), 2, "leave it out: the page scores one speech"),
+        ("- {audio: anna.wav}", ("--length", "audio"), 2, "--length audio: leave it out: with a plan the result is"),
+        ("- {audio: anna.wav}", ("--length", "loop", "--model", "none"), 2, "--length loop: leave it out"),
+        ("- {audio: anna.wav, face: lefft}", ("--model", "none"), 2,
+         "plan.yaml: anna.wav from 0 s to the end: face lefft: choose largest, left"),
         ("[{audio: anna.wav, end: 1}, {audio: anna.wav}]", (), 2, "this face cannot say two things at once"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_plan_is_one_line(run, folder: Path, text: str, options: tuple[str, ...], code: int, says: str) -> None:
     (folder / "plan.yaml").write_text(text)
     told = run("sync", folder / "talk.mp4", "--plan", folder / "plan.yaml", "-o", folder / "out.mp4", *options)

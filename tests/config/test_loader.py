@@ -53,8 +53,17 @@ def test_a_users_file_is_a_preset(tmp_path: Path) -> None:
 def test_a_wrong_file_is_refused_with_the_fix(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(text, "utf-8")
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as refused:
         sync_options(str(path))
+    assert (refused.value.key, refused.value.value) == ("preset", str(path))
+
+
+def test_what_was_set_beside_a_preset_is_not_the_presets_fault(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("crf: 99\nstart_s: 5\n", "utf-8")
+    assert sync_options(str(tmp_path / "own.yaml"), {"crf": 20}).crf == 20
+    with pytest.raises(ConfigError) as refused:
+        sync_options(str(tmp_path / "own.yaml"), {"crf": 88})
+    assert refused.value.key == "crf"
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
@@ -102,7 +111,7 @@ def test_what_is_no_finite_number_is_refused(key: str, value: float) -> None:
 
 def test_no_setting_read_from_a_file_is_infinite(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("guidance: .nan\n")
-    with pytest.raises(ConfigError, match="guidance=nan: give a finite number"):
+    with pytest.raises(ConfigError, match="guidance nan: give a finite number"):
         sync_options(str(tmp_path / "mine.yaml"))
     with pytest.raises(ConfigError, match="finite"):
         as_kind("loop.betas", float("inf"), float)

@@ -139,6 +139,16 @@ def test_a_refusing_model_is_listed_and_the_suite_goes_on(folder: Path) -> None:
     assert "p1: cannot" in report.html(found, {})
 
 
+def test_files_in_between_are_told_by_their_clip(folder: Path) -> None:
+    def refuses(video: Path, speech: Path, out: Path) -> None:
+        raise MediaError(f"{video}: no face for {speech}")
+
+    found = run_suite(clips_of(folder), refuses, MouthTracker(), SuiteOptions(protocols=("reconstruction",)))
+    assert not found.rows
+    for clip, protocol, why in found.failed:
+        assert why == f"{clip}-moved.mkv: no face for {clip}-{protocol}-speech.wav"
+
+
 def test_cross_driving_needs_two_people_and_options_are_checked(folder: Path) -> None:
     with pytest.raises(ConfigError, match="two or more persons"):
         run_suite(clips_of(folder / "p0"), perfect_driver, MouthTracker(), OPTIONS)

@@ -11,6 +11,8 @@ import pytest
 from live_pictures import LivePictures
 
 from latentsync.core.errors import MediaError
+from latentsync.media.audio import read_audio
+from latentsync.media.information import probe
 from latentsync.media.pixels import PlanarPicture
 from latentsync.media.reader import FrameClock, VideoReader
 from synth_media import make_film, make_sound, number_of, numbered_rgb, tone, truncate, vary
@@ -178,6 +180,25 @@ def test_reading_holds_few_frames_whatever_the_length(tmp_path: Path) -> None:
         return live.most
 
     assert 1 <= peak(20) == peak(150) <= 3
+
+
+@pytest.mark.parametrize("start_s", [0, 1, 2, 4, 5])
+def test_a_place_is_found_in_files_put_one_after_the_other(tmp_path: Path, start_s: int) -> None:
+    """Their clock starts again: a jump to 1 s would land in the second part, and one to 5 s nowhere."""
+    parts = [make_film(tmp_path / f"{hz}.ts", 75, sound=tone(3.0, hz=hz)) for hz in (440, 880)]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    info = probe(path)
+    assert info.video is not None and info.audio is not None
+    assert float(info.video.duration_s or 0) == pytest.approx(6.02, abs=0.01)
+    assert float(info.audio.duration_s or 0) == pytest.approx(6.05, abs=0.03)
+    with VideoReader(path, Fraction(start_s)) as reader:
+        seen = [(number_of(frame.picture.rgb()), frame.time_s) for frame in reader]
+    assert [number for number, _ in seen] == [number % 75 for number in range(start_s * 25, 150)]
+    heard = read_audio(path, Fraction(start_s))
+    assert len(heard) / 16000 == pytest.approx(6.05 - start_s, abs=0.03)
+    middle = np.abs(np.fft.rfft(heard[4000:12000])).argmax() * 2
+    assert middle == (440 if start_s < 3 else 880)
 
 
 def joined(path: Path, *sizes: tuple[int, int], **kind: Any) -> Path:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def test_variable_rate_and_late_starts_survive(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="variable frame rate"):
         copy(source, tmp_path / "out.avi")
     assert nothing_left(tmp_path, {"in.mp4", "out.mp4", "out.mkv"})
+
+
+@pytest.mark.parametrize("start_s", [Fraction(1, 10), Fraction(1, 2)])
+def test_avi_takes_an_even_rate_that_begins_between_two_frames(tmp_path: Path, start_s: Fraction) -> None:
+    """The first frame after the start lies half a frame after it: times move by less than one frame, evenly."""
+    source = make_film(tmp_path / "in.mp4", 30)
+    with VideoReader(source, start_s) as reader, VideoWriter(tmp_path / "out.avi", reader.info) as writer:
+        for frame in reader:
+            writer.write(replace(frame, time_s=frame.time_s - start_s))
+    with VideoReader(tmp_path / "out.avi") as reader:
+        times = [frame.time_s for frame in reader]
+    assert len(times) == 30 - -(-start_s * 25 // 1)
+    assert [round((time - times[0]) * 25) for time in times] == list(range(len(times)))
 
 
 @pytest.mark.parametrize(
@@ -281,6 +295,18 @@ def test_packets_of_a_coarse_clock_are_written_end_to_end(tmp_path: Path, rate_h
     assert times == [1024 * n - 1024 for n in range(len(times))]
 
 
+def test_sound_of_files_put_one_after_the_other_is_not_copied_with_their_clocks(tmp_path: Path) -> None:
+    parts = [make_film(tmp_path / f"{hz}.ts", 75, sound=tone(3.0, hz=hz)) for hz in (440, 880)]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with VideoWriter(tmp_path / "out.mp4", SMALL, audio=AudioPlan(path)) as writer:
+        for frame in frames(150):
+            writer.write(frame)
+    sound = read_audio(tmp_path / "out.mp4")
+    assert len(sound) / 16000 == pytest.approx(6.0, abs=0.05)
+    assert [np.abs(np.fft.rfft(sound[second * 16000 :][:16000])).argmax() for second in (1, 4)] == [440, 880]
+
+
 def test_a_hole_in_copied_sound_stays_where_it_is(tmp_path: Path) -> None:
     film = make_film(tmp_path / "in.mkv", 50, sound=tone(1.0), sound_codec="aac")
     with av.open(str(film)) as file, av.open(str(tmp_path / "holed.mkv"), "w") as holed:
@@ -378,6 +404,44 @@ def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseExce
         raise error
     assert nothing_left(tmp_path, {"out.mp4"})
     assert (tmp_path / "out.mp4").read_bytes() == b"the user's earlier result"
+
+
+WRITES_ON = """
+import sys, time
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from latentsync.core.values import Frame
+from latentsync.media import RgbPicture, VideoInfo, VideoWriter
+with VideoWriter(Path(sys.argv[1]), VideoInfo(width=96, height=64, fps=Fraction(25))) as writer:
+    writer.write(Frame(0, Fraction(0), RgbPicture(np.zeros((64, 96, 3), np.uint8))))
+    print("open", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="parts are not held there")
+def test_what_a_killed_process_left_is_deleted_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "out [1].mp4"
+    others = {".out [1].mine.part.mp4", ".out [1].0123abcd.part.mkv", ".out.0123abcd.part.mp4", "out [1].0123abcd.part"}
+    for name in others:
+        (tmp_path / name).touch()
+
+    def write() -> set[str]:
+        with VideoWriter(target, SMALL) as writer:
+            writer.write(frames(1)[0])
+        return {path.name for path in tmp_path.iterdir()} - others
+
+    with subprocess.Popen([sys.executable, "-c", WRITES_ON, str(target)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"open\n"
+            (part,) = (path.name for path in tmp_path.iterdir() if path.name not in others)
+            assert write() == {part, target.name}
+        finally:
+            process.kill()
+    assert (tmp_path / part).exists()
+    assert write() == {target.name}
+    assert all((tmp_path / name).exists() for name in others)
 
 
 def test_what_the_encoder_meets_reaches_the_caller(tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_an_end_beyond_the_video_does_not_lengthen_it(
     speech = sound(tmp_path / "s.wav", seconds)
     made = model(film(tmp_path / "a.mp4"), speech, tmp_path / "o.mp4", length=length, end_s=Fraction(end_s))
     assert made.num_frames == len(times(tmp_path / "o.mp4")) == frames
+    assert ("the video ends at 0.4 s, before --end 5" in made.warnings) == (end_s == 5)
 
 
 def test_one_frame_is_enough(model: Lipsync, tmp_path: Path, speech: Path) -> None:

@@ -125,6 +125,12 @@ def test_start_and_end_take_a_part_of_the_plan_too(model: Lipsync, film: Path, t
     assert np.abs(sound[round(0.25 * RATE) : round(0.35 * RATE)]).mean() == pytest.approx(0.25 * 2 / np.pi, abs=0.02)
 
 
+def test_an_end_beyond_the_film_is_warned_of(model: Lipsync, film: Path, tmp_path: Path) -> None:
+    plan = Plan((entry(speech(tmp_path / "a.wav", 0.4), "left", 0.2),))
+    result = model(film, out=tmp_path / "o.mkv", plan=plan, end_s=Fraction(7))
+    assert "before --end 7" in " ".join(result.warnings)
+
+
 def test_a_face_is_chosen_when_its_range_begins(model: Lipsync, tmp_path: Path) -> None:
     """Somebody comes in later, at the very place that the box names."""
     early, late = planted.picture(SIZE, [LEFT]), planted.picture(SIZE, [LEFT, RIGHT])
@@ -153,6 +159,8 @@ def test_what_cannot_be_is_refused_in_one_line(model: Lipsync, film: Path, tmp_p
         (LatentSyncError, "faces left and 0 of", Plan((entry(a, "left", 0), entry(a, "0", 0.3))), {}),
         (ConfigError, "the video ends at 1.6", Plan((entry(a, "left", 2),)), {}),
         (ConfigError, "leave it out: with a plan", Plan((entry(a, "left", 0),)), {"length": "loop"}),
+        (ConfigError, "leave it out: with a plan", Plan((entry(a, "left", 0),)), {"length": "audio"}),
+        (ConfigError, "from 0 s to the end: face lefft: choose largest", Plan((entry(a, "lefft", 0),)), {}),
         (MediaError, "none.wav", Plan((entry(tmp_path / "none.wav", "left", 0),)), {}),
         (ConfigError, "the speech ends before audio_start",
          Plan((PlanEntry(audio=a, audio_start_s=Fraction(2)),)), {}),

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from latentsync.core.errors import LatentSyncError
+from latentsync.core.files import without_temporary
 from latentsync.core.progress import Progress as Step
 from latentsync.core.progress import ProgressCallback, StopFlag
 
@@ -62,7 +63,7 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        text = prefix + self.format(record)
+        text = prefix + without_temporary(self.format(record))
         if prefix and text in self._warned:
             return
         if prefix:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,6 +80,7 @@ def inspect(
 def measured(found: Preflight, load: dict[str, Any], progress: ProgressCallback, stop: StopFlag) -> dict[str, object]:
     """Lip-sync one second from the middle of the video and scale its time up to the whole speech (or video)."""
     from latentsync.config.options import SyncOptions
+    from latentsync.core.files import temporary_folder
     from latentsync.pipeline import Lipsync
 
     whole_s = found.audio_duration_s or found.duration_s or Fraction(1)
@@ -88,8 +88,8 @@ def measured(found: Preflight, load: dict[str, Any], progress: ProgressCallback,
     start_s = max(Fraction(0), video_s / 2 - Fraction(1, 2))
     options = SyncOptions(start_s=start_s, end_s=start_s + 1, length="video", keep_audio="none")
     lipsync = Lipsync.from_pretrained(**load)
-    with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
-        out = Path(folder) / "second.mkv"  # whatever kind of file VIDEO is: not all that are read can be written
+    with temporary_folder() as folder:
+        out = folder / "second.mkv"  # whatever kind of file VIDEO is: not all that are read can be written
         speech = found.audio_path or found.video_path
         result = lipsync(found.video_path, speech, out, options=options, progress=progress, stop=stop)
     return {

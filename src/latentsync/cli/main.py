@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from latentsync.cli.arguments import new_app
 from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped
+from latentsync.core.files import without_temporary
 
 COMMANDS = {
     "sync": "Make the person in VIDEO say what AUDIO says.",
@@ -41,7 +42,7 @@ WHOLE = ("max_frames",)
 """Settings whose option keeps the unit in its name."""
 
 ARGUMENTS = {"task": "TASK"}
-"""Settings that are arguments, not options, and their names in the help."""
+"""Settings that are arguments, not options, and their names in the help. A key in capitals is one already."""
 
 
 def command(name: str) -> Any:
@@ -122,9 +123,9 @@ def one_line(error: LatentSyncError) -> str:
         name = error.key
         if name not in WHOLE:
             name = name.removesuffix("_s").removesuffix("_frames").removesuffix("_interval")
-        option = ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
+        option = name if name.isupper() else ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
         return f"{option} {value}: {error.fix}".replace(" :", ":")
-    return " ".join(str(error).split())
+    return " ".join(without_temporary(str(error)).split())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,6 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads that spin while they wait for a busy core can make two cores seven times slower than one; read by torch's
     # thread pool when it starts. A user's own setting wins.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The Hub's client tells each of its tries on stderr, beside our one line; read when it is imported. A user's own
+    # setting wins.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="latentsync")
     except SystemExit as end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from latentsync.core.errors import WeightsError
 if TYPE_CHECKING:
     from latentsync.core.progress import ProgressCallback
 
+log = logging.getLogger(__name__)
 app = new_app()
 
 GIB = 2**30
@@ -66,8 +68,11 @@ def fetch(
         fetch_face(offline, quiet)
         return
     from latentsync.models.weights import fetch as fetch_model
+    from latentsync.models.weights import list_models
 
     with showing(quiet) as progress:
+        if not offline and any(row.name == name and not row.is_local for row in list_models()):
+            log.info("asking the Hub for the files of %s; without a network it takes half a minute to say so", name)
         located = fetch_model(name, offline=offline, progress=progress)
     if not quiet:
         table(("part", "file"), ((part, str(path)) for part, path in located.parts.items()))
@@ -93,6 +98,10 @@ def convert(
     """Write a model as a folder of safetensors, which `--model FOLDER` takes."""
     from latentsync.models.weights import convert as convert_model
 
+    if out.exists() and not out.is_dir():
+        raise WeightsError(f"{out}: is a file. Choose a folder.")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise WeightsError(f"{out}: not empty. Choose a new folder, or pass --overwrite.")
     with showing(quiet) as progress:
         written = convert_model(
             source,

@@ -118,7 +118,8 @@ def sync(
     verbose: Verbose = False,
 ) -> None:
     """Make the person in VIDEO say what AUDIO says, or several people what a plan says."""
-    from latentsync.config.loader import parse_time, sync_options
+    from latentsync.config.loader import parse_time, preset_named, sync_options
+    from latentsync.config.plan import refuse_length
 
     given: dict[str, object | None] = {
         "steps": steps,
@@ -140,7 +141,8 @@ def sync(
         "paste": paste,
         "provenance": False if no_provenance else None,
     }
-    options = sync_options(preset, {key: value for key, value in given.items() if value is not None})
+    changes = {key: value for key, value in given.items() if value is not None}
+    options = sync_options(preset, changes)
     if (audio is None) == (plan is None):
         raise typer.BadParameter("give either AUDIO or a plan: latentsync sync VIDEO --plan plan.yaml -o OUT")
     sources = [path for path in (video, audio, plan) if path is not None]
@@ -148,6 +150,9 @@ def sync(
         check_source(source)
     if report is not None and plan is not None:
         raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
+    if plan is not None:
+        with preset_named(preset, changes):
+            refuse_length(length or (None if options.length == DEFAULTS.length else options.length))
     said = None if plan is None else _read_plan(plan, video)
     entries = () if said is None else said.entries
     sources += [entry.audio for entry in entries]
@@ -165,7 +170,8 @@ def sync(
         "resolution": resolution,
         "adapter": adapter,
     }
-    result = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
+    with preset_named(preset, changes):
+        result = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
     show(result, {"strip": strip, "report": report}, as_json, quiet)
 
 
@@ -234,9 +240,10 @@ def run(job: _Job) -> Result:
 
     console = stderr_console()
     with logging_to(console, job.quiet, job.verbose), stop_on_signal() as stop:
-        from latentsync.pipeline.preflight import check_output
+        from latentsync.pipeline.preflight import check_faces, check_output
 
         check_output(job.video, job.out, job.options)
+        check_faces(job.plan, job.options)
         from latentsync.pipeline import Lipsync
 
         with progress_on(console, job.quiet) as progress:
@@ -270,9 +277,7 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
             tracker=lipsync.tracker,
         )  # fmt: skip
     if job.report is not None and job.audio is not None:
-        import tempfile
-
-        from latentsync.core.files import atomic_path
+        from latentsync.core.files import atomic_path, temporary_folder
         from latentsync.evaluation.single import write_single_report
 
         if job.options.face != "largest":
@@ -280,9 +285,9 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
                 "%s looks at the face seen in most frames, which may not be --face %s", job.report, job.options.face
             )
         about = {"model": result.model, "seed": result.seed, "frames": result.num_frames}
-        with tempfile.TemporaryDirectory(prefix="latentsync-") as folder:
+        with temporary_folder() as folder:
             pages = write_single_report(
-                job.video, job.audio, job.out, Path(folder), lipsync.tracker, about=about,
+                job.video, job.audio, job.out, folder, lipsync.tracker, about=about,
                 start_s=job.options.start_s, end_s=job.options.end_s,
             )  # fmt: skip
             with atomic_path(job.report) as part:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from latentsync.cli.arguments import Json, Quiet, Verbose, new_app
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, MediaError, MissingExtraError
 
 app = new_app()
+
+SETTINGS = {
+    "out": "OUT",
+    "first_identity": "first",
+    "clips_per_identity": "clips",
+    "max_turn_deg": "turn",
+    "hand_share": "hands",
+}
+"""Settings of `SynthConfig` and `render_dataset` that are called otherwise here."""
 
 
 @app.command()
@@ -54,23 +66,41 @@ def synth(
 
     if workers < 1:
         raise ConfigError("workers", workers, "choose 1 or more")
-    config = SynthConfig(
-        identities=identities,
-        first_identity=first,
-        clips_per_identity=clips,
-        seconds=seconds,
-        size=size,
-        seed=seed,
-        face_model=face_model,
-        face_share=face_share,
-        max_turn_deg=turn,
-        hand_share=hands,
-        recordings=recordings,
-    )
+    if out.exists() and not out.is_dir():
+        raise MediaError(f"{out}: is a file. Give a folder for the clips")
     console = stderr_console()
-    with logging_to(console, quiet, verbose), progress_on(console, quiet) as progress, stop_on_signal() as stop:
-        manifest = render_dataset(out, config, workers=workers, progress=progress, stop=stop)
+    with as_typed():
+        config = SynthConfig(
+            identities=identities,
+            first_identity=first,
+            clips_per_identity=clips,
+            seconds=seconds,
+            size=size,
+            seed=seed,
+            face_model=face_model,
+            face_share=face_share,
+            max_turn_deg=turn,
+            hand_share=hands,
+            recordings=recordings,
+        )
+        with logging_to(console, quiet, verbose), progress_on(console, quiet) as progress, stop_on_signal() as stop:
+            manifest = render_dataset(out, config, workers=workers, progress=progress, stop=stop)
     num = identities * clips
     result = {"manifest": str(manifest), "clips": num, "frames": num * config.num_frames}
     line = json.dumps(result) if as_json else f"{num} clips of {seconds:g} s: {manifest}"
     sys.stdout.write(line + "\n")
+
+
+@contextmanager
+def as_typed() -> Iterator[None]:
+    """Errors about a setting name the option or argument that was typed, and write values as on the command line."""
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except ConfigError as error:
+        key, fix = error.key.removeprefix("synth."), error.fix
+        for setting, option in SETTINGS.items():
+            fix = re.sub(rf"\b{setting}\b", option, fix)  # "it holds a set with other first_identity"
+        value = " ".join(map(str, error.value)) if isinstance(error.value, tuple) else error.value
+        raise ConfigError(SETTINGS.get(key, key), value, fix) from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 from fractions import Fraction
@@ -16,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from latentsync.config.options import SyncOptions
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, MissingExtraError
 
 
 class _Loader(yaml.SafeLoader):
@@ -78,17 +79,32 @@ def sync_options(preset: str | None = None, changes: Mapping[str, object] | None
 
     Raises: ConfigError: an unknown key, a value of the wrong kind or out of range, or a contradiction.
     """
-    merged: dict[str, object] = {} if preset is None else load_preset(preset)
-    merged.update(changes or {})
-    hints = get_type_hints(SyncOptions)
-    known = [field.name for field in fields(SyncOptions)]
-    for key, value in merged.items():
-        if key not in known:
-            close = get_close_matches(key, known, n=1)
-            fix = f"did you mean {close[0]}?" if close else "see docs/usage.md"
-            raise ConfigError(key, value, f"unknown setting; {fix}")
-        merged[key] = as_kind(key, value, hints[key])
-    return SyncOptions(**merged)  # type: ignore[arg-type]
+    with preset_named(preset, changes or {}) as own:
+        merged = own | dict(changes or {})
+        hints = get_type_hints(SyncOptions)
+        known = [field.name for field in fields(SyncOptions)]
+        for key, value in merged.items():
+            if key not in known:
+                close = get_close_matches(key, known, n=1)
+                fix = f"did you mean {close[0]}?" if close else "see docs/usage.md"
+                raise ConfigError(key, value, f"unknown setting; {fix}")
+            merged[key] = as_kind(key, value, hints[key])
+        return SyncOptions(**merged)  # type: ignore[arg-type]
+
+
+@contextmanager
+def preset_named(preset: str | None, changes: Container[str]) -> Iterator[dict[str, object]]:
+    """Errors about a setting that comes from a preset name that too. Yields: the preset's own keys and values.
+
+    Args: changes: keys that were set beside the preset, which are not its fault.
+    """
+    own: dict[str, object] = {} if preset is None else load_preset(preset)
+    try:
+        yield own
+    except ConfigError as error:
+        if error.key not in own or error.key in changes or isinstance(error, MissingExtraError):
+            raise
+        raise ConfigError("preset", preset, f"{error.key} {error.value}: {error.fix}") from error
 
 
 def parse_time(key: str, text: str) -> Fraction:

@@ -101,6 +101,12 @@ class Plan:
         return out
 
 
+def refuse_length(length: str | None) -> None:
+    """Raises: ConfigError: a length was asked for beside a plan that is not the video's; None = not asked for."""
+    if length not in (None, "video"):
+        raise ConfigError("length", length, "leave it out: with a plan the result is as long as the video")
+
+
 def load_plan(path: Path, fps: Fraction | None = None) -> Plan:
     """Read a plan from .yaml, .yml, .json (a list of entries, or one under the key `entries`) or .csv (with a header).
 

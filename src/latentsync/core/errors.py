@@ -40,6 +40,9 @@ class ConfigError(LatentSyncError):
         super().__init__(f"{key}={value!r}: {fix}")
         self.key, self.value, self.fix = key, value, fix
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.key, self.value, self.fix)  # on the way from a worker process
+
 
 class MissingExtraError(ConfigError):
     """A package of one of our extras is not installed.
@@ -51,6 +54,9 @@ class MissingExtraError(ConfigError):
 
     def __init__(self, extra: str, package: str) -> None:
         super().__init__(extra, package, f"install the extra first: pip install 'latentsync[{extra}]'")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.key, self.value)
 
     def __str__(self) -> str:
         return f"{self.value} is not installed; {self.fix}"

@@ -25,8 +25,19 @@ def try_lock(path: Path) -> Iterator[bool]:
 
     Raises: OSError: the file cannot be made.
     """
-    file = path.open("a+b")
-    with file:
+    with try_hold(path) as taken:
+        if taken is None:
+            log.warning("%s: this file system cannot lock; nothing keeps others out", path.parent)
+        yield taken is not False
+
+
+@contextmanager
+def try_hold(path: Path, must_exist: bool = False) -> Iterator[bool | None]:
+    """The same without a word. Yields: None = this file system cannot lock.
+
+    Raises: OSError: the file cannot be made, or is not there.
+    """
+    with path.open("r+b" if must_exist else "a+b") as file:
         taken = _lock(file.fileno(), path)
         if taken:
             _held.add(file)
@@ -36,7 +47,7 @@ def try_lock(path: Path) -> Iterator[bool]:
             _held.discard(file)
 
 
-def _lock(descriptor: int, path: Path) -> bool:
+def _lock(descriptor: int, path: Path) -> bool | None:
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -49,7 +60,8 @@ def _lock(descriptor: int, path: Path) -> bool:
     except OSError as error:
         if error.errno in _HELD_BY_ANOTHER:
             return False
-        log.warning("%s: this file system cannot lock (%s); nothing keeps others out", path.parent, error.strerror)
+        log.debug("%s: cannot be locked (%s)", path, error.strerror)
+        return None
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from latentsync.core.errors import ConfigError, EmptyAudioError, LatentSyncError, Stopped
+from latentsync.core.files import temporary_folder, without_temporary
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Float, Frame
 from latentsync.evaluation.baselines import frozen_mouth, moved_mouth, there_and_back
@@ -139,9 +139,9 @@ def run_suite(
     for clip in usable:
         by_person.setdefault(clip.person, []).append(donors[clip.clip_id])
     done, total = 0, len(usable) * len(options.protocols)
-    with tempfile.TemporaryDirectory(prefix="latentsync-evaluate-") as folder:
+    with temporary_folder() as folder:
         for clip in usable:
-            bench = _Bench(clip, driver, tracker, options, judges, collectors, Path(folder))
+            bench = _Bench(clip, driver, tracker, options, judges, collectors, folder)
             own = donors[clip.clip_id]
             for case in cases_of(clip, options.protocols, by_person, own, options.seed, options.shift_frames):
                 check(stop)
@@ -153,8 +153,9 @@ def run_suite(
                 except Stopped:
                     raise
                 except LatentSyncError as error:
-                    log.warning("%s, %s: %s", clip.clip_id, case.protocol, error)
-                    result.failed.append((clip.clip_id, case.protocol, str(error)))
+                    why = without_temporary(str(error))
+                    log.warning("%s, %s: %s", clip.clip_id, case.protocol, why)
+                    result.failed.append((clip.clip_id, case.protocol, why))
                 done += 1
     progress(Progress("drive", total, total, "cases"))
     result.distributions = [line for collector in collectors for line in collector.results()]
@@ -194,7 +195,7 @@ class _Bench:
             write_moved(self.clip.path, video, self.real, self.mask)
             truth = self.real
             driven = watch(video, self.tracker, self.options.resolution, self.real)
-        speech_path = self.folder / "speech.wav"
+        speech_path = self.folder / f"{self.clip.clip_id}-{case.protocol}-speech.wav"
         write_wav(speech_path, case.speech.wave)
         out_folder = self.options.keep_folder or self.folder
         out = out_folder / f"{self.clip.clip_id}-{case.protocol}.mp4"
@@ -214,7 +215,7 @@ class _Bench:
             loudness_db(case.speech.wave, len(result.opening)),
             strip_jpeg(driven.crops, result.crops),
         )
-        for path in (video, out):
+        for path in (video, out, speech_path):
             if path.parent == self.folder:
                 path.unlink()
         return rows, evidence

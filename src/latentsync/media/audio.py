@@ -17,7 +17,7 @@ from av.error import FFmpegError
 from latentsync.core.errors import EmptyAudioError, MediaError
 from latentsync.core.files import atomic_path
 from latentsync.core.values import Float
-from latentsync.media.information import AudioInfo, audio_stream, opened, origin_of, probe
+from latentsync.media.information import JUMP_S, AudioInfo, audio_stream, joined_ends, opened, origin_of, probe
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,6 @@ BLOCK_SAMPLES = 16000
 _GAP_S = Fraction(1, 20)
 """Holes and overlaps up to this are rounding of times (millisecond clocks, codec run-in), not silence."""
 
-_JUMP_S = 1
 _NUM_PLANES = 8  # PyAV reads past the end of a frame's pointers from so many planes on
 _PREROLL_S = Fraction(1, 2)
 """Decoded before the wanted start and thrown away: codecs need a few packets to settle."""
@@ -127,7 +126,7 @@ class SoundDecoder:
         for time_s, frame in self._frames():
             frame = _readable(frame)
             length_s = Fraction(frame.samples, frame.sample_rate)
-            if following is not None and time_s is not None and time_s + shift < following - _JUMP_S:
+            if following is not None and time_s is not None and time_s + shift < following - JUMP_S:
                 shift = following - time_s  # a new clock: carry on after the last sample
             now = following if time_s is None else time_s + shift
             if now is None:
@@ -195,7 +194,7 @@ class SoundDecoder:
             origin = origin_of(container)
             tick = stream.time_base or Fraction(1, stream.codec_context.sample_rate)
             counted = container.format.name == "aac"  # ADTS has no clock: FFmpeg counts on at the first frame's rate
-            if self.start_s > 1 and not counted:
+            if self.start_s > 1 and not counted and not joined_ends(self.path):
                 try:
                     container.seek(int((self.start_s - _PREROLL_S + origin) / tick // 1), stream=stream, backward=True)
                     self._jumped = True

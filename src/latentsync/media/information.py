@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from latentsync.media.hdr import Hdr, hdr_of
 
 _SPACING_PACKETS = 240  # enough to see a variable rate, a few milliseconds to read
 _FIRST_FRAME_PACKETS = 400
+JUMP_S = 1
+"""A step back of more than this is a new clock (files put one after the other), not disorder."""
+
+_JOINABLE = ("mpegts", "mpeg")
+_SCANNED_BYTES = 1 << 30
+"""Files up to this size are looked through for a second clock: a second or two. Longer ones are one recording."""
+
 _USUAL_FPS = 60
 """Up to this a rate that a container tells is believed, however far apart its frames lie (slides, screens at rest)."""
 
@@ -148,9 +156,49 @@ def probe(path: Path | str) -> MediaInfo:
         audio_info = _audio_info(audio, origin) if audio is not None else None
         container_s = Fraction(container.duration, 1_000_000) if container.duration else None
         name, metadata = container.format.name, dict(container.metadata)
+        numbers = [None if stream is None else stream.index for stream in (video, audio)]
         video_info = _video_info(path, container, video, origin, audio is not None) if video is not None else None
+    ends = joined_ends(path) if name in _JOINABLE else {}
+    if video_info is not None and numbers[0] in ends:
+        video_info = replace(video_info, duration_s=ends[numbers[0]] - origin)
+    if audio_info is not None and numbers[1] in ends:
+        audio_info = replace(audio_info, duration_s=ends[numbers[1]] - origin)
     lengths = [info.duration_s for info in (video_info, audio_info) if info is not None and info.duration_s is not None]
     return MediaInfo(path, name, max(lengths) if lengths else container_s, origin, video_info, audio_info, metadata)
+
+
+def joined_ends(path: Path) -> dict[int, Fraction]:
+    """When the streams of files put one after the other (`cat a.ts b.ts`) end, by stream, on their carried-on clock.
+
+    Nothing but reading from the start finds a place in such a file: its clock starts again. Empty = not such a file, or
+    longer than `_SCANNED_BYTES`. Nothing is decoded.
+    """
+    found = Path(path).stat()
+    return _joined_ends(Path(path), found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _joined_ends(path: Path, size: int, _mtime_ns: int) -> dict[int, Fraction]:
+    ends: dict[int, Fraction] = {}
+    decoded: dict[int, Fraction] = {}  # times in order of decoding, which tell a new clock from disorder
+    shifts: dict[int, Fraction] = {}
+    with opened(path) as container, suppress(FFmpegError):  # a broken tail: what came before it stands
+        if container.format.name not in _JOINABLE or size > _SCANNED_BYTES:
+            return {}
+        for packet in container.demux():
+            if packet.dts is None or packet.time_base is None:
+                continue
+            number, tick = packet.stream_index, packet.time_base
+            at_s = packet.dts * tick
+            shown_s = at_s if packet.pts is None else packet.pts * tick
+            if at_s < decoded.get(number, at_s) - JUMP_S:
+                shifts[number] = ends[number] - shown_s
+            decoded[number] = at_s
+            rate = getattr(packet.stream, "average_rate", None)
+            length_s = packet.duration * tick if packet.duration else 1 / rate if rate else Fraction(0)
+            end_s = shown_s + shifts.get(number, Fraction(0)) + length_s
+            ends[number] = max(ends.get(number, end_s), end_s)
+    return ends if shifts else {}
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:

@@ -14,16 +14,21 @@ from av.error import FFmpegError
 
 from latentsync.core.errors import MediaError
 from latentsync.core.values import Frame
-from latentsync.media.information import VideoInfo, opened, origin_of, probe, video_stream
+from latentsync.media.information import (
+    JUMP_S,
+    VideoInfo,
+    joined_ends,
+    opened,
+    origin_of,
+    probe,
+    video_stream,
+)
 from latentsync.media.pixels import PlanarPicture
 
 log = logging.getLogger(__name__)
 
 MAX_DAMAGED_RUN = 8
 """So many packets in a row that cannot be decoded end the file."""
-
-_JUMP_S = 1
-"""A step back of more than this is a new clock (files put one after the other), not disorder."""
 
 _SAME_SHAPE = 0.01
 """Sizes whose shapes differ by less are the same picture scaled: codecs round to even numbers or to sixteens."""
@@ -56,7 +61,7 @@ class FrameClock:
         time = self._last + self._frame_s if raw_s is None else raw_s + self._shift
         if time <= self._last:
             self.num_repaired += 1
-            if time < self._last - _JUMP_S:
+            if time < self._last - JUMP_S:
                 self._shift += self._last + self._frame_s - time
                 time = self._last + self._frame_s
             else:
@@ -188,7 +193,7 @@ class VideoReader:
     def _decoded(self) -> Iterator[tuple[Fraction | None, av.VideoFrame]]:
         """Frames in display order from at or before the start, with raw times."""
         start = self.start_s or Fraction(0)
-        if start > self.info.start_s:
+        if start > self.info.start_s and not joined_ends(self.path):
             for earlier in _EARLIER_S:
                 if start - earlier <= self.info.start_s:
                     break

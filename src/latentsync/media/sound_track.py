@@ -17,7 +17,7 @@ from latentsync.core.errors import ConfigError, EmptyAudioError
 from latentsync.core.values import Float
 from latentsync.media.audio import SoundDecoder, packed_frame, rebuffer
 from latentsync.media.codecs import audio_encoder_for, audio_layout_for, can_copy_audio
-from latentsync.media.information import AudioInfo, audio_stream, opened, origin_of, probe
+from latentsync.media.information import AudioInfo, audio_stream, joined_ends, opened, origin_of, probe
 from latentsync.media.mixing import MixPlan
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,10 @@ def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPla
     info = probe(plan.path).audio
     if info is None:
         raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
-    if plan.mode == "copy" and can_copy_audio(suffix, info.codec):
+    is_joined = bool(joined_ends(plan.path))  # its packets' times start again
+    if plan.mode == "copy" and can_copy_audio(suffix, info.codec) and not is_joined:
         return CopiedTrack(output, suffix, plan)
-    if plan.mode == "copy":
+    if plan.mode == "copy" and not is_joined:
         log.info("%s: %s sound cannot lie in %s, it is encoded", plan.path, info.codec, suffix)
 
     def samples(rate_hz: int, layout: str) -> Iterator[Float]:

@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Iterable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,7 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange
 
 from latentsync.core.errors import LatentSyncError, MediaError
-from latentsync.core.files import atomic_path, refuse_unwritable
+from latentsync.core.files import atomic_path, refuse_unwritable, sweep_parts_of
 from latentsync.core.values import Frame
 from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
 from latentsync.media.information import VideoInfo
@@ -35,17 +36,33 @@ _OFF_BEAT = Fraction(1, 4)
 """AVI has one tick a frame: a time farther than this part of a frame from its tick cannot be said."""
 
 
+def check_beat(path: Path, clock: Fraction, times_s: Iterable[Fraction]) -> None:
+    """Refuse times that .avi cannot hold. Where the first one lies between two ticks, all move with it to the nearer.
+
+    Args: path: of the file to write, of any kind. clock: its tick, seconds.
+    Raises: MediaError: they do not keep to the beat.
+    """
+    first: Fraction | None = None
+    for time_s in times_s if path.suffix.lower() == ".avi" else ():
+        first = time_s / clock if first is None else first
+        since = time_s / clock - first
+        if abs(since - round(since)) > _OFF_BEAT:
+            raise MediaError(f"{path}: .avi cannot hold a variable frame rate. Write .mp4 or .mkv.")
+
+
 class VideoWriter:
     """Encode frames into a file, in a thread of its own.
 
     Codec, pixel format, bit depth, colour tags, pixel shape and clock follow `like` (the tables are in `codecs`). Times
-    are kept exactly as far as the container's clock can say them, variable rates and late starts too; the last frame
-    lasts 1 / fps, or up to `end_s` where that is set before the `with` block ends. Only the video and one sound stream
-    are written; subtitles, chapters and further streams are not. HDR10 metadata go along where the encoder takes them.
-    What else the source has and the file will not have is told in `losses`, a sentence each.
+    are kept exactly as far as the container's clock can say them, variable rates and late starts too (.avi: no variable
+    rate, and a start within half a frame); the last frame lasts 1 / fps, or up to `end_s` where that is set before the
+    `with` block ends. Only the video and one sound stream are written; subtitles, chapters and further streams are not.
+    HDR10 metadata go along where the encoder takes them. What else the source has and the file will not have is told in
+    `losses`, a sentence each.
 
     The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
-    left of it. Frames must have the size of `like` and times that rise.
+    left of it; what a killed process left of a file of this name is deleted. Frames must have the size of `like` and
+    times that rise.
 
         with VideoWriter("out.mp4", like=reader.info, audio=AudioPlan(Path("speech.wav"))) as writer:
             for frame in frames: writer.write(frame)
@@ -90,6 +107,7 @@ class VideoWriter:
         self._resources = ExitStack()
         self._track: SoundTrack | None = None
         self._last_pts: int | None = None
+        self._first_s: Fraction | None = None
 
     def __enter__(self) -> VideoWriter:
         folder = self.path.absolute().parent
@@ -99,7 +117,8 @@ class VideoWriter:
             raise MediaError(f"{self.path}: this is a folder. Give the name of a file.")
         refuse_unwritable(self.path)
         try:
-            part = self._resources.enter_context(atomic_path(self.path.absolute()))
+            sweep_parts_of(self.path.absolute())
+            part = self._resources.enter_context(atomic_path(self.path.absolute(), held=True))
             self._open(part)
         except BaseException as error:
             self._abandon(error)
@@ -227,10 +246,11 @@ class VideoWriter:
         self.num_written += 1
 
     def _pts(self, time_s: Fraction) -> int:
-        exact = time_s / self.clock
-        pts = round(exact)
-        if self.suffix == ".avi" and abs(exact - pts) > _OFF_BEAT:
-            raise MediaError(f"{self.path}: .avi cannot hold a variable frame rate. Write .mp4 or .mkv.")
+        self._first_s = time_s if self._first_s is None else self._first_s
+        check_beat(self.path, self.clock, (self._first_s, time_s))
+        pts = round(time_s / self.clock)
+        if self.suffix == ".avi":
+            pts = round(self._first_s / self.clock) + round((time_s - self._first_s) / self.clock)
         if self._last_pts is not None and pts <= self._last_pts:
             pts = self._last_pts + 1
         self._last_pts = pts

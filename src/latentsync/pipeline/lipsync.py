@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from latentsync.config.options import SyncOptions, check_number
-from latentsync.config.plan import Plan, load_plan
+from latentsync.config.plan import Plan, load_plan, refuse_length
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
@@ -190,6 +190,8 @@ class Lipsync:
         """
         if out is None or (audio is None) == (plan is None):
             raise ConfigError("plan", plan, "pass out, and either audio or plan")
+        if plan is not None:
+            refuse_length(changes.get("length"))
         video, out = Path(video), Path(out)
         options = _changed(options, changes)
         refuse_input(out, [video, *(Path(each) for each in (audio, plan) if isinstance(each, (str, Path)))])
@@ -227,7 +229,7 @@ class Lipsync:
                         progress(Progress("sync", counts.frames, max(total, counts.frames)))
                 writer.end_s = script.frames.end_s
                 if not counts.edited and 0 < counts.asked == counts.faceless:
-                    raise NoFaceError(_no_face_text(video, script.roles, plan is not None, counts))
+                    raise NoFaceError(_no_face_text(video, script.roles, plan, counts))
             warnings.extend(writer.losses)
             if not counts.asked:
                 warnings.append("no frame lies in a range of the plan: the picture is unchanged")
@@ -386,17 +388,19 @@ def _checked_picture(value: object, index: int) -> RgbPicture:
     raise ConfigError("frames", f"{value.dtype} array {value.shape} at {index}", fix)
 
 
-def _no_face_text(video: Path, roles: Sequence[Role], has_plan: bool, counts: _Counts) -> str:
-    which = f"the {counts.asked} frames of the plan" if has_plan else f"its {counts.frames} frames"
+def _no_face_text(video: Path, roles: Sequence[Role], plan: Plan | None, counts: _Counts) -> str:
+    which = f"its {counts.frames} frames"
+    if plan is not None:
+        which = f"the {counts.asked} frames of {'the plan' if plan.name == 'plan' else plan.name}"
     faces = " or ".join(dict.fromkeys(role.face for role in roles))
     most = counts.most_faces
     if most and all(role.face.isdecimal() and int(role.face) >= most for role in roles):
-        used = which if has_plan else f"the {counts.frames} frames that were used"
+        used = f"the {counts.frames} frames that were used" if plan is None else which
         seen = "1 is" if most == 1 else f"{most} are"
         numbers = "0" if most == 1 else f"0 {'or' if most == 2 else 'to'} {most - 1}, counted from the left"
         return (
             f"{video}: there is no face {faces} in {used}: at most {seen} seen at once. "
-            f"Choose {'face' if has_plan else '--face'} {numbers}; nothing was written"
+            f"Choose {'--face' if plan is None else 'face'} {numbers}; nothing was written"
         )
     # with a plan, outcomes are summed over its people
     small, others = (min(counts.outcomes.get(name, 0), counts.asked) for name in ("too_small", "not_chosen"))

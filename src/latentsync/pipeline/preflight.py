@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from av.error import FFmpegError
 
 from latentsync.config.options import SyncOptions
-from latentsync.core.errors import MediaError
+from latentsync.config.plan import Plan
+from latentsync.core.errors import ConfigError, MediaError
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Face, Frame
 from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alignment_points
+from latentsync.faces.choice import parse_choice
 from latentsync.faces.pose import yaw_deg
 from latentsync.faces.shots import ShotDetector
-from latentsync.media.information import VideoInfo, probe
+from latentsync.media.information import VideoInfo, opened, origin_of, probe, video_stream
 from latentsync.media.losses import source_losses
 from latentsync.media.reader import VideoReader
-from latentsync.media.writer import VideoWriter
+from latentsync.media.writer import VideoWriter, check_beat
 
 SMALL_FACE = 0.35
 """Share of the network's resolution that a face must fill not to be small; chosen by eye on scaled clips."""
@@ -125,12 +130,55 @@ def check_output(video_path: Path, out_path: Path, options: SyncOptions) -> None
     """Refuse a result that cannot be written as asked, before any weights are read.
 
     Raises: MediaError: the video cannot be read, has no picture, or `out_path` is no kind of file that is written.
+        Or it is an .avi, which has one rate, and the first frames do not keep to one.
         ConfigError: codec, crf or pixel format do not fit.
     """
     info = probe(video_path).video
     if info is None:
         raise MediaError(f"{video_path}: there is no picture in it. Pass a video")
-    VideoWriter(out_path, info, options.codec, options.crf, options.pixel_format)  # not opened: nothing is written
+    # not opened: nothing is written
+    writer = VideoWriter(out_path, info, options.codec, options.crf, options.pixel_format)
+    if info.is_variable_rate:
+        check_beat(out_path, writer.clock, _packet_times(video_path, info, options))
+
+
+def check_faces(plan: Plan | None, options: SyncOptions) -> None:
+    """Refuse words that mean no face, of a plan's entries or of the option.
+
+    Raises: ConfigError: it names the plan and the entry.
+    """
+    for entry in () if plan is None else plan.entries:
+        try:
+            _check_face(options.face if entry.face is None else entry.face)
+        except ConfigError as error:
+            if plan is None or entry.face is None:
+                raise
+            raise ConfigError("plan", plan.name, f"{entry.words}: face {error.value}: {error.fix}") from error
+    if plan is None:
+        _check_face(options.face)
+
+
+def _check_face(word: str) -> None:
+    parse_choice(word, lambda _path: lambda _seen: 0.0)  # pictures are opened by the run
+
+
+def _packet_times(path: Path, info: VideoInfo, options: SyncOptions) -> list[Fraction]:
+    """Times of the first frames of the part to use, as `VideoReader` gives them; nothing is decoded."""
+    with opened(path) as container:
+        stream = video_stream(container)
+        if stream is None:
+            return []
+        tick, origin = stream.time_base or Fraction(1, 90000), origin_of(container)
+        start_s = options.start_s or Fraction(0)
+        times: list[Fraction] = []
+        with suppress(FFmpegError):  # damage is the run's to tell
+            if start_s > info.start_s:
+                container.seek(int((start_s + origin) / tick), stream=stream)
+            for packet in islice(container.demux(stream), READ_WHOLE_FRAMES):
+                if packet.pts is not None:
+                    times.append(packet.pts * tick - origin - info.lag_s)
+    until_s = max(times, default=start_s) if options.end_s is None else options.end_s
+    return [time_s for time_s in sorted(times) if start_s <= time_s < until_s]
 
 
 def look(

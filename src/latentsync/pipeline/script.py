@@ -10,7 +10,7 @@ from pathlib import Path
 
 from latentsync.audio.activity import speech_activity
 from latentsync.config.options import SyncOptions
-from latentsync.config.plan import Plan, PlanEntry, load_plan
+from latentsync.config.plan import Plan, PlanEntry, load_plan, refuse_length
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.values import Float
 from latentsync.faces import Wanted
@@ -19,6 +19,7 @@ from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.media.information import probe
 from latentsync.media.lengths import FittedFrames
 from latentsync.models.hearing import Sound, measure
+from latentsync.pipeline.preflight import check_faces
 
 ROUNDING_S = Fraction(1, 25)
 """Lengths of files that differ by less are equal: no warning is worth it."""
@@ -133,17 +134,17 @@ def _unspoken(audio: Path) -> list[str]:
 def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:
     """Several people or speeches, each in its range; the result is as long as the video.
 
-    Raises: ConfigError: see `load_plan`; entries outside the video, or for one face at one time; a length that is not
-        the video's. MediaError, EmptyAudioError: a speech cannot be read.
+    Raises: ConfigError: see `load_plan`; words that mean no face, entries outside the video, or for one face at one
+        time; a length that is not the video's. MediaError, EmptyAudioError: a speech cannot be read.
     """
-    if options.length not in ("audio", "video"):  # "audio" is the default
-        raise ConfigError("length", options.length, "leave it out: with a plan the result is as long as the video")
+    refuse_length(None if options.length == SyncOptions().length else options.length)  # the default was not asked for
     plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
-    video_s = _end_of(reader, options)
+    warnings: list[str] = []
+    check_faces(plan, options)
+    video_s = _end_of(reader, options, warnings)
     if video_s is None:
         raise LatentSyncError(f"{reader.path}: its length is not known. Pass --end")
     from_s = options.start_s or Fraction(0)
-    warnings: list[str] = []
     entries = tuple(_ended(entry, plan, reader, options, warnings) for entry in plan.entries)
     plan = Plan(entries, plan.name)  # now that all ends are known: does anybody say two things at once?
     inside = [entry for entry in entries if _end(entry) > from_s and entry.start_s < video_s]
@@ -228,7 +229,7 @@ def _fitted(
     reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
 ) -> tuple[FittedFrames, Fraction]:
     """Frames of the wanted length, and that length in seconds."""
-    end = _end_of(reader, options)
+    end = _end_of(reader, options, warnings)
     own_s = None if end is None else max(Fraction(0), end - (options.start_s or 0))
     if options.length == "video":
         if own_s is not None and heard_s > own_s + ROUNDING_S:
@@ -242,13 +243,15 @@ def _fitted(
     return fit_length(reader, max(own_s, heard_s - SAMPLE_S), options.length), wanted
 
 
-def _end_of(reader: VideoReader, options: SyncOptions) -> Fraction | None:
-    """Where the chosen part of the video ends, seconds from its start; None = not known.
+def _end_of(reader: VideoReader, options: SyncOptions, warnings: list[str]) -> Fraction | None:
+    """Where the chosen part of the video ends, seconds from its start; None = not known. An end after it is warned of.
 
     Raises: LatentSyncError: the part begins where the video is over.
     """
     whole_s = reader.info.duration_s
     if whole_s is not None and options.start_s is not None and options.start_s >= whole_s:
         raise LatentSyncError(f"{reader.path}: it ends at {float(whole_s):g} s. Choose a --start before that")
+    if whole_s is not None and options.end_s is not None and options.end_s > whole_s + ROUNDING_S:
+        warnings.append(f"the video ends at {float(whole_s):g} s, before --end {float(options.end_s):g}")
     known = [end_s for end_s in (whole_s, options.end_s) if end_s is not None]
     return min(known, default=None)

@@ -159,6 +159,7 @@ def render_dataset(
     Raises:
         ConfigError: `out` holds a set made with other settings; no recording can be used.
         MissingExtraError: the extra `synth` is not installed.
+        WeightsError: the face model cannot be read.
         LatentSyncError: a worker died.
     """
     check_installed()
@@ -166,6 +167,10 @@ def render_dataset(
         from latentsync.synth.speech.recordings import speakers
 
         speakers(config.recordings)
+    if config.face_model is not None:
+        from latentsync.synth.face.model import load_face_model
+
+        load_face_model(config.face_model)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, config)
     people = list(range(config.first_identity, config.first_identity + config.identities))

@@ -14,9 +14,10 @@ import torch
 from latentsync.models import UNet
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
-from latentsync.models.weights import Licence, save_model
+from latentsync.models.weights import Licence, open_checkpoint, save_model
 from latentsync.training.features import load_component
-from latentsync.training.tasks.few_step import take_ear
+from latentsync.training.lip_shape import LipCode
+from latentsync.training.tasks.few_step import take_ear, tell_motion
 
 SETTINGS = {
     "resolution": 256, "num_frames": 8, "fps": 25, "mask": "mask", "paste_mask": "mask3", "feather": 18 / 256,
@@ -38,11 +39,11 @@ def main() -> None:
     parser.add_argument("--ear", type=Path, help="folder of `latentsync train ear`, where the U-Net has another ear")
     parser.add_argument(
         "--articulation", type=float, default=1.0,
-        help="times what the ear says of the lips; regression draws movement too small on new people",
+        help="times what the ear says of the lips; what is regressed moves too little",
     )  # fmt: skip
     parser.add_argument(
         "--rounding", type=float, default=1.0,
-        help="times number 1 of the code, lips drawn wide or round, beside --articulation; drawn far too small",
+        help="times number 1 of the code, lips wide or round, beside --articulation",
     )  # fmt: skip
     parser.add_argument(
         "--emphasis", type=float, default=1.0,
@@ -57,6 +58,9 @@ def main() -> None:
     }
     if args.ear is not None:
         take_ear(parts["unet"], args.ear)
+        tell_motion(parts["unet"], LipCode.from_tensors(open_checkpoint(args.ear / "lips.safetensors").tensors))
+    if not parts["unet"].ear.motion.any():
+        parser.error("the U-Net does not say how lips move with its code: give the folder of its ear, --ear")
     with torch.no_grad():
         for values in (parts["unet"].ear.head.weight, parts["unet"].ear.head.bias):
             values.mul_(args.articulation)

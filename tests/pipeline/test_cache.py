@@ -6,18 +6,25 @@ import logging
 import os
 import time
 from contextlib import AbstractContextManager
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import micro_model
 import planted
 import synth_media
+from latentsync.config.options import SyncOptions
 from latentsync.core.errors import LatentSyncError, Stopped
 from latentsync.core.values import Face, Frame
+from latentsync.faces.reshape import Mouths
 from latentsync.media import VideoReader
 from latentsync.pipeline import Lipsync
+from latentsync.pipeline.cache import RunCache
+from latentsync.pipeline.stills import References
 
 SIZE, NUM_FRAMES = (160, 120), 14
 
@@ -222,3 +229,28 @@ def test_what_a_killed_run_left_is_swept_and_nothing_of_a_live_one(model: Lipsyn
         left = {path.name for path in (cache / part).glob("*")} | {path.name for path in (cache / part).glob(".*")}
         assert {".live.0123abcd.part.npy", ".his own.part.npy", "kept.npy"} <= left
         assert ".old.0123abcd.part.npy" not in left
+
+
+def test_chunks_are_known_by_what_they_are_drawn_from_not_by_where_it_lies_in_memory(
+    model: Lipsync, tmp_path: Path
+) -> None:
+    """References with equal lips are the same work, with other lips other work."""
+    asked: list[Any] = []
+
+    class Generator:
+        steps, guidance, seed, cache_interval, settings, networks = 1, 1.0, 0, 1, model.settings, model.networks
+
+        def __call__(self, crops: Any, *rest: Any) -> Any:
+            asked.append(crops)
+            return crops
+
+    def references(shift: float) -> References:
+        lips = np.full((1, 40, 2), shift, np.float32)
+        moves = np.zeros((1, 1, 4, 2), np.float32)
+        return References(np.zeros((1, 8, 8, 3), np.float32), moves, Mouths(lips, lips.copy(), np.eye(2)[None]))
+
+    crops, windows = np.zeros((1, 8, 8, 3), np.float32), torch.zeros(1, 2, 2)
+    for shift, calls in ((0.5, 1), (0.5, 1), (0.6, 2)):
+        cache = RunCache(tmp_path / "cache", tmp_path / "a.mp4", SyncOptions(), Fraction(1))
+        cache.generator(Generator())(crops, windows, [0], references(shift))  # type: ignore[arg-type]
+        assert len(asked) == calls

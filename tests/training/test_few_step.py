@@ -405,11 +405,16 @@ def test_a_network_with_shaped_references_is_told_how_lips_move(data: TrainingDa
     assert float(told.abs().max()) > 0.05
     clip = next(iter(data.val))
     meshes, crops = np.asarray(clip.mesh), np.asarray(clip.crops)
+    striped = np.zeros_like(crops)
+    striped[:, ::4] = 255
     told = torch.zeros(len(crops), 3)
+    told[5:] = 3
     still, moved = (
-        references_of(crops, np.arange(len(crops)), task.objectives[0], meshes, each) for each in (None, told)
+        references_of(striped, np.arange(len(crops)), task.objectives[0], meshes, each) for each in (None, told)
     )
     assert still.shape == moved.shape == (len(crops), 1, 256, 256, 3)
+    apart = np.abs(moved.astype(int) - still).mean(axis=(1, 2, 3, 4))
+    assert apart[:5].max() < 1 < apart[5:].min()
     task.export(network, tmp_path / "new")
     again = few_step.build(SETTINGS | {"few_step": shaped, "unet": None}, data, start=tmp_path / "new")
     torch.testing.assert_close(again.objectives[0].network.ear.motion, network.ear.motion)

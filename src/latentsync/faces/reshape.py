@@ -73,7 +73,7 @@ class Mouths:
             (`training.lip_shape`).
         Returns: (F, n, 40, 2).
         """
-        change = np.asarray(change, np.float32).reshape(-1, 1, 2, NUM_POINTS).swapaxes(2, 3)
+        change = np.asarray(change, np.float32).reshape(len(change), 1, 2, NUM_POINTS).swapaxes(2, 3)
         return np.asarray(self.first + change @ self.axes, np.float32)
 
     def bends(self, picture: int, wanted: Float) -> list[Bend | None]:
@@ -122,6 +122,7 @@ def _teeth(own: Float, wanted: Float) -> tuple[Float, Float]:
     down, still_down = wanted[lower] - wanted[upper], own[lower] - own[upper]
     gap, still_gap = (np.maximum(np.hypot(*each.T), np.float32(1e-6))[:, None] for each in (down, still_down))
     depth = np.float32(RIGID) * np.minimum(gap, still_gap)
+    depth[(down * still_down).sum(axis=1) <= 0] = 0  # a tracker's closed lips may cross
     return wanted[upper] + depth * down / gap, own[upper] + depth * still_down / still_gap
 
 

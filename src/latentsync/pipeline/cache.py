@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +33,7 @@ from latentsync.pipeline.stills import References
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 _FACE = np.dtype([("id", "<i4"), ("score", "<f8"), ("visible", "<f8"), ("landmarks", "<f4", (468, 2))])
 _SAMPLES = 4096
 
@@ -85,7 +85,7 @@ class RunCache:
             crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
         ) -> Float:
             digest = base.copy()
-            for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), *(references or (None, None))):
+            for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), *_arrays(references)):
                 digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
             path = self._chunks / f"{digest.hexdigest()}.npy"
             self._used.add(path)
@@ -116,6 +116,17 @@ class RunCache:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 self._trouble.meet(error)
+
+
+def _arrays(references: References | None) -> Iterator[Float | None]:
+    """All that a chunk is drawn from, in one order."""
+    if references is None:
+        yield None
+        return
+    yield references.pictures
+    yield references.moves
+    mouths = references.mouths
+    yield from (None,) if mouths is None else (mouths.own, mouths.first, mouths.axes)
 
 
 class _Trouble:

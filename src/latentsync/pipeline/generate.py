@@ -20,6 +20,7 @@ from latentsync.diffusion import chunk_noise, sample
 from latentsync.diffusion.sampling import guided
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.faces.repose import crop_terms, knots, repose
+from latentsync.faces.reshape import NUM_POINTS
 from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.drawing import answer_channels, drawn_from
 from latentsync.models.unet import StepCache, UNet
@@ -94,8 +95,10 @@ class Generator:
         self._keep, self._region = self._window.cut(self._keep), self._window.cut(region)
         self._looked_at = self._window.around(len(region)).pixels(factor)
         self._keep_pixels = torch.from_numpy(1 - mask[self._looked_at]).to(networks.device)
-        if settings.shaped_references and not (hasattr(unet, "ear") and hasattr(unet.ear, "motion")):
-            raise WeightsError("the U-Net does not say how lips move with what it hears. Use a complete model folder")
+        if settings.shaped_references:
+            motion = getattr(unet.ear, "motion", None) if hasattr(unet, "ear") else None
+            if motion is None or motion.shape[1] != 2 * NUM_POINTS or not motion.any():
+                raise WeightsError("the U-Net doesn't say how lips move with what it hears. Use a whole model folder")
         overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
         # on a CPU a batch's size changes no number; elsewhere it may, and a run that goes on would not be the same
         self._overlap = overlap if networks.device.type == "cpu" else 0

@@ -173,12 +173,14 @@ def take_ear(unet: UNet, folder: Path) -> None:
             own[key].copy_(value)
 
 
-def tell_motion(unet: UNet, lips: LipCode) -> None:
-    """Put how lips move with the code into the U-Net, for `few_step.shaped_references`.
+def tell_motion(unet: UNet, lips: LipCode, needed: bool = True) -> None:
+    """Put how lips move with the code into the U-Net, where it has a place for it.
 
-    Raises: ConfigError: it has no place for it.
+    Raises: ConfigError: it has none, and `few_step.shaped_references` needs one.
     """
     motion = getattr(unet.ear, "motion", None) if hasattr(unet, "ear") else None
+    if motion is None and not needed:
+        return
     if motion is None or motion.shape != lips.motion.shape:
         points = lips.motion.shape[1] // 2
         raise ConfigError("task.few_step.shaped_references", True, f"set task.unet.audio_lip_points to {points}")
@@ -282,8 +284,7 @@ class FewStepTask:
             size = unet.ear.head.out_features if hasattr(unet, "ear") else NUMBERS
             lips = lip_code(settings, in_sync, size)
             self.lips = lips if config.told > 0 else None
-            if config.shaped_references:
-                tell_motion(unet, lips)
+            tell_motion(unet, lips, config.shaped_references)
             reader = trained_reader(settings, autoencoder, data, lips, seed)
         features = None
         if config.perceptual_weight > 0 and settings.features is not None:

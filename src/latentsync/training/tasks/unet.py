@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -179,6 +180,14 @@ def _trepa(wanted: UNetSettings, sync: SyncLoss | None) -> TrepaLoss | None:
     return None if sync is None or sync.facts.input != "pixel" else TrepaLoss(sync)
 
 
+def _own_ear(network: nn.Module) -> Ear:
+    """A copy of the network's ear that is not trained, for loader processes too. Raises: ConfigError: it has none."""
+    for module in network.modules():
+        if isinstance(module, Ear) and hasattr(module, "motion"):
+            return copy.deepcopy(module).cpu().float().requires_grad_(False)
+    raise ConfigError("task.unet", None, "the model moves the lips of its references, this U-Net does not say how")
+
+
 class UNetTask:
     """See `Task`. `objectives[0].network` is the U-Net, or the U-Net with an adapter in it."""
 
@@ -198,6 +207,7 @@ class UNetTask:
         self.objectives: list[Objective] = [objective]
         self.listener, self.model, self.settings = listener.eval().requires_grad_(False), model, settings
         self.seed, self.start, self.cache = seed, start, data.cache
+        self.ear = _own_ear(objective.network) if model.shaped_references else None
         in_sync = data.train.only(lambda clip: clip.in_sync)
         self.train = long_enough(in_sync, 3 * model.num_frames, leave_out_short=True)
         self.val = long_enough(data.val, model.num_frames, leave_out_short=True)
@@ -231,12 +241,13 @@ class UNetTask:
         """
         size = self.model.num_frames
         crops, window, heard = self.crops(clip), slice(start, start + size), self.heard(clip, start, size)
+        opening = self._opening_outside(clip, window)
+        if self.model.shaped_references:
+            other = int(np.nanargmin(opening))  # what the ear tells is the way from a closed mouth
         shown = [other] if self.model.still_reference else range(other, other + size)
         references = [np.asarray(crops[list(shown)])]
         if self.model.open_reference:
-            opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh[: num_frames(clip)])), nan=-1.0)
-            opening[window] = -np.inf
-            shown = [other, int(opening.argmax())]
+            shown = [other, int(np.nanargmax(opening))]
             references.append(np.asarray(crops[shown[1:]]))
         if self.model.posed_references:
             meshes = self.meshes(clip)
@@ -252,11 +263,19 @@ class UNetTask:
             out["mel"] = torch.from_numpy(np.array(syncnet_mel_of(clip, self.cache)[None, :, first:end])).float()
         return out
 
+    def _opening_outside(self, clip: AnyClip, window: slice) -> np.ndarray:
+        """(F,) lip opening, NaN in the window and where it is not known; 0 everywhere else if it never is."""
+        opening = np.asarray(lip_opening(np.asarray(clip.mesh[: num_frames(clip)])), np.float64)
+        if not np.isfinite(np.delete(opening, np.r_[window])).any():
+            opening = np.zeros_like(opening)
+        opening[window] = np.nan
+        return opening
+
     def _lips_moved(self, heard: Tensor) -> np.ndarray:
-        """(F, 80) what the U-Net's ear makes of (F, K, D), see `faces.reshape`."""
-        ear = next(module for module in self.objective.network.modules() if isinstance(module, Ear))
+        """(F, 80) what the ear of the start makes of (F, K, D), see `faces.reshape`."""
+        ear = cast(Ear, self.ear)
         with torch.no_grad():
-            return ear.lips_moved(ear.code(heard.flatten(1).to(ear.head.weight))).cpu().numpy()
+            return ear.lips_moved(ear.code(heard.flatten(1).to(ear.head.weight))).numpy()
 
     def crops(self, clip: AnyClip) -> np.ndarray:
         """(F, R, R, 3) uint8 at the model's resolution. Raises: ConfigError: the clip was prepared smaller."""

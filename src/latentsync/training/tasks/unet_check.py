@@ -25,7 +25,7 @@ from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.metrics.strips import MOUTH_BOX, draw_strip
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.precision import choose_dtype
-from latentsync.pipeline.stills import STEADY, References, mouths_of
+from latentsync.pipeline.stills import STEADY, References, choose_stills, mouths_of
 from latentsync.training.datasets import AnyClip, num_frames
 from latentsync.training.losses.denoising import clip_noise
 from latentsync.training.task import Findings
@@ -130,15 +130,16 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
     generator = Generator(networks, task.model, SyncOptions(steps=settings.steps, seed=1))
     real = np.asarray(task.crops(clip)[:count], np.float32) / np.float32(255)
     heard = task.heard(other, 0, count)
-    still, moves, mouths, picks = None, None, None, [0]
+    still, moves, mouths = None, None, None
     if task.model.still_reference:
-        if task.model.open_reference:
-            opening = np.nan_to_num(lip_opening(np.asarray(clip.mesh[:count])), nan=-1.0)
-            picks = [0, int(opening.argmax())]
+        picks = [0]
+        meshes = task.meshes(clip)[:count] if task.model.posed_references else np.asarray(clip.mesh[:count])
+        known = np.flatnonzero(np.isfinite(meshes).all(axis=(1, 2)))
+        if len(known) and (task.model.open_reference or task.model.shaped_references):
+            picks = [int(known[k]) for k in choose_stills(meshes[known])][: 1 + task.model.open_reference]
         still = real[picks]
-    if task.model.posed_references:
-        meshes = task.meshes(clip)[:count]
-        moves = smoothed(head_moves(meshes, meshes[picks], real.shape[1]), STEADY)
+        if task.model.posed_references:
+            moves = smoothed(head_moves(meshes, meshes[picks], real.shape[1]), STEADY)
         if task.model.shaped_references:
             mouths = mouths_of(meshes[picks], real.shape[1])
     parts = [slice(k, k + size) for k in range(0, count, size)]
@@ -147,7 +148,7 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
         return None if still is None else References(still, None if moves is None else moves[part], mouths)
 
     made = np.concatenate([generator(real[p], heard[p], range(p.start, p.stop), references(p)) for p in parts])
-    shown = real[:1] if still is not None else real
+    shown = real if still is None else still[:1]
     pixels = torch.from_numpy(shown).permute(0, 3, 1, 2).to(device) * 2 - 1
     back = torch.cat([task.objective.autoencoder.decode(task.objective.autoencoder.encode(x)) for x in pixels.split(8)])
     reference = (back.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()

@@ -62,7 +62,7 @@ def main() -> None:
                 points[eye] = across * side, 0.4 * side
             moves = np.tile(head_move(points, points, side), (frames, stills, 1, 1))
             if lipsync.settings.shaped_references:
-                mouths = mouths_of(np.stack([points] * stills), side)
+                mouths = mouths_of(np.stack([points] * stills), crops[:stills])
         references = References(crops[:stills], moves, mouths) if stills else None  # of one track, as in a film
         spent, drawing = [], []
         for _ in range(6):

@@ -45,7 +45,7 @@ def distances(clip: AnyClip, rigid: float | None) -> tuple[float, float] | None:
     meshes = np.asarray(clip.mesh[:count], np.float32)
     side = clip.crops.shape[1]
     pick = choose_stills(meshes[:STILLS])[1]
-    still, mouths = np.asarray(clip.crops[pick], np.float32), mouths_of(meshes[[pick]], side)
+    still, mouths = np.asarray(clip.crops[pick], np.float32), mouths_of(meshes[[pick]], np.asarray(clip.crops[[pick]]))
     opening = lip_opening(meshes)
     frames = [k for k in np.flatnonzero(opening > 0.25 * opening.max()) if k != pick]
     found = []
@@ -53,7 +53,7 @@ def distances(clip: AnyClip, rigid: float | None) -> tuple[float, float] | None:
         move, bend = head_move(meshes[k], meshes[pick], side), None
         if rigid is not None:
             reshape.RIGID = rigid
-            lips = (meshes[[k]][:, list(mesh.LIPS)] + np.float32(0.5)) / np.float32(side)
+            lips = mouths_of(meshes[[k]], np.asarray(clip.crops[[k]])).own
             bend = partial(reshape.bent, own=mouths.own[0], wanted=terms_at(lips)[0] @ move)
         made = repose(still, move, crop_terms(side), bend).clip(0, 255)
         apart = np.abs(made - np.asarray(clip.crops[k], np.float32)).mean(axis=-1)

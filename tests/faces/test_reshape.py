@@ -10,6 +10,8 @@ from latentsync.metrics import mesh
 from latentsync.pipeline.stills import mouths_of
 
 SIDE = 128
+PLAIN = np.full((2, SIDE, SIDE, 3), 0.5, np.float32)
+"""Pictures in which no lips are to be seen: the mesh is believed."""
 
 
 def lips(open_by: float = 0.0) -> np.ndarray:
@@ -69,7 +71,7 @@ def test_a_change_is_along_and_down_the_face_in_eye_distances_from_the_first_mou
     points = face(np.random.default_rng(0))
     second = points + np.float32([5, -3])
     second[list(mesh.LIPS)] += np.float32([0, 9])  # another mouth, which is not begun from
-    mouths = mouths_of(np.stack([points, second]), SIDE)
+    mouths = mouths_of(np.stack([points, second]), PLAIN)
     change = np.zeros((2, 2 * NUM_POINTS), np.float32)
     change[1, :NUM_POINTS], change[1, NUM_POINTS:] = 0.1, 0.02
     wanted = mouths.wanted(change)
@@ -82,14 +84,14 @@ def test_a_change_is_along_and_down_the_face_in_eye_distances_from_the_first_mou
 def test_a_rolled_face_has_rolled_axes() -> None:
     points = face(np.random.default_rng(1))
     points[mesh.RIGHT_EYE_OUTER] = points[mesh.LEFT_EYE_OUTER] + np.float32([0, 0.5 * SIDE])
-    (along, down), *_ = mouths_of(points[None], SIDE).axes
+    (along, down), *_ = mouths_of(points[None], PLAIN[:1]).axes
     np.testing.assert_allclose([along, down], [[0, 0.5], [-0.5, 0]], atol=1e-6)
 
 
 def test_a_reposed_still_has_its_lips_where_they_are_wanted() -> None:
     """A dark spot on the middle of the lower lip goes down with it."""
     points = face(np.random.default_rng(2))
-    mouths = mouths_of(points[None], SIDE)
+    mouths = mouths_of(points[None], PLAIN[:1])
     lowest = int(np.argmax(mouths.own[0][:, 1]))
     picture = np.ones((SIDE, SIDE, 3), np.float32)
     x, y = np.rint(points[mesh.LIPS[lowest]]).astype(int)

@@ -310,7 +310,7 @@ def small_tiny() -> dict[str, Any]:
                      "zero_initialize_conv_in": False, "zero_initialize_conv_out": False}  # fmt: skip
 
 
-@pytest.mark.parametrize(("code", "part", "count"), [(0, "audio_embedding", 4), (5, "ear", 12)])
+@pytest.mark.parametrize(("code", "part", "count"), [(0, "audio_embedding", 4), (5, "ear", 13)])
 def test_tokens_can_also_reach_every_resnet_through_the_time_embedding(code: int, part: str, count: int) -> None:
     small = small_tiny() | {"audio_code": code}
     torch.manual_seed(0)

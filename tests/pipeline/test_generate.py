@@ -230,7 +230,7 @@ def test_lips_of_the_references_go_where_the_ear_says_and_their_texture_with_the
     points[list(mesh.LIPS)] = np.stack([np.linspace(20, 44, 40), np.full(40, 42)], axis=1)
     still = np.full((SIDE, SIDE, 3), 0.4, np.float32)
     still[42] = 1
-    references = References(still[None], unturned(8), mouths_of(points[None], SIDE))
+    references = References(still[None], unturned(8), mouths_of(points[None], still[None]))
     autoencoder: Any = Means()
     generator = generator_of(Eared(), autoencoder, shaped_references=True, reference_texture=True)
     heard = torch.tensor([0.0] * 5 + [3 / 32] * 3).view(8, 1, 1)

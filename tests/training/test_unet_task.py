@@ -17,6 +17,7 @@ from latentsync.faces import inpaint_mask
 from latentsync.models import UNet
 from latentsync.models.hearing import StreamingListener, sound_of
 from latentsync.training.datasets import TrainingData, open_data
+from latentsync.training.tasks import unet as unet_task
 from latentsync.training.tasks.unet import UNetTask, build, reference_starts
 from latentsync.training.tasks.unet_check import Driven, measured, warnings_of
 from latentsync.training.tasks.unet_objective import choose_trainable
@@ -238,6 +239,28 @@ def test_stable_diffusion_weights_start_a_stage_1(data: TrainingData, tmp_path: 
     unet = build(SETTINGS | {"unet": first}, data, start=tmp_path / "sd.pt").objective.unet
     assert torch.equal(unet.mid_block.resnets[0].conv1.weight, sd.mid_block.resnets[0].conv1.weight)  # type: ignore
     assert torch.equal(unet.conv_in.weight[:, :4], sd.conv_in.weight) and not unet.conv_in.weight[:, 4:].any()
+
+
+def test_references_with_moved_lips_begin_from_the_most_closed_mouth_outside_the_window(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the ear tells is the way from a closed mouth; from an open one lips would open twice."""
+    task = build({"resolution": 64, "check": SETTINGS["check"]}, data, start="tiny")
+    clip = next(iter(data.train))
+    given: list[Any] = []
+
+    def posed(stills: Any, still_meshes: Any, meshes: Any, look: Any, change: Any) -> Any:
+        given.append((still_meshes, change))
+        return np.zeros((len(meshes), *stills.shape), np.uint8)
+
+    opening = np.random.default_rng(0).random(len(clip.mesh))
+    opening[[9, 20, 3]] = -1, 0, 2  # the most closed mouth lies in the window
+    monkeypatch.setattr(unet_task, "posed_looks", posed)
+    monkeypatch.setattr(unet_task, "lip_opening", lambda meshes: opening[: len(meshes)])
+    task.window(clip, 8, 20)
+    ((meshes, change),) = given
+    np.testing.assert_array_equal(meshes, task.meshes(clip)[[20, 3]])
+    assert change.shape == (8, 80) and np.abs(change).max() > 0
 
 
 def test_a_whole_model_brings_its_own_autoencoder_and_listener(data: TrainingData) -> None:

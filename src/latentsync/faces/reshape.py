@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from latentsync.core.values import Float
+from latentsync.faces.lip_edges import edges_found
 from latentsync.faces.repose import head_move, terms_at
 
 Bend = Callable[[Float], Float]
@@ -27,9 +28,9 @@ COLUMNS = range(3, 8)
 """The middle five of the inner lips: point 20 + k of the upper one lies over point 40 − k of the lower one."""
 RIGID = 0.6
 """Share of the gap between the lips, of the still or of the wanted mouth, whichever is smaller, that keeps its size
-below the upper lip. Open stills of 16 filmed people differ from other open mouths of theirs by 22.0 levels of 255
-between the lips, with 0 by 23.2, and by 7.8 instead of 7.9 on all of the mouth (turned alone 10.5):
-benchmarks/moved_lips.py."""
+below the upper lip. Open stills of 16 filmed people differ from other open mouths of theirs by 21.1 levels of 255
+between the lips, with 0 by 21.4, and by 7.7 instead of 7.8 on all of the mouth (turned alone 10.5; by the mesh's own
+edges, without `lip_edges`, 22.0 and 7.8): benchmarks/moved_lips.py."""
 RING_CENTRE, RING_RADII = (0.5, 0.66), (0.37, 0.24, 0.30)
 """An ellipse around an aligned mouth that speech is not to move, in crop sides; radii across, up and down."""
 RING_POINTS = 20
@@ -54,13 +55,14 @@ class Mouths:
     axes: Float
 
     @classmethod
-    def of(cls, points: Float, lips: Sequence[int], eyes: tuple[int, int], resolution: int) -> Mouths:
-        """Args: points: (n, 468, 2) meshes in pixels of crops of this side. lips: forty vertices. eyes: the vertices of
-        the outer eye corners, left and right in the picture.
+    def of(cls, points: Float, pictures: np.ndarray, lips: Sequence[int], eyes: tuple[int, int]) -> Mouths:
+        """Args: points: (n, 468, 2) meshes in pixels of the pictures (n, R, R, 3), uint8 or float32 in [0, 1]. lips:
+        forty vertices, see `lip_edges.edges_found`. eyes: the vertices of the outer eye corners, left and right in the
+        picture.
         """
-        points = np.asarray(points, np.float32)
+        points, resolution = np.asarray(points, np.float32), len(pictures[0])
         places = (points + np.float32(0.5)) / np.float32(resolution)
-        own = places[:, list(lips)]
+        own = np.stack([edges_found(*one) for one in zip(pictures, places[:, list(lips)], strict=True)])
         first = [terms_at(own[:1])[0] @ head_move(points[0], each, resolution) for each in points[1:]]
         across = places[:, eyes[1]] - places[:, eyes[0]]
         axes = np.stack([across, np.stack([-across[:, 1], across[:, 0]], axis=-1)], axis=1)

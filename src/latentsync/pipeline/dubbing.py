@@ -21,7 +21,7 @@ from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.script import Role
 from latentsync.pipeline.settings import ModelSettings
-from latentsync.pipeline.stills import STEADY, References, Stills, Turns, choose_stills, in_crop
+from latentsync.pipeline.stills import STEADY, References, Stills, Turns, choose_stills, in_crop, mouths_of
 from latentsync.pipeline.timing import StageClock
 
 STILL_FRAMES = 75
@@ -145,11 +145,10 @@ class Dubber:
         windows = torch.stack([item.window for item in chunk.items])
         indices = [item.frame.index for item in chunk.items]
         crops = np.empty_like(originals)
-        mouths = still.mouths if still is not None and self._settings.shaped_references else None
         for first in range(min(self._sets, len(indices))):
             part = slice(first, None, self._sets)
             own_moves = None if moves is None else moves[part]
-            references = None if still is None else References(still.crops, own_moves, mouths)
+            references = None if still is None else References(still.crops, own_moves, still.mouths)
             crops[part] = self._generate(originals[part], windows[part], indices[part], references)
         return crops, moves
 
@@ -187,7 +186,8 @@ class Dubber:
                     del stills[old]
                 picks = choose_stills(points)[: 1 + self._settings.open_reference]
                 crops = np.stack([self._crop(own[pick]) for pick in picks])
-                stills[track] = Stills(crops, points[picks])
+                mouths = mouths_of(points[picks], crops) if self._settings.shaped_references else None
+                stills[track] = Stills(crops, points[picks], mouths)
             last = track
             yield ahead.popleft()
 

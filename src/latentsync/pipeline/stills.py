@@ -46,15 +46,12 @@ class References(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stills:
-    """References of a track: crops (n, R, R, 3), and the face's points (n, 468, 2) in them."""
+    """References of a track: crops (n, R, R, 3), the face's points (n, 468, 2) in them, and their lips where these are
+    to be moved."""
 
     crops: Float
     points: Float
-
-    @property
-    def mouths(self) -> Mouths:
-        """Where the lips are in them."""
-        return mouths_of(self.points, self.crops.shape[1])
+    mouths: Mouths | None = None
 
     def moves(self, item: Item) -> Float:
         """(n, 4, 2) from the item's frame to each of them, see `faces.repose`."""
@@ -62,9 +59,9 @@ class Stills:
         return head_moves(points[None], self.points, self.crops.shape[1])[0]
 
 
-def mouths_of(points: Float, resolution: int) -> Mouths:
-    """The lips in still pictures of one face. Args: points: (n, 468, 2) meshes in pixels of crops of this side."""
-    return Mouths.of(points, mesh.LIPS, (mesh.LEFT_EYE_OUTER, mesh.RIGHT_EYE_OUTER), resolution)
+def mouths_of(points: Float, crops: np.ndarray) -> Mouths:
+    """The lips in still pictures (n, R, R, 3) of one face. Args: points: (n, 468, 2) meshes in pixels of them."""
+    return Mouths.of(points, crops, mesh.LIPS, (mesh.LEFT_EYE_OUTER, mesh.RIGHT_EYE_OUTER))
 
 
 def choose_stills(points: Float) -> list[int]:

@@ -215,7 +215,7 @@ def posed_looks(
     moves = head_moves(meshes, still_meshes, side)
     ways: list[list[Bend | None]] = [[None] * len(meshes)] * len(stills)
     if change is not None:
-        mouths = mouths_of(still_meshes, side)
+        mouths = mouths_of(still_meshes, stills)
         wanted = mouths.wanted(change)
         ways = [mouths.bends(k, wanted[:, k]) for k in range(len(stills))]
     return np.stack(

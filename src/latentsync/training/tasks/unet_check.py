@@ -141,7 +141,7 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
         if task.model.posed_references:
             moves = smoothed(head_moves(meshes, meshes[picks], real.shape[1]), STEADY)
         if task.model.shaped_references:
-            mouths = mouths_of(meshes[picks], real.shape[1])
+            mouths = mouths_of(meshes[picks], still)
     parts = [slice(k, k + size) for k in range(0, count, size)]
 
     def references(part: slice) -> References | None:

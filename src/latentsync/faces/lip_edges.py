@@ -1,7 +1,7 @@
 """Where lips really are in a still picture: a face mesh misses their edges by a few pixels, each edge by its own.
 
-Lips are redder than the skin around them (a* of CIELAB), and the line between closed lips is dark. Each of the four
-edges (upper and lower lip, outer and inner) is moved up or down as a whole to where that shows best.
+Lips are redder than the skin around them (a* of CIELAB), and the line between closed lips is dark. Where a picture
+shows it clearly, each lip's edge, and the line, is moved up or down as a whole.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ ACROSS = 4 / 256
 """Width of the stripes on both sides of an edge whose colours are compared."""
 WORTH = 0.2 * 256
 """Units of a* that a way of one crop side has to gain: what is gained by less is noise."""
-LEAST = 2.0
-"""Units of a* that lips and skin have to differ by, else the mesh is believed: beards, and lips like the skin."""
+LEAST = 8.0
+"""Units of a* that lips and skin have to differ by more than at the mesh's place, else the mesh is believed: beards,
+pale lips, and errors so small that a network that was trained with the mesh's edges makes up for them."""
+DARKER = 8.0
+"""The same of the seam, units of L*."""
 SHUT = 3 / 256
 """Lips less apart than this are closed, crop sides."""
 DARK = 1.0
@@ -70,11 +73,12 @@ def _best(red: np.ndarray, edge: Float, ways: np.ndarray, inwards: int) -> float
     """The way down of an outer edge after which the lip differs most from the skin."""
     stripe = np.linspace(0.25, 1, 4) * ACROSS * inwards
     gained = sum(_along(red, edge, ways + k) - _along(red, edge, ways - k) for k in stripe) / len(stripe)
-    if gained.max() < LEAST:
-        return 0.0
-    return float(ways[np.argmax(gained - WORTH * np.abs(ways))])
+    best = int(np.argmax(gained - WORTH * np.abs(ways)))
+    return float(ways[best]) if gained[best] > gained[len(ways) // 2] + LEAST else 0.0
 
 
 def _seam(light: np.ndarray, middle: Float, ways: np.ndarray) -> float:
     """The way down to the dark line between closed lips."""
-    return float(ways[np.argmin(_along(light, middle, ways) + DARK * 256 * np.abs(ways))])
+    found = _along(light, middle, ways)
+    best = int(np.argmin(found + DARK * 256 * np.abs(ways)))
+    return float(ways[best]) if found[best] < found[len(ways) // 2] - DARKER else 0.0

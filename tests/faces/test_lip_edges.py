@@ -55,3 +55,12 @@ def test_where_nothing_is_to_be_seen_the_mesh_is_believed() -> None:
         np.testing.assert_array_equal(edges_found(grey, rings(gap)), rings(gap))
     small = edges_found(mouth(0.08, 64), rings(0.08))
     assert small.shape == (40, 2) and np.abs(small - rings(0.08)).max() < 4 / 256
+
+
+def test_a_moustache_is_no_line_between_lips() -> None:
+    """It is darker than the seam, and begins where the upper lip ends."""
+    picture = mouth()
+    picture[: round(0.605 * 256)][:, 90:166] = DARK
+    told = rings() + np.float32([0, -3 / 256])
+    found = edges_found(picture, told)
+    assert np.abs(found[20:, 1] - 0.66).max() < 3.6 / 256

@@ -13,6 +13,8 @@ from latentsync.core.values import Float
 
 REACH = 9 / 256
 """How far an edge may be moved, crop sides."""
+SEAM_REACH = 6 / 256
+"""The same of the line between closed lips: further away there are beards."""
 ACROSS = 4 / 256
 """Width of the stripes on both sides of an edge whose colours are compared."""
 WORTH = 0.2 * 256
@@ -78,7 +80,13 @@ def _best(red: np.ndarray, edge: Float, ways: np.ndarray, inwards: int) -> float
 
 
 def _seam(light: np.ndarray, middle: Float, ways: np.ndarray) -> float:
-    """The way down to the dark line between closed lips."""
-    found = _along(light, middle, ways)
-    best = int(np.argmin(found + DARK * 256 * np.abs(ways)))
-    return float(ways[best]) if found[best] < found[len(ways) // 2] - DARKER else 0.0
+    """The way down to the dark line between closed lips: darker than what is on both sides of it, as the edge of a
+    moustache is not."""
+    near = ways[np.abs(ways) <= SEAM_REACH]
+    found = _along(light, middle, near)
+    inner = found[1:-1]
+    lines = 1 + np.flatnonzero((inner <= found[:-2]) & (inner <= found[2:]))
+    if not len(lines):
+        return 0.0
+    best = int(lines[np.argmin(found[lines] + DARK * 256 * np.abs(near[lines]))])
+    return float(near[best]) if found[best] < found[len(near) // 2] - DARKER else 0.0

@@ -36,7 +36,6 @@ COLOUR_PX = 4
 """Side of the squares whose mean colours are compared, pixels."""
 LIPS = (slice(128, 232), slice(64, 192))
 """Rows and columns of the 256 px crop around the lips."""
-
 TEETH = (slice(144, 208), slice(80, 176))
 """Of the mouth's opening, where pictures are compared in the features of a VGG-16."""
 LEVEL = 0.3
@@ -54,8 +53,7 @@ class FewStepConfig:
             need not be made.
         open_reference: a second reference, the most open mouth: how this person's teeth look.
         posed_references: each frame has its own references, turned as its head is (`faces.repose`).
-        shaped_references: and its lips are where the code of the lips says (`faces.reshape`): what is left to draw is
-            what comes to light between them. Needs `told` of 1 and posed references.
+        shaped_references: and its lips are where the code says (`faces.reshape`). Needs `told` of 1, posed references.
         residual: the network gives the difference from the reference's latents, not the latents: texture and identity
             are there from the first step (`models.drawing`). Only safe with a still reference, whose mouth does not
             move.

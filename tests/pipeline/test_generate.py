@@ -249,8 +249,3 @@ def test_a_network_that_does_not_say_how_forty_points_move_is_refused(points: in
         unet.ear.motion.fill_(told)
     with pytest.raises(WeightsError, match="how lips move"):
         generator_of(unet, Means(), shaped_references=True)
-
-
-def test_a_network_that_does_not_say_how_lips_move_is_refused() -> None:
-    with pytest.raises(WeightsError, match="how lips move"):
-        generator_of(Unchanged(), Means(), shaped_references=True)

@@ -146,9 +146,8 @@ class Generator:
     def encode_references(self, references: References, count: int) -> Tensor:
         """Latents of the references for so many frames, (count, n·c, h, w)."""
         if references.moves is not None:
-            count = len(references.pictures)
-            limits = (BETWEEN, *[BETWEEN_OTHERS] * (count - 1))
-            return torch.cat([self._posed(references, k, limits[k]) for k in range(count)], dim=1)
+            limits = (BETWEEN, *[BETWEEN_OTHERS] * (len(references.pictures) - 1))
+            return torch.cat([self._posed(references, k, limit) for k, limit in enumerate(limits)], dim=1)
         return self._encode(self._pixels(references.pictures)).flatten(0, 1).expand(count, -1, -1, -1)
 
     def _masked(self, crops: Float, frames: Sequence[int]) -> Tensor:

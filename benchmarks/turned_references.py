@@ -65,7 +65,7 @@ def turned(generator: Generator, still: Float, moves: Float, limit: float) -> tu
     autoencoder, out, encoded = generator.networks.autoencoder, [], 0
     for first in range(0, len(moves), CHUNK):
         part = moves[first : first + CHUNK]
-        latents = generator.encode_references(References(still[None], part), len(part))
+        latents, _ = generator.encode_references(References(still[None], part), len(part))
         encoded += len(knots(part[:, 0], limit, generate.SAME))
         out.append(autoencoder.decode(latents.contiguous(memory_format=torch.channels_last)).float() / 2 + 0.5)
     return torch.cat(out).clamp(0, 1), encoded

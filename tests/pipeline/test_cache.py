@@ -240,9 +240,12 @@ def test_chunks_are_known_by_what_they_are_drawn_from_not_by_where_it_lies_in_me
     class Generator:
         steps, guidance, seed, cache_interval, settings, networks = 1, 1.0, 0, 1, model.settings, model.networks
 
-        def __call__(self, crops: Any, *rest: Any) -> Any:
-            asked.append(crops)
-            return crops
+        def prepare(self, crops: Any, *rest: Any) -> Any:
+            return (crops,)
+
+        def finish(self, prepared: Any) -> Any:
+            asked.append(prepared)
+            return prepared[0]
 
     def references(shift: float) -> References:
         lips = np.full((1, 40, 2), shift, np.float32)

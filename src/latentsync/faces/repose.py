@@ -159,9 +159,17 @@ def repose(still: np.ndarray, move: Float, at: Float, bend: Callable[[Float], Fl
         bend: what else moves there (`faces.reshape`): places (H, W, 2) in crop sides → where they are found.
     Returns: (H, W, 3) of the same kind, cubic interpolation; float32 overshoots a little at edges.
     """
-    places = (at.reshape(-1, 4) @ move).reshape(*at.shape[:2], 2)
-    if bend is not None:
-        places = bend(places)
+    return shown(still, found(move, at, bend))
+
+
+def found(move: Float, at: Float, bend: Callable[[Float], Float] | None = None) -> Float:
+    """(H, W, 2) places in the still picture, crop sides, of those wanted; see `repose`."""
+    places = np.asarray((at.reshape(-1, 4) @ move).reshape(*at.shape[:2], 2), np.float32)
+    return places if bend is None else bend(places)
+
+
+def shown(still: np.ndarray, places: Float) -> np.ndarray:
+    """(H, W, 3) what a picture (R, R, 3) shows at places (H, W, 2) in crop sides; see `repose`."""
     pixels = places * np.float32(len(still))
     pixels -= np.float32(0.5)
     return np.asarray(cv2.remap(still, pixels, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))

@@ -28,7 +28,7 @@ from latentsync.core.errors import LatentSyncError
 from latentsync.core.files import atomic_path, sweep_parts
 from latentsync.core.values import Face, Float, Frame
 from latentsync.faces import FaceTracker, TrackingSession
-from latentsync.pipeline.generate import Generator, Networks
+from latentsync.pipeline.generate import Generator, Networks, Prepared
 from latentsync.pipeline.stills import References
 
 log = logging.getLogger(__name__)
@@ -76,38 +76,36 @@ class RunCache:
         path = self._tracks / f"{digest.hexdigest()}.faces"
         return _KnownTracker(tracker, path, self._total_s, self._trouble)
 
-    def generator(self, generator: Generator) -> Generate:
+    def generator(self, generator: Generator) -> _Remembering:
         """The generator with its finished chunks remembered until `finish`."""
         own = f"{VERSION} {generator.steps} {generator.guidance} {generator.seed} {generator.cache_interval}"
         base = hashlib.sha256(f"{own} {generator.settings} {fingerprint(generator.networks)}".encode())
 
-        def generate(
-            crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
-        ) -> Float:
-            digest = base.copy()
-            for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), *_arrays(references)):
-                digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-            path = self._chunks / f"{digest.hexdigest()}.npy"
-            self._used.add(path)
-            try:
-                known = np.load(path, allow_pickle=False)
-                if known.shape == crops.shape and known.dtype == np.float32:
-                    if not self._resumes:
-                        log.info("%s: what a broken-off run had finished is used", self._chunks)
-                    self._resumes = True
-                    return np.asarray(known)
-            except (OSError, ValueError, EOFError):
-                pass  # not there, or not whole: made anew
-            made = generator(crops, windows, frames, references)
-            if not self._trouble.is_met:
-                try:
-                    with atomic_path(path) as part:
-                        np.save(part, made)
-                except OSError as error:
-                    self._trouble.meet(error)
-            return made
+        return _Remembering(self, generator, base)
 
-        return generate
+    def chunk(self, digest: str, shape: tuple[int, ...]) -> tuple[Path, Float | None]:
+        """Where a chunk's crops are kept, and what is there of that shape."""
+        path = self._chunks / f"{digest}.npy"
+        self._used.add(path)
+        try:
+            known = np.load(path, allow_pickle=False)
+            if known.shape == shape and known.dtype == np.float32:
+                if not self._resumes:
+                    log.info("%s: what a broken-off run had finished is used", self._chunks)
+                self._resumes = True
+                return path, np.asarray(known)
+        except (OSError, ValueError, EOFError):
+            pass  # not there, or not whole: made anew
+        return path, None
+
+    def keep(self, path: Path, made: Float) -> None:
+        """Put a chunk's crops there, if that is possible."""
+        if not self._trouble.is_met:
+            try:
+                with atomic_path(path) as part:
+                    np.save(part, made)
+            except OSError as error:
+                self._trouble.meet(error)
 
     def finish(self) -> None:
         """The run succeeded: its chunks are of no more use."""
@@ -116,6 +114,35 @@ class RunCache:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 self._trouble.meet(error)
+
+
+class _Remembering:
+    """A generator in front of which finished chunks are looked up; what the generator is, in two stages too."""
+
+    def __init__(self, cache: RunCache, generator: Generator, base: hashlib._Hash) -> None:
+        self._cache, self._generator, self._base = cache, generator, base
+
+    def __call__(
+        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
+    ) -> Float:
+        return self.finish(self.prepare(crops, windows, frames, references))
+
+    def prepare(
+        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
+    ) -> tuple[Path, Float | Prepared]:
+        digest = self._base.copy()
+        for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), *_arrays(references)):
+            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        path, known = self._cache.chunk(digest.hexdigest(), crops.shape)
+        return path, self._generator.prepare(crops, windows, frames, references) if known is None else known
+
+    def finish(self, prepared: tuple[Path, Float | Prepared]) -> Float:
+        path, work = prepared
+        if isinstance(work, np.ndarray):
+            return work
+        made = self._generator.finish(work)
+        self._cache.keep(path, made)
+        return made
 
 
 def _arrays(references: References | None) -> Iterator[Float | None]:

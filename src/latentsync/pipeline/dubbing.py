@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from latentsync.faces.repose import crop_terms, repose
 from latentsync.metrics import mesh
 from latentsync.pipeline.cache import Generate
 from latentsync.pipeline.chunks import Chunk, Item, make_chunks
+from latentsync.pipeline.conveyor import STAGES, Conveyor
 from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.script import Role
@@ -41,6 +43,10 @@ heads of three GRID speakers stay below 0.011 in 99 % of frames; of a man who mo
 0.036, one in ten beyond 0.066."""
 HELD_POSED = (0.08, 0.14)
 """The same where the reference is turned as the head is."""
+
+
+AHEAD_PIXELS = 32 * 1920 * 1080
+"""Pixels of frames that may wait at most while their chunks are made; larger and faster video has fewer on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,27 @@ def one_face_each(scenes: Iterable[Scene], roles: Sequence[Role]) -> Iterator[Sc
         yield scene
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A chunk on its way. `moves`: (F, n, 4, 2) to the references, where they are posed. `made`: each interleaved set's
+    crops, to be waited for; None where the closed reference is shown in all frames."""
+
+    chunk: Chunk
+    originals: Float
+    still: Stills | None
+    moves: Float | None
+    made: tuple[Callable[[], Float], ...] | None
+
+    def crops(self) -> Float | None:
+        """(F, R, R, 3) with the new mouth."""
+        if self.made is None:
+            return None
+        out = np.empty_like(self.originals)
+        for first, made in enumerate(self.made):
+            out[first :: len(self.made)] = made()
+        return out
+
+
 class Dubber:
     """Lends people their new mouths, one person after the other."""
 
@@ -90,12 +117,13 @@ class Dubber:
         overlap: int,
         clock: StageClock,
         people: int = 1,
+        conveyor: Conveyor | None = None,
     ) -> None:
         """Args: sets: interleaved sets that frames are dealt into. overlap: frames shared by chunks of one set. people:
-        how many of them share the memory."""
+        how many of them share the memory. conveyor: makes chunks beside this thread, instead of `generate`."""
         self._generate, self._paster, self._settings, self._clock = generate, paster, settings, clock
         self._sets, self._size, self._overlap = sets, settings.num_frames * sets, overlap * sets
-        self._people = people
+        self._people, self._conveyor = people, conveyor
 
     def dub(self, scenes: Iterable[Scene], person: int, hearing: Hearing) -> Iterator[Scene]:
         """Every scene in order, its frame with the new mouth of one of its faces."""
@@ -108,49 +136,66 @@ class Dubber:
 
         stills: dict[int, Stills] = {}
         cut: dict[int, Float] = {}
-        held: dict[int, Float] = {}
         pause, turns = _Pause(), Turns(STEADY * self._sets)
+        held: dict[int, Float] = {}
+        on_the_way: deque[_Begun] = deque()
+
+        def done(most: int = 0) -> Iterator[Scene]:
+            """Paste what is finished until so many chunks are left."""
+            nonlocal held
+            while len(on_the_way) > most:
+                begun = on_the_way.popleft()
+                chunk = begun.chunk
+                with self._clock.stage("generate"):
+                    crops = begun.crops()
+                held = {} if crops is None else _cross_faded(chunk, crops, held)
+                for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
+                    with self._clock.stage("paste"):
+                        item = chunk.items[k]
+                        move = None if begun.moves is None else begun.moves[k, 0]
+                        made = pause.calmed(item, None if crops is None else crops[k], begun.still, move)
+                        frame = self._paster(item, made, begun.originals[k])
+                    yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
+
         coming = self._with_stills(items(), stills) if self._settings.still_reference else items()
         for chunk in make_chunks(coming, self._size, self._overlap):
             if not chunk.is_edited:
+                yield from done()
                 scene, item = under_way.popleft(), chunk.items[0]
                 missing = item.is_asked and item.face is None
                 yield replace(scene, is_asked=scene.is_asked or item.is_asked, is_missing=scene.is_missing or missing)
                 continue
             with self._clock.stage("generate"):
                 originals = np.stack([self._crop(item, cut) for item in chunk.items])
-                crops, moves = self._speak(chunk, originals, stills, turns)
+                on_the_way.append(self._begun(chunk, originals, stills, turns))
             cut = {item.frame.index: crop for item, crop in zip(chunk.items, originals, strict=True)}
-            held = {} if crops is None else _cross_faded(chunk, crops, held)
-            for k in range(chunk.num_old, len(chunk.items) - chunk.num_held):
-                with self._clock.stage("paste"):
-                    item = chunk.items[k]
-                    still = stills.get(cast(int, item.track_id))
-                    move = None if moves is None else moves[k, 0]
-                    made = None if crops is None else crops[k]
-                    frame = self._paster(item, pause.calmed(item, made, still, move), originals[k])
-                yield replace(under_way.popleft(), frame=frame, is_edited=True, is_asked=True)
+            yield from done(self._num_ahead(chunk.items[0].frame))
+        yield from done()
 
-    def _speak(
-        self, chunk: Chunk, originals: Float, stills: dict[int, Stills], turns: Turns
-    ) -> tuple[Float | None, Float | None]:
-        """The chunk's crops, (F, R, R, 3), with the new mouth, each interleaved set on its own, None where the closed
-        reference is shown in all frames; and the way to the references, (F, n, 4, 2), where they are posed."""
+    def _begun(self, chunk: Chunk, originals: Float, stills: dict[int, Stills], turns: Turns) -> _Begun:
+        """Have the new mouths made, each interleaved set on its own."""
         still = stills[cast(int, chunk.items[0].track_id)] if self._settings.still_reference else None
         moves = None
         if still is not None and self._settings.posed_references:
             moves = turns.of(chunk, still)
         if still is not None and all(_is_at_rest(item, still, moves is not None) for item in chunk.items):
-            return None, moves
+            return _Begun(chunk, originals, still, moves, None)
         windows = torch.stack([item.window for item in chunk.items])
         indices = [item.frame.index for item in chunk.items]
-        crops = np.empty_like(originals)
+        made = []
         for first in range(min(self._sets, len(indices))):
             part = slice(first, None, self._sets)
             own_moves = None if moves is None else moves[part]
             references = None if still is None else References(still.crops, own_moves, still.mouths)
-            crops[part] = self._generate(originals[part], windows[part], indices[part], references)
-        return crops, moves
+            given = originals[part], windows[part], indices[part], references
+            made.append(partial(self._generate, *given) if self._conveyor is None else self._conveyor.begin(*given))
+        return _Begun(chunk, originals, still, moves, tuple(made))
+
+    def _num_ahead(self, frame: Frame) -> int:
+        """Chunks that may be on their way while the next one is cut."""
+        if self._conveyor is None:
+            return 0
+        return min(STAGES, AHEAD_PIXELS // (frame.picture.width * frame.picture.height * self._size * self._people))
 
     def _crop(self, item: Item, known: dict[int, Float] | None = None) -> Float:
         """(R, R, 3); `known` are those of the chunk before, by the frames' indices."""

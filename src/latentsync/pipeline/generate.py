@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,14 +19,14 @@ from latentsync.core.values import Float
 from latentsync.diffusion import chunk_noise, sample
 from latentsync.diffusion.sampling import guided
 from latentsync.faces import inpaint_mask, latent_mask
-from latentsync.faces.repose import crop_terms, knots, repose
+from latentsync.faces.repose import knots
 from latentsync.faces.reshape import NUM_POINTS
 from latentsync.models.autoencoder import Autoencoder
 from latentsync.models.drawing import answer_channels, drawn_from
 from latentsync.models.unet import StepCache, UNet
 from latentsync.models.window import LatentWindow
 from latentsync.pipeline.settings import ModelSettings
-from latentsync.pipeline.stills import References
+from latentsync.pipeline.stills import Poses, References
 from latentsync.pipeline.teeth import OwnTeeth
 from latentsync.pipeline.texture import LostTexture
 
@@ -50,6 +50,22 @@ class Networks:
     listener: nn.Module
     device: torch.device
     dtype: torch.dtype
+
+
+class Prepared(NamedTuple):
+    """A chunk whose pictures are encoded; see `Generator`.
+
+    Attributes:
+        stills: (F, n·c, h, w) latents of the references. masked: (F, c, h, w) of the frames without their mouths.
+    """
+
+    crops: Float
+    windows: Tensor
+    frames: Sequence[int]
+    references: References | None
+    poses: Poses | None
+    stills: Tensor
+    masked: Tensor
 
 
 class Generator:
@@ -107,7 +123,6 @@ class Generator:
         self._teeth = OwnTeeth()
         self._texture = LostTexture(self._rendered, self._window.pixels(factor), factor)
 
-    @torch.no_grad()
     def __call__(
         self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
     ) -> Float:
@@ -121,13 +136,29 @@ class Generator:
         Returns: (F, R, R, 3) float32 in [0, 1]; only the masked part is meant to be used.
         Raises: Stopped.
         """
+        return self.finish(self.prepare(crops, windows, frames, references))
+
+    @torch.no_grad()
+    def prepare(
+        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
+    ) -> Prepared:
+        """The first half of a call: references and masked frames are encoded.
+
+        One thread at a time may be in it, another in `finish`.
+        """
+        poses = None
         if references is None:
             stills = self._encode(self._pixels(crops))
         else:
             if references.mouths is not None:
                 references = references._replace(wanted=references.mouths.wanted(self._lips_moved(windows)))
-            stills = self.encode_references(references, len(crops))
-        masked = self._masked(crops, frames)
+            stills, poses = self.encode_references(references, len(crops))
+        return Prepared(crops, windows, frames, references, poses, stills, self._masked(crops, frames))
+
+    @torch.no_grad()
+    def finish(self, prepared: Prepared) -> Float:
+        """The second half: the mouths are drawn and decoded."""
+        crops, windows, frames, references, poses, stills, masked = prepared
         made = self._denoise(stills, masked, windows, frames)
         wanted = torch.lerp(masked.float(), made, self._region) if self._keeps else made
         check(self._stop)
@@ -135,7 +166,7 @@ class Generator:
         if references is not None and self.settings.reference_teeth:
             self._teeth.hold(decoded, self._window.pixels(self.networks.autoencoder.factor), references.pictures)
         if references is not None and self.settings.reference_texture:
-            self._texture.give_back(decoded, made, stills, references)
+            self._texture.give_back(decoded, made, stills, references, poses)
         if decoded.shape == crops.shape:
             return np.ascontiguousarray(decoded, dtype=np.float32)
         rows, columns = self._window.pixels(self.networks.autoencoder.factor)
@@ -143,12 +174,13 @@ class Generator:
         out[:, rows, columns] = decoded
         return out
 
-    def encode_references(self, references: References, count: int) -> Tensor:
-        """Latents of the references for so many frames, (count, n·c, h, w)."""
+    def encode_references(self, references: References, count: int) -> tuple[Tensor, Poses | None]:
+        """Latents of the references for so many frames, (count, n·c, h, w); and their poses, where they are posed."""
         if references.moves is not None:
+            poses = Poses(references, self._looked_at)
             limits = (BETWEEN, *[BETWEEN_OTHERS] * (len(references.pictures) - 1))
-            return torch.cat([self._posed(references, k, limit) for k, limit in enumerate(limits)], dim=1)
-        return self._encode(self._pixels(references.pictures)).flatten(0, 1).expand(count, -1, -1, -1)
+            return torch.cat([self._posed(references, poses, k, limit) for k, limit in enumerate(limits)], dim=1), poses
+        return self._encode(self._pixels(references.pictures)).flatten(0, 1).expand(count, -1, -1, -1), None
 
     def _masked(self, crops: Float, frames: Sequence[int]) -> Tensor:
         """Latents (F, c, h, w) of the crops without their mouths. The first frames of a chunk may be the last ones of
@@ -183,14 +215,12 @@ class Generator:
         heard = windows.to(net.device, net.dtype).flatten(1)
         return np.asarray(net.unet.ear.lips_moved(net.unet.ear.code(heard)).cpu().numpy(), np.float32)
 
-    def _posed(self, references: References, which: int, limit: float) -> Tensor:
+    def _posed(self, references: References, poses: Poses, which: int, limit: float) -> Tensor:
         """Latents (F, c, h, w) of one still, turned as the head is, with its lips where they are to be; see `knots`."""
         net = self.networks
-        still, moves = references.pictures[which], cast(Float, references.moves)[:, which]
-        at = np.ascontiguousarray(crop_terms(len(still))[self._looked_at])
+        moves = cast(Float, references.moves)[:, which]
         made = knots(moves, limit, SAME, None if references.wanted is None else references.wanted[:, which])
-        bends = references.bends(which)
-        turned = torch.from_numpy(np.stack([repose(still, moves[k], at, bends[k]) for k in made])).to(net.device)
+        turned = torch.from_numpy(np.stack([poses.shown(references.pictures, which, k) for k in made])).to(net.device)
         latents = self._encode(turned.clamp_(0, 1).mul_(2).sub_(1).permute(0, 3, 1, 2))
         if len(made) == len(moves):
             return latents

@@ -36,8 +36,9 @@ from latentsync.models.weights import (
     save_model,
     with_resolution,
 )
-from latentsync.pipeline.cache import Generate, RunCache
+from latentsync.pipeline.cache import RunCache
 from latentsync.pipeline.chunks import num_sets
+from latentsync.pipeline.conveyor import conveyor_for
 from latentsync.pipeline.dubbing import Dubber, Scene, one_face_each
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.heard import Hearing
@@ -219,7 +220,7 @@ class Lipsync:
                 ) as writer,
             ):
                 given = script.frames, script.roles, reader.info.fps, options, clock, counts, kept, stop
-                for frame in self._stream(*given):
+                for frame in self._stream(*given, beside=True):
                     with clock.stage("write"):
                         writer.write(frame)
                     if counts.frames % 8 == 0:
@@ -298,24 +299,29 @@ class Lipsync:
         counts: _Counts,
         kept: RunCache | None = None,
         stop: StopFlag = never,
+        beside: bool = False,
     ) -> Iterator[Frame]:
-        """The method: faces followed, speech heard, chunks denoised, mouths pasted, one person after the other."""
+        """The method: faces followed, speech heard, chunks denoised, mouths pasted, one person after the other.
+
+        Args: beside: networks may work in threads of their own, which makes frames come later.
+        """
         settings = self.settings
         generator = Generator(self.networks, settings, options, stop)
         paster = Paster(generator.mask, settings, options)
         tracker = self.tracker if kept is None else kept.tracker(self.tracker)
-        generate: Generate = generator if kept is None else kept.generator(generator)
+        generate = generator if kept is None else kept.generator(generator)
         follower = PeopleFollower(self.tracker, [role.wanted for role in roles], settings.resolution)
         sets = num_sets(fps, settings.fps)
         overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
         if overlap >= settings.num_frames:
             raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {settings.num_frames}")
-        dubber = Dubber(generate, paster, settings, sets, overlap, clock, len(roles))
         listener = cast(Listener, self.networks.listener)
         with (
             memory_told(self.networks.device, self.name),
             Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed,
+            conveyor_for(generate, self.networks if beside else None) as conveyor,
         ):
+            dubber = Dubber(generate, paster, settings, sets, overlap, clock, len(roles), conveyor)
             scenes: Iterator[Scene] = (Scene(frame, faces) for frame, faces in clock.around("wait", followed))
             scenes = one_face_each(scenes, roles)
             for person, role in enumerate(roles):

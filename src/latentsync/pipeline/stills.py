@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from latentsync.core.values import AlignedFace, Float
-from latentsync.faces.repose import head_moves, reach_of, smoothed
+from latentsync.faces.repose import crop_terms, found, head_moves, reach_of, shown, smoothed
 from latentsync.faces.reshape import Bend, Mouths
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
@@ -42,6 +42,28 @@ class References(NamedTuple):
         if self.mouths is None or self.wanted is None:
             return [None] * len(cast(Float, self.moves))
         return self.mouths.bends(reference, self.wanted[:, reference])
+
+
+class Poses:
+    """Where what a part of each frame's crop shows is found in the references, worked out once."""
+
+    def __init__(self, references: References, part: tuple[slice, slice]) -> None:
+        """Args: references: posed ones. part: rows and columns of the crop."""
+        self._references, self._part = references, part
+        self._at = np.ascontiguousarray(crop_terms(references.pictures.shape[1])[part])
+        self._bends = [references.bends(which) for which in range(len(references.pictures))]
+        self._known: dict[tuple[int, int], Float] = {}
+
+    def shown(self, pictures: Float, which: int, frame: int, part: tuple[slice, slice] | None = None) -> Float:
+        """(H, W, 3) of one of (n, R, R, 3) pictures that lie as the references do. Args: part: within `part`."""
+        if (which, frame) not in self._known:
+            move = cast(Float, self._references.moves)[frame, which]
+            self._known[which, frame] = found(move, self._at, self._bends[which][frame])
+        places = self._known[which, frame]
+        if part is not None:
+            inside = zip(part, self._part, strict=True)
+            places = places[tuple(slice(own.start - all_.start, own.stop - all_.start) for own, all_ in inside)]
+        return np.asarray(shown(pictures[which], places))
 
 
 @dataclass(frozen=True, slots=True)

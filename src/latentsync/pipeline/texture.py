@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentsync.core.values import Float
-from latentsync.faces.repose import crop_terms, repose
-from latentsync.pipeline.stills import References
+from latentsync.pipeline.stills import Poses, References
 
 SAME, OTHER = 0.6, 1.6
 """Root mean square change of a latent cell, of variance 1: up to the first the texture is given back whole, from the
@@ -38,7 +37,9 @@ class LostTexture:
         self._rendered, self._window, self._factor = rendered, window, factor
         self._known: deque[tuple[Float, Float]] = deque(maxlen=REMEMBERED)
 
-    def give_back(self, decoded: Float, made: Tensor, stills: Tensor, references: References) -> None:
+    def give_back(
+        self, decoded: Float, made: Tensor, stills: Tensor, references: References, poses: Poses | None
+    ) -> None:
         """Add it to decoded crops, in place.
 
         Args:
@@ -46,16 +47,14 @@ class LostTexture:
             made: (F, c, h, w) latents that were drawn, float32.
             stills: (F, n·c, h, w) latents of the references.
             references: of the chunk. Where a cell is like several of them, the first comes first.
+            poses: of the references, where they are posed.
         """
         losses = self._of(references.pictures)
         rows, columns = self._window
-        at = np.ascontiguousarray(crop_terms(losses.shape[1])[rows, columns])
         for i, share in enumerate(self._shares(made, stills)):
-            bends = [] if references.moves is None else references.bends(i)
             for k in np.flatnonzero(share.any(axis=(1, 2))):
-                moves = references.moves
-                turned = losses[i, rows, columns] if moves is None else repose(losses[i], moves[k, i], at, bends[k])
-                decoded[k] += share[k, :, :, None] * turned
+                lost = losses[i, rows, columns] if poses is None else poses.shown(losses, i, int(k), self._window)
+                decoded[k] += share[k, :, :, None] * lost
         np.clip(decoded, 0, 1, out=decoded)
 
     def _shares(self, made: Tensor, stills: Tensor) -> Iterator[Float]:

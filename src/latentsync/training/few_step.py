@@ -25,6 +25,7 @@ from latentsync.models import UNet
 from latentsync.models.drawing import answer_channels, drawn_from
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.window import LatentWindow
+from latentsync.training.colours import colour_distance, spread_distance
 from latentsync.training.critic import Critic, critic_terms, feature_distance, hinge_terms
 from latentsync.training.lip_reader import LipReader
 from latentsync.training.losses.perceptual import Vgg16
@@ -32,8 +33,6 @@ from latentsync.training.pyramid import laplacian_loss
 from latentsync.training.task import Batch, Objective, noise_like, uniform_like
 
 RESOLUTION = 256
-COLOUR_PX = 4
-"""Side of the squares whose mean colours are compared, pixels."""
 LIPS = (slice(128, 232), slice(64, 192))
 """Rows and columns of the 256 px crop around the lips."""
 TEETH = (slice(144, 208), slice(80, 176))
@@ -80,8 +79,10 @@ class FewStepConfig:
             mean over time and, less, as it is (0 = none).
         latent_weight: weight of the squared and the absolute error of the latents.
         pixel_weight, pixel_frames: weight of the decoded terms, and frames a clip that are decoded (0 = none).
-        colour_weight: what colours differ by, whatever the brightness, on squares of `COLOUR_PX` around the lips (0 =
-            none). Teeth are few pixels: without it those of unfamiliar faces came out green.
+        colour_weight: what colours differ by, whatever the brightness, on small squares around the lips (0 = none).
+            Teeth are few pixels: without it those of unfamiliar faces came out green.
+        spread_weight: what the colours between the lips differ by in no matter which order (`spread_distance`; 0 =
+            none).
         perceptual_weight: distance in the features of a VGG-16 around the lips (0 = none).
         critic_weight, feature_weight: the critic's opinion, and distance of its features (0 = no critic).
     """
@@ -110,6 +111,7 @@ class FewStepConfig:
     pixel_weight: float = 0.0
     pixel_frames: int = 0
     colour_weight: float = 0.0
+    spread_weight: float = 0.0
     perceptual_weight: float = 0.0
     critic_weight: float = 0.0
     feature_weight: float = 0.0
@@ -158,12 +160,6 @@ def unit(pixels: Tensor) -> Tensor:
     return pixels.flatten(0, -4).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def colour_distance(made: Tensor, wanted: Tensor) -> Tensor:
-    """Mean absolute difference of colour without brightness: (n, 3, H, W) in [−1, 1] → scalar."""
-    error = functional.avg_pool2d(made - wanted, COLOUR_PX)
-    return (error - error.mean(1, keepdim=True)).abs().mean()
-
-
 def first_reference(references: Tensor, clips: Tensor, frames: Tensor) -> Tensor:
     """(n, R, R, 3) of a batch's `references`: that of all frames of a clip, or each frame's own."""
     return references[clips, frames, 0] if references.dim() == 6 else references[clips, 0]
@@ -183,8 +179,9 @@ class FewStepObjective(Objective):
     """Train a U-Net to give the clean latents of the masked face.
 
     A batch holds `target` (B, F, R, R, 3) uint8, `references` (B, n, R, R, 3) or (B, F, n, R, R, 3) uint8, `heard`
-    (B, F, K, D), `seed` (B,), and `code` (B, F, n) and `in_sync` (B,) where `told` asks for them. With `surroundings`
-    (B, F, R, R, 3) uint8 the masked latents are theirs.
+    (B, F, K, D), `seed` (B,), and `code` (B, F, n) and `in_sync` (B,) where `told` asks for them, `between`
+    (B, F, R, R) uint8 where `spread_weight` does. With `surroundings` (B, F, R, R, 3) uint8 the masked latents are
+    theirs.
     """
 
     keep: Tensor
@@ -385,6 +382,9 @@ class FewStepObjective(Objective):
         }  # fmt: skip
         if c.colour_weight > 0:
             terms["colour"] = c.colour_weight * colour_distance(picture[lips], real[lips])
+        if c.spread_weight > 0:
+            inside = batch["between"][clips.cpu(), frames.cpu()][:, rows, columns].to(picture.device) > 0
+            terms["spread"] = c.spread_weight * spread_distance(picture, real, inside)
         critic = self.critic[0] if c.critic_weight > 0 else None
         opinions: list[Tensor] = []
         if c.perceptual_weight > 0:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,6 +42,9 @@ STILL_FRAMES = 50
 
 WIDE_OF = 4
 """Windows among which the one with the widest mouth is sought."""
+OPEN_PX, GROWN_PX = 100, 9
+"""Openings of at least so many pixels of 256 × 256 are grown by an ellipse of this diameter: the mesh's lips are some
+pixels off the real ones, mostly too high."""
 AROUND_OF = 6
 """Times in a clip among which the one with the head held most alike is sought."""
 
@@ -81,7 +85,8 @@ class Windows:
     Example: `target` (F, R, R, 3) uint8, `references` (1 or 2, R, R, 3) uint8, or (F, 1 or 2, R, R, 3) in the pose of
     each frame, `heard` (F, K, D) float16, `seed` int64; `code` (F, n) float32, less that of the first reference, and
     `in_sync` where the code of the lips is known; `surroundings` (F, R, R, 3) uint8 where what is seen outside the mask
-    may be of another time. Nothing is heard of a clip that is not in sync.
+    may be of another time; `between` (F, R, R) uint8, 1 between the lips, where that is asked for. Nothing is heard of
+    a clip that is not in sync.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class Windows:
         half_open: float = 0.0,
         around: float = 0.0,
         shaped: bool = False,
+        between: bool = False,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
 
@@ -119,12 +125,14 @@ class Windows:
                 with the most open one always at hand, mixing the two is enough, and that is all that is learnt.
             around: share of examples that see the head, outside the mask, at another time of the clip. The chin tells
                 how far the mouth was open: at run time that is the old one.
+            between: tell what lies between the lips.
         Raises: LatentSyncError: no clip is long enough.
         """
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
         self.lips, self.closed_still, self.open_reference, self.wide = lips, closed_still, open_reference, wide
         self.posed, self.half_open, self.around, self.shaped = posed, half_open, around, shaped
+        self.between = between
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -155,6 +163,9 @@ class Windows:
             first = self._elsewhere(rng, clip, start, total) if rng.random() < self.around else start
             seen = np.asarray(clip.crops[first : first + self.frames])
             example["surroundings"] = torch.from_numpy(apply_look(seen, look))
+        if self.between:
+            made = between_lips(np.asarray(clip.mesh[window], np.float32), clip.crops.shape[1], look)
+            example["between"] = torch.from_numpy(made)
         if self.lips is not None:
             code = self.lips(clip, look.flip)
             example["code"] = code[window] - code[stills[0]]
@@ -224,6 +235,25 @@ def posed_looks(
             for k, each in enumerate(moves)
         ]
     )
+
+
+def between_lips(meshes: np.ndarray, side: int, look: Look) -> np.ndarray:
+    """(F, side, side) uint8: 1 between open lips, and near by, in a look; see `OPEN_PX`.
+
+    Args: meshes: (F, 468, 2) crop pixels, before it.
+    """
+    out = np.zeros((len(meshes), side, side), np.uint8)
+    grown = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GROWN_PX, GROWN_PX))
+    sources = look.sources(side) if look.moves() else None
+    for canvas, points in zip(out, meshes, strict=True):
+        cv2.fillPoly(canvas, [np.rint(points[list(mesh.INNER_LIPS)]).astype(np.int32)], 1)
+        if canvas.sum() < OPEN_PX:
+            canvas[:] = 0
+            continue
+        canvas[:] = cv2.dilate(canvas, grown)
+        if sources is not None:
+            canvas[:] = cv2.remap(canvas, sources, None, cv2.INTER_NEAREST)
+    return out
 
 
 class Lips(Protocol):

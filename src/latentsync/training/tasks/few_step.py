@@ -302,6 +302,7 @@ class FewStepTask:
             look=look_of(settings.look), sounds=settings.sounds, lips=self.lips, closed_still=settings.closed_still,
             open_reference=config.open_reference, posed=config.posed_references, wide=settings.wide,
             half_open=settings.half_open, around=settings.around, shaped=config.shaped_references,
+            between=config.spread_weight > 0,
         )  # fmt: skip
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)

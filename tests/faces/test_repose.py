@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from latentsync.faces.repose import (
+    MIDDLE,
     POINT_DEPTHS,
     POINTS,
     crop_terms,
+    found,
     head_move,
     knots,
     repose,
     smoothed,
+    taken_back,
     terms,
     terms_at,
 )
@@ -97,3 +100,12 @@ def test_pictures_are_made_as_often_as_the_head_moves() -> None:
     assert knots(moves, 1e-3, 4e-3) == [0]
     moves[6:, 3, 1] = 1.0
     assert knots(moves, 1e-3, 1e-4) == [0, 2, 4, 5, 6, 8, 9]
+
+
+def test_places_of_the_still_picture_are_taken_back_to_the_frame() -> None:
+    move = np.array([[1.02, 0.05], [-0.04, 0.97], [0.1, -0.03], [0.52, 0.4]], np.float32)
+    inside = np.random.default_rng(2).uniform(0.3, 0.7, (3, 20, 2)).astype(np.float32)
+    back = taken_back(move, inside)
+    assert back.shape == inside.shape and back.dtype == np.float32
+    np.testing.assert_allclose(found(move, terms_at(back)), inside, atol=0.004)  # a pixel of 256
+    np.testing.assert_allclose(taken_back(np.float32([[1, 0], [0, 1], [0, 0], MIDDLE]), inside), inside, atol=1e-6)

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from latentsync.config.options import SyncOptions
 from latentsync.diffusion.sampling import SamplerConfig
+from latentsync.faces.reshape import Mouths
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.stills import References
-from latentsync.pipeline.teeth import BLACK, MOUTH, OwnTeeth, least_red, with_red
+from latentsync.pipeline.teeth import BLACK, MOUTH, OwnTeeth, least_red, least_red_between, with_red
 
 SIDE = 256
 SKIN, TEETH, GREEN = (0.7, 0.5, 0.4), (0.72, 0.6, 0.5), (0.6, 0.7, 0.55)
@@ -78,7 +79,7 @@ def test_colours_stay_in_range() -> None:
 
 def test_only_the_mouth_is_held_and_the_correction_begins_gently() -> None:
     decoded = np.full((1, SIDE, SIDE, 3), GREEN, np.float32)
-    OwnTeeth().hold(decoded, whole(), np.stack([face(), face(TEETH)]))
+    OwnTeeth().hold(decoded, whole(), References(np.stack([face(), face(TEETH)])))
     change = np.abs(decoded - np.array(GREEN, np.float32)).max(axis=-1)[0]
     top, bottom, left, right = (round(share * SIDE) for share in MOUTH)
     assert change[175, 125] > 0.02
@@ -91,7 +92,7 @@ def test_only_the_mouth_is_held_and_the_correction_begins_gently() -> None:
 
 @pytest.mark.parametrize("window", [(slice(96, 224), slice(32, 208)), (slice(150, 200), slice(100, 160))])
 def test_a_window_is_held_as_the_whole_crop_is(window: tuple[slice, slice]) -> None:
-    references = np.stack([face(), face(TEETH)])
+    references = References(np.stack([face(), face(TEETH)]))
     decoded = np.random.default_rng(1).uniform(0.2, 0.8, (2, SIDE, SIDE, 3)).astype(np.float32)
     part = decoded[:, window[0], window[1]].copy()
     OwnTeeth().hold(decoded, whole(), references)
@@ -101,8 +102,52 @@ def test_a_window_is_held_as_the_whole_crop_is(window: tuple[slice, slice]) -> N
 
 def test_a_window_beside_the_mouth_is_left_alone() -> None:
     decoded = np.full((1, 32, 32, 3), GREEN, np.float32)
-    OwnTeeth().hold(decoded, (slice(0, 32), slice(0, 32)), face(TEETH)[None])
+    OwnTeeth().hold(decoded, (slice(0, 32), slice(0, 32)), References(face(TEETH)[None]))
     assert np.array_equal(decoded, np.full_like(decoded, GREEN))
+
+
+def lips_around(part: tuple[slice, slice]) -> np.ndarray:
+    """(40, 2): an ellipse in a part of the picture as the inner edge, one twice as large as the outer one."""
+    rows, columns = part
+    angle = np.linspace(np.pi, 3 * np.pi, 20, endpoint=False)
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    half = np.array([columns.stop - columns.start, rows.stop - rows.start]) / 2 / SIDE
+    middle = np.array([columns.stop + columns.start, rows.stop + rows.start]) / 2 / SIDE
+    return np.concatenate([middle + 2 * half * ring, middle + half * ring]).astype(np.float32)
+
+
+def test_between_lips_the_limit_is_that_of_the_teeth_there_and_a_beard_has_its_own() -> None:
+    """A moustache less red than the teeth is in the open reference; drawn teeth are as it is, and wanted lower down."""
+    moustache = (0.3, 0.3, 0.25)
+    opened = face(TEETH)
+    opened[145:155, 90:160] = moustache
+    own = lips_around(INSIDE)
+    lower = own + np.float32([0, 12 / SIDE])
+    still = np.array([[1, 0], [0, 1], [0, 0], [0.5, 0.42]], np.float32)
+    move = still.copy()
+    move[3, 0] -= np.float32(8 / SIDE)  # the head went to the right by 8 pixels
+    references = References(
+        np.stack([face(), opened]), np.stack([still, move])[:, None].repeat(2, axis=1),
+        Mouths(np.stack([own, own]), np.stack([own, own]), np.eye(2)[None].repeat(2, axis=0)),
+        np.stack([np.stack([lower, lower])] * 2),
+    )  # fmt: skip
+    green = (0.6, 0.6, 0.5)
+    decoded = np.stack([face()] * 2)
+    decoded[:, 145:155, 90:160] = moustache
+    decoded[:, 177:197, 100:158] = green
+    OwnTeeth().hold(decoded, whole(), references)
+    assert red_over_green(decoded[0, 187, 125]) == pytest.approx(red_over_green(TEETH), rel=0.01)
+    assert red_over_green(decoded[1, 187, 133]) == pytest.approx(red_over_green(TEETH), rel=0.01)
+    assert red_over_green(decoded[0, 187, 157]) < 1.1 < red_over_green(decoded[1, 187, 154])
+    np.testing.assert_allclose(decoded[:, 147:153, 95:155], np.broadcast_to(moustache, (2, 6, 60, 3)), atol=1e-6)
+
+
+def test_what_lies_between_lips_tells_nothing_where_it_is_small_or_redder_than_skin() -> None:
+    assert least_red_between(face(TEETH), lips_around(INSIDE)) == pytest.approx(red_over_green(TEETH), rel=0.01)
+    small = slice(172, 178), slice(115, 135)
+    assert least_red_between(face(TEETH), lips_around(small)) is None
+    tongue = (0.7, 0.3, 0.3)
+    assert least_red_between(face(tongue), lips_around(INSIDE)) is None
 
 
 class GreenTeeth:

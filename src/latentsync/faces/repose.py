@@ -168,6 +168,13 @@ def found(move: Float, at: Float, bend: Callable[[Float], Float] | None = None) 
     return places if bend is None else bend(places)
 
 
+def taken_back(move: Float, places: Float) -> Float:
+    """(…, 2) places of the still picture → those of the frame that `found` finds there, crop sides."""
+    depth = terms_at(places.reshape(1, -1, 2))[0, :, 2:3]  # as it is there: heads turn little
+    away = places.reshape(-1, 2) - depth * move[2] - move[3]
+    return np.asarray(away @ np.linalg.inv(move[:2]) + np.array(MIDDLE, np.float32), np.float32).reshape(places.shape)
+
+
 def shown(still: np.ndarray, places: Float) -> np.ndarray:
     """(H, W, 3) what a picture (R, R, 3) shows at places (H, W, 2) in crop sides; see `repose`."""
     pixels = places * np.float32(len(still))

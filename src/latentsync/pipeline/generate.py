@@ -164,7 +164,7 @@ class Generator:
         check(self._stop)
         decoded = self._decode(wanted)
         if references is not None and self.settings.reference_teeth:
-            self._teeth.hold(decoded, self._window.pixels(self.networks.autoencoder.factor), references.pictures)
+            self._teeth.hold(decoded, self._window.pixels(self.networks.autoencoder.factor), references)
         if references is not None and self.settings.reference_texture:
             self._texture.give_back(decoded, made, stills, references, poses)
         if decoded.shape == crops.shape:

@@ -9,8 +9,8 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from latentsync.core.values import AlignedFace, Float
-from latentsync.faces.repose import crop_terms, found, head_moves, reach_of, shown, smoothed
-from latentsync.faces.reshape import Bend, Mouths
+from latentsync.faces.repose import crop_terms, found, head_moves, reach_of, shown, smoothed, taken_back
+from latentsync.faces.reshape import NUM_POINTS, Bend, Mouths
 from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.pipeline.chunks import Chunk, Item
@@ -42,6 +42,13 @@ class References(NamedTuple):
         if self.mouths is None or self.wanted is None:
             return [None] * len(cast(Float, self.moves))
         return self.mouths.bends(reference, self.wanted[:, reference])
+
+    def openings(self) -> Float | None:
+        """(F, 20, 2) inner lips in the frames, crop sides, where lips are moved."""
+        if self.moves is None or self.wanted is None:
+            return None
+        inner = self.wanted[:, 0, NUM_POINTS // 2 :]
+        return np.stack([taken_back(move, lips) for move, lips in zip(self.moves[:, 0], inner, strict=True)])
 
 
 class Poses:

@@ -84,7 +84,7 @@ def sync(
     dtype: Dtype = None,
     face: FaceChoice = None,
     face_model: FaceModel = None,
-    length: Annotated[str | None, choice("length", kinds.Length, "Length of the result.")] = None,
+    length: Annotated[str | None, choice("length", kinds.Length, "Length of the result.", "audio")] = None,
     silence: Annotated[str | None, choice("silence", kinds.Silence, "The mouth where nobody speaks.")] = None,
     no_face: Annotated[str | None, choice("no_face", kinds.NoFace, "Frames without a face.")] = None,
     start: Time = None,
@@ -152,7 +152,7 @@ def sync(
         raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
     if plan is not None:
         with preset_named(preset, changes):
-            refuse_length(length or (None if options.length == DEFAULTS.length else options.length))
+            refuse_length(options.length)
     said = None if plan is None else _read_plan(plan, video)
     entries = () if said is None else said.entries
     sources += [entry.audio for entry in entries]

@@ -137,7 +137,7 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     Raises: ConfigError: see `load_plan`; words that mean no face, entries outside the video, or for one face at one
         time; a length that is not the video's. MediaError, EmptyAudioError: a speech cannot be read.
     """
-    refuse_length(None if options.length == SyncOptions().length else options.length)  # the default was not asked for
+    refuse_length(options.length)
     plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
     warnings: list[str] = []
     check_faces(plan, options)
@@ -235,7 +235,7 @@ def _fitted(
         if own_s is not None and heard_s > own_s + ROUNDING_S:
             warnings.append(f"the speech is {float(heard_s - own_s):.2f} s longer than the video and was cut")
         return fit_length(reader, None, "none"), own_s or heard_s
-    if options.length == "audio":
+    if options.length in (None, "audio"):
         return fit_length(reader, heard_s - SAMPLE_S, "ping_pong"), heard_s
     if own_s is None:
         raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")

@@ -120,7 +120,8 @@ def one_line(error: LatentSyncError) -> str:
     if isinstance(error, ConfigError) and not isinstance(error, MissingExtraError):
         value = "" if error.value is None else error.value
         if "." in error.key:
-            return f"--set {error.key}={value}: {error.fix}"
+            given = "" if error.value is None else f"={value}"
+            return f"--set {error.key}{given}: {error.fix}"
         name = error.key
         if name not in WHOLE:
             name = name.removesuffix("_s").removesuffix("_frames").removesuffix("_interval")

@@ -32,7 +32,7 @@ from latentsync.cli.arguments import (
     new_app,
 )
 from latentsync.config import options as kinds
-from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.core.errors import ConfigError, LatentSyncError, Stopped
 from latentsync.core.files import same_file
 
 if TYPE_CHECKING:
@@ -240,6 +240,7 @@ def run(job: _Job) -> tuple[Result, dict[str, LatentSyncError]]:
     """Load the model, lip-sync, draw and score as asked; progress and log go to stderr, Ctrl-C raises the stop flag.
 
     Returns: the result, and why a strip or a report of it could not be made.
+    Raises: Stopped: on request; it says so where the result is there already.
     """
     from latentsync.cli.console import logging_to, progress_on, stderr_console, stop_on_signal
     from latentsync.core.progress import check
@@ -260,7 +261,11 @@ def run(job: _Job) -> tuple[Result, dict[str, LatentSyncError]]:
         missed: dict[str, LatentSyncError] = {}
         for name, make in (("strip", _draw_strip), ("report", _write_report)):
             try:
+                if getattr(job, name) is not None and stop():
+                    raise KeyboardInterrupt
                 make(job, lipsync, result)
+            except KeyboardInterrupt as error:
+                raise Stopped(f"stopped; {job.out} is written, without its {name}") from error
             except LatentSyncError as error:
                 missed[name] = error
     return result, missed

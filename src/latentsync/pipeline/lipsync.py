@@ -45,7 +45,7 @@ from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.precision import choose_device, choose_dtype, memory_told
 from latentsync.pipeline.result import Result, peak_memory_gib
-from latentsync.pipeline.script import Part, Role, one_speech, planned
+from latentsync.pipeline.script import Part, Role, cut_speech, one_speech, planned
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.threads import one_opencv_thread
 from latentsync.pipeline.timing import StageClock
@@ -245,6 +245,8 @@ class Lipsync:
                 warnings.append(f"from {float(reader.scaled_from_s):.2f} s on frames were scaled to the first size")
             fps = reader.info.fps
             duration_s = script.frames.end_s or counts.frames / fps
+            if plan is None and options.length == "video" and reader.info.duration_s is None and options.end_s is None:
+                warnings.extend(cut_speech(script.duration_s, duration_s))  # a length that no file tells is known now
             if reader.info.is_variable_rate:  # the part that was taken has an average of its own
                 fps = counts.frames / duration_s
         if kept is not None:

@@ -225,6 +225,13 @@ def _sound_s(path: Path) -> Fraction:
     return said or Fraction(sum(len(block) for block in reader.blocks()), SPEECH_RATE_HZ)
 
 
+def cut_speech(heard_s: Fraction, video_s: Fraction) -> list[str]:
+    """A warning where a speech is longer than the video that it was cut to."""
+    if heard_s <= video_s + ROUNDING_S:
+        return []
+    return [f"the speech is {float(heard_s - video_s):.2f} s longer than the video and was cut"]
+
+
 def _fitted(
     reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
 ) -> tuple[FittedFrames, Fraction]:
@@ -232,8 +239,8 @@ def _fitted(
     end = _end_of(reader, options, warnings)
     own_s = None if end is None else max(Fraction(0), end - (options.start_s or 0))
     if options.length == "video":
-        if own_s is not None and heard_s > own_s + ROUNDING_S:
-            warnings.append(f"the speech is {float(heard_s - own_s):.2f} s longer than the video and was cut")
+        if own_s is not None:
+            warnings.extend(cut_speech(heard_s, own_s))
         return fit_length(reader, None, "none"), own_s or heard_s
     if options.length in (None, "audio"):
         return fit_length(reader, heard_s - SAMPLE_S, "ping_pong"), heard_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_a_stream_takes_no_part_and_no_length(model: Lipsync, changes: dict[str,
     for given in (changes, {"options": SyncOptions(**changes)}):
         with pytest.raises(ConfigError, match="leave it out: a stream uses all the frames"):
             next(iter(model.stream(arrays(4), WAVE, **given)))
+
+
+def test_an_array_may_be_filled_with_the_next_picture(model: Lipsync) -> None:
+    shown = [np.roll(picture, number, axis=1) for number, picture in enumerate(arrays(10))]
+    buffer = np.empty_like(shown[0])
+
+    def refilled() -> Iterator[np.ndarray]:
+        for picture in shown:
+            buffer[:] = picture
+            yield buffer
+
+    made = zip(model.stream(refilled(), WAVE), model.stream(shown, WAVE), strict=True)
+    assert all((one == other).all() for one, other in made)
 
 
 def test_samples_of_integers_are_no_sound(model: Lipsync) -> None:

@@ -84,11 +84,14 @@ def checked_rate(fps: Fraction | float) -> Fraction:
 
 
 def checked_picture(value: object, index: int) -> RgbPicture:
-    """A picture in memory. Raises: ConfigError: it is no (H, W, 3) uint8 array."""
+    """A picture in memory, copied: frames wait for a chunk, and a caller may fill the same array with the next one.
+
+    Raises: ConfigError: it is no (H, W, 3) uint8 array.
+    """
     if not isinstance(value, np.ndarray):
         raise ConfigError("frames", f"{type(value).__name__} at {index}", "give Frames, or (H, W, 3) uint8 RGB arrays")
     if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
-        return RgbPicture(value)
+        return RgbPicture(value.copy())
     fix = "give (H, W, 3) uint8 RGB arrays"
     if value.dtype != np.uint8:
         fix += "; of floats in [0, 1]: (255 * array).round().astype(np.uint8)"

@@ -126,6 +126,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         (KeyboardInterrupt(), 130, "stopped; nothing was written"),
         (OSError(errno.ENOSPC, "No space left on device", "out.mp4"), 1,
          "error: out.mp4: No space left on device. Free space or choose another folder."),
+        (OSError(errno.EACCES, "Permission denied", "/locked/.report.d0150526.part.json"), 1,
+         f"error: {Path('/locked/report.json')}: Permission denied. Check its permissions or choose another folder."),
         (OSError("4096 requested and 96 written"), 1,
          "error: writing: 4096 requested and 96 written. Free space or choose another folder."),
     ],

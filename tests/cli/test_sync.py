@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from fractions import Fraction
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import micro_model
 import planted
-from latentsync.media import read_audio, write_wav
+from latentsync.media import RgbPicture, VideoReader, VideoWriter, read_audio, write_wav
+from latentsync.metrics import strips
 
 VIDEO, AUDIO = b"not looked at", b"not looked at either"
 
@@ -138,3 +142,24 @@ def test_a_report_scores_the_part_that_was_used_once(run, tmp_path: Path) -> Non
     assert told.code == 0, told.err
     assert json.loads(told.out)["num_frames"] == 20
     assert "the first 0.40 s of the result, beside 0.20 to 0.60 s of the video" in (tmp_path / "page.html").read_text()
+
+
+def test_a_strip_that_cannot_be_drawn_takes_nothing_else_away(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The face comes after the part that a strip shows."""
+    monkeypatch.setattr(strips, "LONGEST_S", Fraction(1, 5))
+    micro_model.lipsync(planted.PlantedTracker()).save_pretrained(tmp_path / "micro")
+    sample = Path(str(resources.files("latentsync") / "assets" / "sample"))
+    video, out, strip, page = (tmp_path / name for name in ("late.mp4", "out.mp4", "s.png", "page.html"))
+    with VideoReader(sample / "talk.mp4", end_s=Fraction(1)) as reader, VideoWriter(video, reader.info) as writer:
+        for frame in reader:
+            nobody = RgbPicture(np.full((frame.picture.height, frame.picture.width, 3), 99, np.uint8))
+            writer.write(frame if frame.index >= 8 else replace(frame, picture=nobody))
+    files = video, sample / "speech.wav", "-o", out, "--length", "video", "--model", tmp_path / "micro"
+    told = run("sync", *files, "--strip", strip, "--report", page, "--json", "--quiet")
+    assert told.code == 1
+    assert told.said.startswith("error: strip not made: ") and "no face in the first 0.2 s" in told.said
+    answer = json.loads(told.out)
+    assert (answer["num_edited"], answer["strip_path"], answer["report_path"]) == (17, None, str(page))
+    assert out.exists() and page.exists() and not strip.exists()

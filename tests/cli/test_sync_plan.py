@@ -37,14 +37,25 @@ def test_either_a_speech_or_a_plan(run, folder: Path) -> None:
         ("- {audio: anna.wav}", ("--report", "page.html"), 2, "leave it out: the page scores one speech"),
         ("- {audio: anna.wav}", ("--length", "audio"), 2, "--length audio: leave it out: with a plan the result is"),
         ("- {audio: anna.wav}", ("--length", "loop", "--model", "none"), 2, "--length loop: leave it out"),
+        ("- {audio: anna.wav}", ("--preset", "PRESET", "--model", "none"), 2, "own.yaml: length audio: leave it out"),
         ("- {audio: anna.wav, face: lefft}", ("--model", "none"), 2,
          "plan.yaml: anna.wav from 0 s to the end: face lefft: choose largest, left"),
         ("[{audio: anna.wav, end: 1}, {audio: anna.wav}]", (), 2, "this face cannot say two things at once"),
     ],
 )  # fmt: skip
-def test_a_wrong_plan_is_one_line(run, folder: Path, text: str, options: tuple[str, ...], code: int, says: str) -> None:
+def test_a_wrong_plan_is_one_line(
+    run,
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    text: str,
+    options: tuple[str, ...],
+    code: int,
+    says: str,
+) -> None:
     (folder / "plan.yaml").write_text(text)
-    told = run("sync", folder / "talk.mp4", "--plan", folder / "plan.yaml", "-o", folder / "out.mp4", *options)
+    (preset := tmp_path_factory.mktemp("preset") / "own.yaml").write_text("length: audio\n")
+    words = [preset if word == "PRESET" else word for word in options]
+    told = run("sync", folder / "talk.mp4", "--plan", folder / "plan.yaml", "-o", folder / "out.mp4", *words)
     assert told.code == code
     assert says in told.said
     assert sorted(path.name for path in folder.iterdir()) == ["anna.wav", "plan.yaml", "talk.mp4"]

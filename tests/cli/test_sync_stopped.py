@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -59,3 +60,29 @@ def test_stopped_in_the_middle_nothing_is_left(tmp_path: Path, signals: list[sig
     assert out == b"" and b"Traceback" not in err
     assert b"nothing was written" in err
     assert {path.name: path.read_bytes() for path in target.iterdir()} == {"out.mp4": b"the user's earlier result"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
+def test_stopped_at_its_report_the_result_is_told(tmp_path: Path) -> None:
+    micro_model.lipsync(planted.PlantedTracker()).save_pretrained(tmp_path / "micro")
+    out, page = tmp_path / "out.mp4", tmp_path / "page.html"
+    words = ["sync", SAMPLE / "talk.mp4", SAMPLE / "speech.wav", "-o", out, "--report", page, "--offline", "--quiet"]
+    command = [sys.executable, "-m", "latentsync", *map(str, words), "--model", str(tmp_path / "micro")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
+        try:
+            deadline = time.monotonic() + 300
+            while not out.exists():
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+            time.sleep(0.5)  # the call returns
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):  # it came before the report was begun
+                process.wait(3)
+            process.send_signal(signal.SIGINT)
+            told, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    assert process.returncode == 130, err.decode()
+    assert told == b"" and b"Traceback" not in err
+    assert f"stopped; {out} is written, without its report" in err.decode()
+    assert not page.exists()

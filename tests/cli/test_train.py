@@ -70,7 +70,7 @@ def test_it_tells_how_it_goes(run: Any, tmp_path: Path, data: Path) -> None:
         (["--set", "lop.steps=3"], "--set lop.steps=3: unknown section; did you mean loop?", 2),
         (["--set", "loop.steps=few"], "--set loop.steps=few: expected int", 2),
         (["--set", "loop.steps"], "--set loop.steps: write SECTION.KEY=VALUE, as in loop.steps=100", 2),
-        ([], "--set loop.steps=: give loop.steps or loop.minutes (--minutes)", 2),
+        ([], "--set loop.steps: give loop.steps or loop.minutes (--minutes)", 2),
         (["--preset", "nothing"], "--preset nothing: no such preset of unet", 2),
         (
             ["--minutes", "5", "--set", "loop.steps=40"],

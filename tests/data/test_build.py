@@ -187,6 +187,30 @@ def test_the_output_may_not_hold_the_inputs(tmp_path: Path) -> None:
         run(tmp_path / "a", tmp_path)
 
 
+def test_a_build_among_its_inputs_goes_on(tmp_path: Path) -> None:
+    talking(tmp_path / "a" / "clip.mp4", 0, seed=1)
+    first = run(tmp_path / "a", tmp_path / "a" / "out")
+    again = run(tmp_path / "a", tmp_path / "a" / "out")
+    assert first.num_kept == again.num_kept == 1
+    assert [row["source"] for row in again.rows] == ["clip.mp4"]
+    with pytest.raises(LatentSyncError, match="holds inputs"):
+        run(tmp_path / "a" / "out", tmp_path / "a" / "out")
+
+
+def test_only_people_with_kept_clips_are_dealt(tmp_path: Path) -> None:
+    for person in range(3):
+        talking(tmp_path / "raw" / f"p{person}" / "clip.mp4", person, seed=person)
+    talking(tmp_path / "raw" / "nobody" / "short.mp4", 4, seed=11, steps=30)
+    run(tmp_path / "raw", tmp_path / "out")
+    for seed in range(6):  # whoever is forced into a part that chance leaves empty has a clip
+        rows = resplit(tmp_path / "out", SplitSettings(val=0.01, test=0, seed=seed))
+        assert sorted(row["split"] for row in rows) == ["", "train", "train", "val"]
+    talking(tmp_path / "none" / "short.mp4", 4, seed=11, steps=30)
+    run(tmp_path / "none", tmp_path / "empty")
+    with pytest.raises(LatentSyncError, match="no clip of it was kept"):
+        resplit(tmp_path / "empty", SplitSettings())
+
+
 class Long(PlainStage):
     name = "long"
 

@@ -17,6 +17,9 @@ def fill(root: Path) -> None:
 
 def test_a_folder_gives_persons_and_hashes(tmp_path: Path) -> None:
     fill(tmp_path)
+    for hidden in ("._d.mp4", ".Trash/e.mp4"):  # as other systems leave them
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(hidden.encode())
     clips = clips_of(tmp_path)
     assert [(clip.path.name, clip.person) for clip in clips] == [
         ("a.MP4", "anna"), ("b.mp4", "anna"), ("c.mkv", "ben"), ("d.mp4", "d"),

@@ -115,8 +115,34 @@ def test_hdr10_metadata_that_cannot_go_along_are_told() -> None:
     assert "HDR10" in losses(like, "libvpx-vp9", "yuv420p")[0] and losses(like, "libx265", "yuv420p10le") == ()
 
 
-def test_interlaced_video_is_told(tmp_path: Path) -> None:
+def fields_of(path: Path) -> tuple[str | None, bool]:
+    """Which field comes first, and whether all frames are interlaced."""
+    info = probe(path).video
+    assert info is not None
+    with av.open(str(path)) as file:
+        frames = list(file.decode(video=0))
+    assert len({frame.interlaced_frame for frame in frames}) == 1
+    return info.first_field, bool(frames[0].interlaced_frame)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize(("order", "first"), [("tff", "top"), ("bff", "bottom")])
+def test_h264_keeps_the_fields_of_interlaced_video(tmp_path: Path, order: str, first: str, suffix: str) -> None:
+    source = make_film(tmp_path / "in.mp4", 5, options={"x264-params": f"{order}=1"})
+    assert fields_of(source) == (first, True)
+    assert copy(source, tmp_path / f"out{suffix}") == ()
+    assert fields_of(tmp_path / f"out{suffix}") == (first, True)
+    assert copy(make_film(tmp_path / "p.mp4", 5), tmp_path / "p_out.mp4") == ()
+    assert fields_of(tmp_path / "p_out.mp4") == (None, False)
+
+
+def test_interlaced_video_that_others_do_not_keep_is_told(tmp_path: Path) -> None:
     source = make_film(tmp_path / "in.mp4", 5, options={"x264-params": "tff=1"})
-    lost = copy(source, tmp_path / "out.mp4")
+    lost = copy(source, tmp_path / "out.webm")
     assert len(lost) == 1 and "interlaced" in lost[0]
-    assert copy(make_film(tmp_path / "p.mp4", 5), tmp_path / "out.mp4") == ()
+    like = probe(source).video
+    assert like is not None
+    assert "--codec h264" in losses(like, "libx265", "yuv420p")[0]
+    for other in (replace(like, rotation=90), replace(like, first_field=None), replace(like, height=66)):
+        lost = losses(other, "libx264", "yuv420p")
+        assert len(lost) == 1 and "not marked" in lost[0] and "--codec" not in lost[0]

@@ -27,6 +27,7 @@ from latentsync.models.weights import (
     verify,
 )
 from latentsync.models.weights.catalogue import NAMED
+from latentsync.models.weights.hashing import sha256
 from latentsync.models.weights.hub import fetch_file, registry_path
 from latentsync.pipeline import Lipsync
 
@@ -164,6 +165,48 @@ def test_a_bad_index_is_refused(change: dict, match: str, tmp_path: Path) -> Non
     path.write_text("{")
     with pytest.raises(WeightsError, match="not readable"):
         read_index(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "says"),
+    [
+        ("unet", {"in_channels": "x"}, "describes no UNet"),
+        ("unet", {"block_out_channels": 5}, "describes no UNet"),
+        ("autoencoder", {"width": 3}, "describes no TinyAutoencoder"),
+        ("listener", {"width": None}, "describes no Listener"),
+    ],
+)
+def test_a_config_that_describes_no_network_is_named(
+    part: str, change: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    folder = saved(tmp_path / "m")
+    path, index = folder / part / "config.json", folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    told = json.loads(index.read_text())
+    told["parts"][part]["sha256"]["config.json"] = sha256(path)
+    index.write_text(json.dumps(told))
+    with pytest.raises(WeightsError) as caught:
+        load_part(folder, part)
+    assert str(path.parent) in str(caught.value) and says in str(caught.value)
+
+
+def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WeightsError, match="cannot be written"):
+        saved(tmp_path / "file" / "m")
+    (tmp_path / "m" / "unet" / "model.safetensors").mkdir(parents=True)
+    with pytest.raises(WeightsError, match="cannot be written"):
+        saved(tmp_path / "m", overwrite=True)
+    with pytest.raises(ConfigError, match=r"give torch\.float16"):
+        saved(tmp_path / "n", dtype="float16")
+    assert not (tmp_path / "n").exists()
+
+
+@pytest.mark.parametrize("change", [{"num_frames": "16"}, {"num_frames": 0}, {"overlap_frames": 1.5}])
+def test_settings_of_a_wrong_kind_are_refused_on_loading(change: dict[str, Any], tmp_path: Path) -> None:
+    folder = saved(tmp_path / "m", settings={"resolution": 64, **change})
+    with pytest.raises(WeightsError, match="settings cannot be used"):
+        Lipsync.from_pretrained(folder, device="cpu")
 
 
 def test_an_unknown_class_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from whole_runs import SIZE, WAVE, arrays, film, pictures, sound, times
@@ -209,3 +210,15 @@ def test_rounded_rates_add_no_frame(tmp_path: Path) -> None:
     speech = sound(tmp_path / "s.wav", 80881 / 48000)
     with VideoReader(video) as reader:
         assert len(list(one_speech(speech, reader, SyncOptions()).frames)) == 101
+
+
+def test_speech_cut_to_a_video_of_unknown_length_is_told(model: Lipsync, tmp_path: Path) -> None:
+    """A photo, whose file tells no length."""
+    cv2.imwrite(str(tmp_path / "photo.png"), arrays(1)[0][..., ::-1])
+    speech = sound(tmp_path / "s.wav", 1.0)
+    assert probe(tmp_path / "photo.png").video.duration_s is None  # type: ignore[union-attr]
+    result = model(tmp_path / "photo.png", speech, tmp_path / "o.mp4", length="video")
+    assert result.num_frames == 1
+    assert "the speech is 0.96 s longer than the video and was cut" in result.warnings
+    whole = model(tmp_path / "photo.png", speech, tmp_path / "o.mp4")
+    assert whole.num_frames == 25 and not any("was cut" in text for text in whole.warnings)

@@ -116,6 +116,9 @@ def test_a_lost_host_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
     for error in (OSError(errno.ENOSPC, "No space left"), SafetensorError("No space left on device (os error 28)")):
         with pytest.raises(LatentSyncError, match="the disk is full"), full_disk_told(tmp_path):
             raise error
+    denied = SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)")
+    with pytest.raises(LatentSyncError, match="may not be written"), full_disk_told(tmp_path):
+        raise denied
 
 
 CACHED = """

@@ -253,8 +253,11 @@ def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
         train(tmp_path, {"width": 16}, batch_size=4)
     task = Toy()
     task.name = "other"
-    with pytest.raises(LatentSyncError, match="task toy → other"):
-        train(tmp_path, task=task)
+    for more in ({}, {"accept_changes": True}):
+        with pytest.raises(LatentSyncError, match=r"holds a run of toy\. Choose another --out for other\.$"):
+            train(tmp_path, task=task, more=more)
+    with pytest.raises(LatentSyncError, match=r"settings\.s15 nothing → 15; and 12 more\. Choose"):
+        train(tmp_path, {f"s{number}": number for number in range(20)})
     with pytest.raises(LatentSyncError, match=r"data\.files nothing → 3"):
         train(tmp_path, more={"data": {"files": 3}})
     assert train(tmp_path, steps=4).step == 4  # the length may change

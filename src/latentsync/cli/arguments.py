@@ -37,9 +37,10 @@ def new_app(cls: type[TyperGroup] = Group, **more: Any) -> typer.Typer:
     )
 
 
-def choice(key: str, kind: Any, text: str) -> Any:
-    """An option of `SyncOptions` that takes one word of a Literal, shown as a|b|c with its default."""
-    default = getattr(SyncOptions(), key) or "the checkpoint's"
+def choice(key: str, kind: Any, text: str, unset: str = "the checkpoint's") -> Any:
+    """An option of `SyncOptions` that takes one word of a Literal, shown as a|b|c with its default; `unset` = what it
+    is where nobody says it."""
+    default = getattr(SyncOptions(), key) or unset
     return typer.Option(metavar="|".join(get_args(kind)), help=f"{text} Default: {default}.")
 
 

@@ -299,7 +299,11 @@ def _split_settings(val: float | None, test: float | None, seed: int) -> Any:
     from latentsync.data.settings import SplitSettings
 
     told = {key: value for key, value in (("val", val), ("test", test)) if value is not None}
-    return SplitSettings(seed=seed, **told)
+    try:
+        return SplitSettings(seed=seed, **told)
+    except ConfigError as error:  # here the settings are options of their own
+        fix = error.fix.replace("split.", "--")
+        raise ConfigError(error.key.removeprefix("split."), error.value, fix) from error
 
 
 def _given(entry: str) -> tuple[str, str]:

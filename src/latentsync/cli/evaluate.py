@@ -28,6 +28,7 @@ from latentsync.cli.arguments import (
 )
 from latentsync.config import options as kinds
 from latentsync.core.errors import ConfigError, LatentSyncError, MediaError
+from latentsync.core.files import refuse_unwritable
 
 if TYPE_CHECKING:
     from latentsync.evaluation.protocols import Protocol
@@ -229,6 +230,7 @@ def _folder_for(job: _Job) -> Iterator[None]:
     new = [each for each in wanted if not each.exists()]
     for each in wanted:
         each.mkdir(parents=True, exist_ok=True)
+        refuse_unwritable(each / "report.html")
     try:
         yield
     except BaseException:

@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from latentsync.cli.arguments import new_app
 from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped
-from latentsync.core.files import without_temporary
+from latentsync.core.files import DISK_FULL, target_of, without_temporary
 
 COMMANDS = {
     "sync": "Make the person in VIDEO say what AUDIO says.",
@@ -80,8 +80,9 @@ class Commands(TyperGroup):
         except OSError as error:
             if error.errno not in SYSTEM_REFUSALS and not NUMPYS_FULL_DISK.search(str(error)):
                 raise
-            what, why = error.filename or "writing", error.strerror or error
-            say(f"error: {what}: {why}. Free space or choose another folder.")
+            what, why = target_of(error.filename) if error.filename else "writing", error.strerror or error
+            full = error.errno in DISK_FULL or error.errno not in SYSTEM_REFUSALS
+            say(f"error: {what}: {why}. {'Free space' if full else 'Check its permissions'} or choose another folder.")
             raise typer.Exit(FAILED) from error
 
 
@@ -119,7 +120,8 @@ def one_line(error: LatentSyncError) -> str:
     if isinstance(error, ConfigError) and not isinstance(error, MissingExtraError):
         value = "" if error.value is None else error.value
         if "." in error.key:
-            return f"--set {error.key}={value}: {error.fix}"
+            given = "" if error.value is None else f"={value}"
+            return f"--set {error.key}{given}: {error.fix}"
         name = error.key
         if name not in WHOLE:
             name = name.removesuffix("_s").removesuffix("_frames").removesuffix("_interval")

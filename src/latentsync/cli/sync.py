@@ -32,7 +32,7 @@ from latentsync.cli.arguments import (
     new_app,
 )
 from latentsync.config import options as kinds
-from latentsync.core.errors import ConfigError
+from latentsync.core.errors import ConfigError, LatentSyncError, Stopped
 from latentsync.core.files import same_file
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def sync(
     dtype: Dtype = None,
     face: FaceChoice = None,
     face_model: FaceModel = None,
-    length: Annotated[str | None, choice("length", kinds.Length, "Length of the result.")] = None,
+    length: Annotated[str | None, choice("length", kinds.Length, "Length of the result.", "audio")] = None,
     silence: Annotated[str | None, choice("silence", kinds.Silence, "The mouth where nobody speaks.")] = None,
     no_face: Annotated[str | None, choice("no_face", kinds.NoFace, "Frames without a face.")] = None,
     start: Time = None,
@@ -152,7 +152,7 @@ def sync(
         raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
     if plan is not None:
         with preset_named(preset, changes):
-            refuse_length(length or (None if options.length == DEFAULTS.length else options.length))
+            refuse_length(options.length)
     said = None if plan is None else _read_plan(plan, video)
     entries = () if said is None else said.entries
     sources += [entry.audio for entry in entries]
@@ -171,8 +171,11 @@ def sync(
         "adapter": adapter,
     }
     with preset_named(preset, changes):
-        result = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
-    show(result, {"strip": strip, "report": report}, as_json, quiet)
+        result, missed = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
+    beside = {"strip": strip, "report": report}
+    show(result, {name: None if name in missed else path for name, path in beside.items()}, as_json, quiet)
+    if missed:  # the result is there all the same
+        raise LatentSyncError(" ".join(f"{name} not made: {error}" for name, error in missed.items()))
 
 
 def _files_among(words: Iterable[str | Path | None]) -> list[Path]:
@@ -233,8 +236,12 @@ class _Job:
     verbose: bool
 
 
-def run(job: _Job) -> Result:
-    """Load the model, lip-sync, draw and score as asked; progress and log go to stderr, Ctrl-C raises the stop flag."""
+def run(job: _Job) -> tuple[Result, dict[str, LatentSyncError]]:
+    """Load the model, lip-sync, draw and score as asked; progress and log go to stderr, Ctrl-C raises the stop flag.
+
+    Returns: the result, and why a strip or a report of it could not be made.
+    Raises: Stopped: on request; it says so where the result is there already.
+    """
     from latentsync.cli.console import logging_to, progress_on, stderr_console, stop_on_signal
     from latentsync.core.progress import check
 
@@ -251,13 +258,21 @@ def run(job: _Job) -> Result:
             check(stop)
             files = job.video, job.audio, job.out
             result = lipsync(*files, plan=job.plan, options=job.options, cache=job.cache, progress=progress, stop=stop)
-        if job.strip is not None or job.report is not None:
-            _look_back(job, lipsync, result)
-    return result
+        missed: dict[str, LatentSyncError] = {}
+        for name, make in (("strip", _draw_strip), ("report", _write_report)):
+            try:
+                if getattr(job, name) is not None and stop():
+                    raise KeyboardInterrupt
+                make(job, lipsync, result)
+            except KeyboardInterrupt as error:
+                raise Stopped(f"stopped; {job.out} is written, without its {name}") from error
+            except LatentSyncError as error:
+                missed[name] = error
+    return result, missed
 
 
-def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
-    """Draw the strip and write the page of a finished result."""
+def _draw_strip(job: _Job, lipsync: Lipsync, _result: Result) -> None:
+    """Draw the strip of a finished result, where one is asked for."""
     if job.strip is not None and job.plan is not None:
         from latentsync.media import VideoReader
         from latentsync.metrics.strips import people_strip
@@ -276,6 +291,10 @@ def _look_back(job: _Job, lipsync: Lipsync, result: Result) -> None:
             job.video, job.out, job.strip, start_s=start_s, end_s=options.end_s, choice=options.face,
             tracker=lipsync.tracker,
         )  # fmt: skip
+
+
+def _write_report(job: _Job, lipsync: Lipsync, result: Result) -> None:
+    """Write the page of a finished result, where one is asked for."""
     if job.report is not None and job.audio is not None:
         from latentsync.core.files import atomic_path, temporary_folder
         from latentsync.evaluation.single import write_single_report

@@ -33,7 +33,8 @@ class SyncOptions:
             of the person.
         length: which length the result has. "audio": as long as the speech (the video is cut, or extended forwards and
             backwards); "video": as long as the video; "loop", "ping_pong", "hold": as long as the longer of the two,
-            the video being repeated, run forwards and backwards, or held on its last frame.
+            the video being repeated, run forwards and backwards, or held on its last frame. None = "audio" for one
+            speech, "video" with a plan, which takes no other.
         silence: what the mouth does where nobody speaks: what the model says, the original pixels, or a closed mouth;
             None = the checkpoint's default.
         no_face: frames without a face pass through untouched, or the run fails.
@@ -52,7 +53,7 @@ class SyncOptions:
     guidance: float | None = None
     seed: int = 1247
     face: str = "largest"
-    length: Length = "audio"
+    length: Length | None = None
     silence: Silence | None = None
     no_face: NoFace = "pass"
     start_s: Fraction | None = None
@@ -70,7 +71,7 @@ class SyncOptions:
     def __post_init__(self) -> None:
         for key, kind in (("length", Length), ("silence", Silence), ("no_face", NoFace), ("sampler", Sampler),
                           ("paste", Paste), ("keep_audio", KeepAudio)):  # fmt: skip
-            if getattr(self, key) not in (*get_args(kind), *((None,) if key == "silence" else ())):
+            if getattr(self, key) not in (*get_args(kind), *((None,) if key in ("length", "silence") else ())):
                 raise ConfigError(key, getattr(self, key), f"choose one of {', '.join(get_args(kind))}")
         for key in ("steps", "seed", "overlap_frames", "block_cache_interval"):
             if not isinstance(getattr(self, key), (Integral, type(None))):

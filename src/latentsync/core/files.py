@@ -85,6 +85,15 @@ def atomic_path(target: Path, held: bool = False) -> Iterator[Path]:
             raise
 
 
+def target_of(name: str | Path) -> Path:
+    """The file that a part of `atomic_path` was to become, by its name; any other file is itself."""
+    path = Path(name)
+    if not _PART.fullmatch(path.name):
+        return path
+    stem, _, suffix = path.name[1:].rpartition(".part")
+    return path.with_name(stem[: -len(".01234567")] + suffix)
+
+
 def sweep_parts_of(target: Path) -> None:
     """Delete what killed processes left of this target's held parts: those that nobody holds (not on Windows)."""
     name = re.compile(rf"\.{re.escape(target.stem)}\.[0-9a-f]{{8}}\.part{re.escape(target.suffix)}")

@@ -101,7 +101,7 @@ def build(
     with claimed(workspace):
         clips = begin(sources, workspace, options.num_workers)
         ended, tally = _drive(clips, Plan(stages, workspace), options, progress, stop)
-        parts = as_given([clip.source.identity for clip in ended], options.given_split, settings.split)
+        parts = as_given([clip.source.identity for clip in kept_clips(ended)], options.given_split, settings.split)
         rows = rows_of(ended, stages, parts)
         finish(workspace, rows, settings)
         _tell_run(workspace, str(inputs), tally, options)
@@ -134,9 +134,10 @@ def run_stages(
 def _begin(inputs: str | Path, out: Path, options: BuildOptions) -> tuple[list[Source], Workspace]:
     sources = find_sources(str(inputs), options.speaker, options.leave_out)
     workspace = Workspace(out.absolute())
-    if any(Path(source.path).is_relative_to(workspace.root) for source in sources):
+    others = [source for source in sources if not Path(source.path).is_relative_to(workspace.root)]
+    if len(others) < len(sources) and not (others and workspace.work.is_dir()):
         raise LatentSyncError(f"{out}: holds inputs. Choose an output folder outside of them.")
-    return sources, workspace
+    return others, workspace  # a build that lies among its inputs is none of them
 
 
 def _drive(
@@ -186,13 +187,16 @@ def resplit(folder: Path, split: SplitSettings, given: Mapping[str, str] | None 
     """Deal the identities of a finished build anew; only the manifest and the meta.json files are written.
 
     Raises: MediaError: there is no build. ConfigError: an identity that is given a part does not exist.
+        LatentSyncError: no clip was kept.
     """
     rows, told = read_manifest(folder)
+    if not any(row["kept"] for row in rows):
+        raise LatentSyncError(f"{folder}: no clip of it was kept. `latentsync data report` tells the reasons")
     given = given or {}
     unknown = set(given) - {row["identity"] for row in rows}
     if unknown:
         raise ConfigError("given", sorted(unknown)[0], "no such identity in the manifest")
-    parts = as_given([row["identity"] for row in rows], given, split)
+    parts = as_given([row["identity"] for row in rows if row["kept"]], given, split)
     for row in rows:
         row["split"] = parts[row["identity"]] if row["kept"] else ""
     told["split"] = {"val": split.val, "test": split.test, "seed": split.seed}

@@ -232,7 +232,8 @@ def data_settings(*layers: Mapping[str, Any]) -> DataSettings:
     made: dict[str, Any] = {}
     for part, values in merged.items():
         if part not in parts:
-            raise ConfigError(part, values, _did_you_mean(part, list(parts)))
+            name, value = next(iter(values.items()), ("", ""))
+            raise ConfigError(f"{part}.{name}", value, _did_you_mean(part, list(parts)))
         hints = get_type_hints(parts[part])
         checked = {}
         for name, value in values.items():

@@ -152,7 +152,7 @@ def merge_builds(out: Path, folders: Sequence[Path], split: SplitSettings | None
 
 def _deal(lines: Sequence[dict[str, Any]], split: SplitSettings | None) -> None:
     if split is not None:
-        parts = split_identities([row["identity"] for row in lines], split)
+        parts = split_identities([row["identity"] for row in lines if row["kept"]], split)
         for row in lines:
             row["split"] = parts[row["identity"]] if row["kept"] else ""
         return

@@ -56,14 +56,20 @@ def sha256_of(path: Path) -> str:
 def clips_of(source: Path) -> list[TestClip]:
     """The clips of a folder or of a list; a video is a clip by itself.
 
-    A folder: its videos, sorted; the person is the sub-folder's name, or the file's stem where it lies at the top.
-    A list: CSV with the columns file (relative to the list), person, and optionally sha256 and phones (a JSON file of
-    [start_s, end_s, label]). A hash that is given must fit.
+    A folder: its videos, sorted, hidden ones left out; the person is the sub-folder's name, or the file's stem where it
+    lies at the top. A list: CSV with the columns file (relative to the list), person, and optionally sha256 and phones
+    (a JSON file of [start_s, end_s, label]). A hash that is given must fit.
 
     Raises: MediaError: nothing there, a file is missing, or its content is not what the list was made for.
     """
     if source.is_dir():
-        files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        files = sorted(
+            path
+            for path in source.rglob("*")
+            if path.suffix.lower() in SUFFIXES
+            and not any(part.startswith(".") for part in path.relative_to(source).parts)
+            and path.is_file()
+        )
         clips = [
             TestClip(path, path.parent.name if path.parent != source else path.stem, sha256_of(path)) for path in files
         ]

@@ -179,4 +179,4 @@ def _script(path: Path) -> Any:
     try:
         return torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
-        raise WeightsError(f"{path}: not a TorchScript file ({str(error).splitlines()[0]})") from error
+        raise WeightsError(f"{path}: not a TorchScript file. Give one that torch.jit.save wrote") from error

@@ -237,6 +237,17 @@ def audio_layout_for(encoder: str, layout: str) -> str:
     return layout
 
 
+def fields_for(encoder: str, like: VideoInfo, pixel_format: str) -> str | None:
+    """How an encoder is told to code the fields of an interlaced source: "tff" or "bff"; None = not interlaced, or not
+    to be kept: another encoder than x264, an order that is not known, a picture that is turned, a height that does not
+    divide into fields with whole chroma lines.
+    """
+    divides = like.height % (2 * _cells(pixel_format)[1]) == 0
+    if encoder != "libx264" or like.first_field is None or like.rotation or not divides:
+        return None
+    return "tff" if like.first_field == "top" else "bff"
+
+
 def _traits(name: str) -> tuple[int, tuple[int, int], bool]:
     """(depth, luma pixels per chroma sample, has alpha) of a pixel format."""
     fmt = av.VideoFormat(name, 64, 64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -29,6 +29,10 @@ _SCANNED_BYTES = 1 << 30
 
 _USUAL_FPS = 60
 """Up to this a rate that a container tells is believed, however far apart its frames lie (slides, screens at rest)."""
+
+
+_FIRST_FIELD: dict[int, Literal["top", "bottom"]] = {2: "top", 3: "bottom", 4: "bottom", 5: "top"}
+"""By FFmpeg's AVFieldOrder: 4 and 5 are coded in the other order than they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class VideoInfo:
         is_mirrored: the stored picture is also mirrored left-right, before the turn.
         sample_aspect: width / height of one pixel of the upright picture.
         is_interlaced: the first frame is interlaced; it is left so.
+        first_field: of an interlaced picture, the one that is shown first; None = not said, or not interlaced.
         has_audio: the file has sound too.
         lag_s: how much the times of decoded frames run late. AVI stores no times of showing; with H.264 in it FFmpeg
             guesses them a frame late.
@@ -77,6 +82,7 @@ class VideoInfo:
     is_mirrored: bool = False
     sample_aspect: Fraction = Fraction(1)
     is_interlaced: bool = False
+    first_field: Literal["top", "bottom"] | None = None
     has_audio: bool = False
     lag_s: Fraction = Fraction(0)
     hdr: Hdr | None = None
@@ -304,6 +310,7 @@ def _video_info(
         is_mirrored=mirrored,
         sample_aspect=1 / aspect if quarters % 2 else aspect,
         is_interlaced=bool(frame.interlaced_frame),
+        first_field=_FIRST_FIELD.get(int(getattr(context, "field_order", 0))) if frame.interlaced_frame else None,
         has_audio=has_audio,
         lag_s=_lag(container, stream, frame) * tick,
         hdr=hdr_of(frame),

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import av
 
+from latentsync.media.codecs import fields_for
 from latentsync.media.information import VideoInfo
 
 
 def source_losses(like: VideoInfo) -> tuple[str, ...]:
     """What is lost of a source whatever is written."""
     out = []
-    if like.is_interlaced:
-        out.append(
-            "the video is interlaced: its lines stay as they are, but the result is not marked as interlaced and "
-            "players may show combs. Deinterlace it before (ffmpeg -i IN -vf bwdif OUT)"
-        )
     if like.has_hidden_alpha:
         out.append("the video's transparency cannot be read (VP8 and VP9 keep it aside) and is not in the result")
     return tuple(out)
@@ -23,6 +19,13 @@ def source_losses(like: VideoInfo) -> tuple[str, ...]:
 def losses(like: VideoInfo, encoder: str, pixel_format: str) -> tuple[str, ...]:
     """What is lost on the way from a source to a file of this encoder and pixel format."""
     out = list(source_losses(like))
+    if like.is_interlaced and fields_for(encoder, like, pixel_format) is None:
+        can_be = encoder != "libx264" and fields_for("libx264", like, "yuv420p") is not None
+        also = ", or write H.264 (.mp4, --codec h264), which keeps its fields" if can_be else ""
+        out.append(
+            "the video is interlaced: its lines stay as they are, but the result is not marked as interlaced and "
+            f"players may show combs. Deinterlace it before (ffmpeg -i IN -vf bwdif OUT){also}"
+        )
     if has_alpha(like.pix_fmt) and not has_alpha(pixel_format):
         out.append(
             f"{encoder} writes no transparency: that of the video is not in the result. Write ProRes 4444 (.mov) or "

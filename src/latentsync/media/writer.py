@@ -21,7 +21,7 @@ from av.video.reformatter import ColorRange
 from latentsync.core.errors import LatentSyncError, MediaError
 from latentsync.core.files import atomic_path, refuse_unwritable, sweep_parts_of
 from latentsync.core.values import Frame
-from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
+from latentsync.media.codecs import clock_for, container_of, encoder_for, fields_for, pixel_format_for
 from latentsync.media.information import VideoInfo
 from latentsync.media.losses import losses
 from latentsync.media.mixing import MixPlan
@@ -57,8 +57,8 @@ class VideoWriter:
     are kept exactly as far as the container's clock can say them, variable rates and late starts too (.avi: no variable
     rate, and a start within half a frame); the last frame lasts 1 / fps, or up to `end_s` where that is set before the
     `with` block ends. Only the video and one sound stream are written; subtitles, chapters and further streams are not.
-    HDR10 metadata go along where the encoder takes them. What else the source has and the file will not have is told in
-    `losses`, a sentence each.
+    HDR10 metadata go along where the encoder takes them, and x264 codes interlaced pictures as such. What else the
+    source has and the file will not have is told in `losses`, a sentence each.
 
     The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
     left of it; what a killed process left of a file of this name is deleted. Frames must have the size of `like` and
@@ -198,12 +198,15 @@ class VideoWriter:
         if self.suffix == ".avi" and self.encoder.name == "libx264":
             options["bf"] = "0"  # AVI cannot say the two orders of B-frames
         if self.like.hdr is not None:
-            self._say_hdr(options, self.like.hdr.options(self.encoder.name) or {})
+            self._add_parameters(options, self.like.hdr.options(self.encoder.name) or {})
+        fields = fields_for(self.encoder.name, self.like, self.pixel_format)
+        if fields is not None:
+            self._add_parameters(options, {fields: "1"})
         if self.encoder.name == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # it writes its settings to stderr otherwise; 1 = errors only
         return options
 
-    def _say_hdr(self, options: dict[str, str], parameters: dict[str, str]) -> None:
+    def _add_parameters(self, options: dict[str, str], parameters: dict[str, str]) -> None:
         name = f"{self.encoder.name.removeprefix('lib')}-params"
         said = [options[name]] if name in options else []
         if parameters:

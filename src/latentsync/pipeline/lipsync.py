@@ -14,16 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentsync.config.options import SyncOptions, check_number
+from latentsync.config.options import SyncOptions
 from latentsync.config.plan import Plan, load_plan, refuse_length
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, FollowerConfig, MeshTracker, PeopleFollower
-from latentsync.media import AudioReader, Prefetch, RgbPicture, VideoReader, VideoWriter
+from latentsync.media import Prefetch, VideoReader, VideoWriter
 from latentsync.media.information import probe
-from latentsync.models.hearing import Sound, sound_of
 from latentsync.models.listener import Listener
 from latentsync.models.unet import UNet
 from latentsync.models.weights import (
@@ -36,6 +35,7 @@ from latentsync.models.weights import (
     save_model,
     with_resolution,
 )
+from latentsync.pipeline.arguments import changed, checked_picture, checked_rate, path_of, sound_given, stream_options
 from latentsync.pipeline.cache import RunCache
 from latentsync.pipeline.chunks import num_sets
 from latentsync.pipeline.conveyor import conveyor_for
@@ -45,7 +45,7 @@ from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.precision import choose_device, choose_dtype, memory_told
 from latentsync.pipeline.result import Result, peak_memory_gib
-from latentsync.pipeline.script import Part, Role, one_speech, planned
+from latentsync.pipeline.script import Part, Role, cut_speech, one_speech, planned
 from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.threads import one_opencv_thread
 from latentsync.pipeline.timing import StageClock
@@ -109,9 +109,9 @@ class Lipsync:
         device: str | None = None,
         dtype: str | None = None,
         offline: bool = False,
-        face_model: Path | None = None,
+        face_model: str | Path | None = None,
         resolution: int | None = None,
-        adapter: Path | None = None,
+        adapter: str | Path | None = None,
         tracker: FaceTracker | None = None,
         progress: ProgressCallback = silent,
     ) -> Lipsync:
@@ -137,7 +137,7 @@ class Lipsync:
         located = completed(located, offline)
         unet, autoencoder, listener = (load(located, part) for part in PARTS)
         if adapter is not None:
-            merge_adapter(cast(UNet, unet), read_adapter(adapter), located.name)
+            merge_adapter(cast(UNet, unet), read_adapter(path_of("adapter", adapter)), located.name)
         with memory_told(chosen, located.name):
             unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
             for network in (unet, autoencoder):
@@ -148,7 +148,8 @@ class Lipsync:
         networks = Networks(
             cast(UNet, unet), cast(Any, autoencoder), listener, chosen, number
         )  # the listener stays in float32: it is cheap
-        tracker = tracker or MeshTracker(model_folder=face_model, offline=offline)
+        folder = None if face_model is None else path_of("face_model", face_model)
+        tracker = tracker or MeshTracker(model_folder=folder, offline=offline)
         log.info("model %s on %s in %s", located.name, chosen, str(number).removeprefix("torch."))
         return cls(
             networks, settings, tracker, located.name, tuple(located.licences), index_settings, dict(located.provenance)
@@ -191,28 +192,32 @@ class Lipsync:
         """
         if out is None or (audio is None) == (plan is None):
             raise ConfigError("plan", plan, "pass out, and either audio or plan")
+        video = path_of("video", video, "; `Lipsync.stream` takes pictures in memory")
+        audio = None if audio is None else path_of("audio", audio, "; `Lipsync.stream` takes sound in memory")
+        plan = plan if isinstance(plan, Plan | None) else path_of("plan", plan, ", or a Plan of PlanEntry")
+        out, cache = path_of("out", out), None if cache is None else path_of("cache", cache)
+        options = changed(options, changes)
         if plan is not None:
-            refuse_length(changes.get("length"))
-        video, out = Path(video), Path(out)
-        options = _changed(options, changes)
-        refuse_input(out, [video, *(Path(each) for each in (audio, plan) if isinstance(each, (str, Path)))])
+            refuse_length(options.length)
+        refuse_input(out, [video, *(each for each in (audio, plan) if isinstance(each, Path))])
         started = time.monotonic()
         source = probe(video)
         if source.video is None:
             raise MediaError(f"{video}: there is no picture in it. Pass a video")
         with VideoReader(video, options.start_s, options.end_s) as reader:
             if plan is not None:
-                plan = plan if isinstance(plan, Plan) else load_plan(Path(plan), reader.info.fps)
+                plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
                 refuse_input(out, [entry.audio for entry in plan.entries])
                 script = planned(plan, reader, options)
                 options = replace(options, length="video")
             else:
-                script = one_speech(Path(cast("str | Path", audio)), reader, options)
+                options = replace(options, length=options.length or "audio")
+                script = one_speech(cast(Path, audio), reader, options)
             warnings = list(script.warnings)
             total = max(1, round(script.duration_s * reader.info.fps))
             clock, counts = StageClock(), _Counts()
             metadata = _tags(source.metadata) | (self._metadata() if options.provenance else {})
-            kept = None if cache is None else RunCache(Path(cache), video, options, script.duration_s)
+            kept = None if cache is None else RunCache(cache, video, options, script.duration_s)
             with (
                 one_opencv_thread(),
                 VideoWriter(
@@ -240,6 +245,8 @@ class Lipsync:
                 warnings.append(f"from {float(reader.scaled_from_s):.2f} s on frames were scaled to the first size")
             fps = reader.info.fps
             duration_s = script.frames.end_s or counts.frames / fps
+            if plan is None and options.length == "video" and reader.info.duration_s is None and options.end_s is None:
+                warnings.extend(cut_speech(script.duration_s, duration_s))  # a length that no file tells is known now
             if reader.info.is_variable_rate:  # the part that was taken has an average of its own
                 fps = counts.frames / duration_s
         if kept is not None:
@@ -272,18 +279,20 @@ class Lipsync:
             frames: `Frame`s with their own rising indices and times, or (H, W, 3) uint8 RGB arrays, `fps` of them a
                 second.
             audio: a file with speech, or (S,) float mono at 16 kHz in [−1, 1].
-        Raises: ConfigError: the sound, a picture or `fps` is no such one.
+            options: without `length`, `start_s` and `end_s`, which choose among the frames of a file; those about the
+                written file mean nothing here.
+        Raises: ConfigError: the sound, a picture or `fps` is no such one; a part or a length is asked for.
         Yields: as many as come in, in order and of the same kind; at most `lookahead` later.
         """
-        options = _changed(options, changes)
-        sound = _sound_of(audio)
-        rate = _checked_rate(fps)
+        options = stream_options(options, changes)
+        sound = sound_given(audio)
+        rate = checked_rate(fps)
         plain = [False]
 
         def framed() -> Iterator[Frame]:
             for index, value in enumerate(frames):
                 plain[0] = not isinstance(value, Frame)
-                yield value if isinstance(value, Frame) else Frame(index, index / rate, _checked_picture(value, index))
+                yield value if isinstance(value, Frame) else Frame(index, index / rate, checked_picture(value, index))
 
         role = Role(options.face, (Part(sound),))
         for frame in self._stream(framed(), (role,), rate, options, StageClock(), _Counts()):
@@ -338,60 +347,9 @@ class Lipsync:
         return {"comment": text, "synthetic_media": "lips", "generator": f"LatentSync {__version__}/{self.name}"}
 
 
-def _changed(options: SyncOptions | None, changes: dict[str, Any]) -> SyncOptions:
-    unknown = set(changes) - set(SyncOptions.__dataclass_fields__)
-    if unknown:
-        raise ConfigError(sorted(unknown)[0], changes[sorted(unknown)[0]], "no such option; see SyncOptions")
-    return replace(options or SyncOptions(), **changes)
-
-
 def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
     """What of a film's own tags is true of the result too."""
     return {key: text for key, text in metadata.items() if key.lower() in KEPT_TAGS}
-
-
-def _sound_of(audio: object) -> Sound:
-    """A file's sound or a wave's. Raises: ConfigError: neither a path nor an array, see `_checked`."""
-    if isinstance(audio, np.ndarray):
-        return _checked(audio)
-    if not isinstance(audio, (str, Path)):
-        raise ConfigError("audio", type(audio).__name__, "give a file, or one (S,) float32 array of 16 kHz mono sound")
-    return AudioReader(Path(audio)).blocks
-
-
-def _checked(wave: np.ndarray) -> Sound:
-    """A wave in memory. Raises: ConfigError: it has channels, no samples, or is not of floating-point numbers."""
-    if wave.ndim != 1 or not len(wave) or not np.issubdtype(wave.dtype, np.floating):
-        given = f"{wave.dtype} array {wave.shape}"
-        raise ConfigError("audio", given, "give mono sound at 16 kHz as (S,) float32 in [-1, 1]")
-    if not np.isfinite(wave).all():
-        raise ConfigError("audio", "NaN or infinite samples", "give finite samples in [-1, 1]")
-    return sound_of(wave.astype(np.float32, copy=False))
-
-
-def _checked_rate(fps: Fraction | float) -> Fraction:
-    """Frames a second, with a denominator of at most 1001. Raises: ConfigError: it is no number above 0."""
-    check_number("fps", fps)
-    rate = Fraction(fps).limit_denominator(1001)
-    if rate <= 0:
-        raise ConfigError("fps", fps, "choose a number above 0, as 25 or Fraction(30000, 1001)")
-    return rate
-
-
-def _checked_picture(value: object, index: int) -> RgbPicture:
-    """A picture in memory. Raises: ConfigError: it is no (H, W, 3) uint8 array."""
-    if not isinstance(value, np.ndarray):
-        raise ConfigError("frames", f"{type(value).__name__} at {index}", "give Frames, or (H, W, 3) uint8 RGB arrays")
-    if value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3 and value.size:
-        return RgbPicture(value)
-    fix = "give (H, W, 3) uint8 RGB arrays"
-    if value.dtype != np.uint8:
-        fix += "; of floats in [0, 1]: (255 * array).round().astype(np.uint8)"
-    elif value.ndim == 2:
-        fix += "; of grey ones: np.repeat(array[..., None], 3, axis=2)"
-    elif value.ndim == 3 and value.shape[2] == 4:
-        fix += "; without the fourth channel: array[..., :3]"
-    raise ConfigError("frames", f"{value.dtype} array {value.shape} at {index}", fix)
 
 
 def _no_face_text(video: Path, roles: Sequence[Role], plan: Plan | None, counts: _Counts) -> str:

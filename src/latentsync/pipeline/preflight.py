@@ -100,6 +100,7 @@ class Preflight:
     warnings: tuple[str, ...]
     losses: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
+    is_interlaced: bool = False
 
     @property
     def num_with_face(self) -> int:
@@ -233,6 +234,7 @@ def look(
         warnings=(),
         losses=source_losses(info),
         damage=tuple(read.damage),
+        is_interlaced=info.is_interlaced,
     )
     return with_warnings(found, resolution)
 
@@ -272,6 +274,11 @@ def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
     outside = sum(face.visible < 0.95 for face in largest)
     if outside:
         yield f"the face leaves the picture on {outside} of {num} sampled frames."
+    if found.is_interlaced:
+        yield (
+            "the video is interlaced: new mouths move once a frame, not once a field, and only H.264 keeps the fields. "
+            "Deinterlaced before (ffmpeg -i IN -vf bwdif OUT) it looks best."
+        )
     if found.is_variable_rate:
         yield "the frame rate varies: the result keeps each frame's own time."
     yield from _length_warnings(found.duration_s, found.audio_duration_s)

@@ -137,7 +137,7 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     Raises: ConfigError: see `load_plan`; words that mean no face, entries outside the video, or for one face at one
         time; a length that is not the video's. MediaError, EmptyAudioError: a speech cannot be read.
     """
-    refuse_length(None if options.length == SyncOptions().length else options.length)  # the default was not asked for
+    refuse_length(options.length)
     plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
     warnings: list[str] = []
     check_faces(plan, options)
@@ -225,6 +225,13 @@ def _sound_s(path: Path) -> Fraction:
     return said or Fraction(sum(len(block) for block in reader.blocks()), SPEECH_RATE_HZ)
 
 
+def cut_speech(heard_s: Fraction, video_s: Fraction) -> list[str]:
+    """A warning where a speech is longer than the video that it was cut to."""
+    if heard_s <= video_s + ROUNDING_S:
+        return []
+    return [f"the speech is {float(heard_s - video_s):.2f} s longer than the video and was cut"]
+
+
 def _fitted(
     reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
 ) -> tuple[FittedFrames, Fraction]:
@@ -232,10 +239,10 @@ def _fitted(
     end = _end_of(reader, options, warnings)
     own_s = None if end is None else max(Fraction(0), end - (options.start_s or 0))
     if options.length == "video":
-        if own_s is not None and heard_s > own_s + ROUNDING_S:
-            warnings.append(f"the speech is {float(heard_s - own_s):.2f} s longer than the video and was cut")
+        if own_s is not None:
+            warnings.extend(cut_speech(heard_s, own_s))
         return fit_length(reader, None, "none"), own_s or heard_s
-    if options.length == "audio":
+    if options.length in (None, "audio"):
         return fit_length(reader, heard_s - SAMPLE_S, "ping_pong"), heard_s
     if own_s is None:
         raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")

@@ -88,6 +88,9 @@ class ModelSettings:
     feather: float = 10 / 256
 
     def __post_init__(self) -> None:
+        for name, fewest in (("resolution", 1), ("num_frames", 1), ("overlap_frames", 0)):
+            if type(getattr(self, name)) is not int or getattr(self, name) < fewest:
+                raise ValueError(f"{name} {getattr(self, name)!r} is not a whole number of {fewest} or more")
         if self.silence not in get_args(Silence):
             raise ValueError(f"silence {self.silence!r} is none of {', '.join(get_args(Silence))}")
         for name, least in (("fps", 1.0), ("trailing_silence_s", 0.0), ("feather", 0.0)):

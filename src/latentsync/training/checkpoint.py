@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -26,6 +27,7 @@ FORMAT = 1
 FULL = DISK_FULL
 """No space, over quota, and what Windows calls the former (elsewhere 112 is a lost host); safetensors tells them in
 words alone."""
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 Groups = dict[str, dict[str, Tensor]]
 
 
@@ -71,17 +73,26 @@ def write_state(folder: Path, step: int, parts: list[Groups], facts: Mapping[str
 @contextmanager
 def full_disk_told(out: Path) -> Iterator[None]:
     """Raises: LatentSyncError: within, a file of the run in `out`, or one elsewhere that the error names, could not be
-    written since the disk is full."""
+    written since the disk is full; or tensors could not since that is not allowed (other files' `OSError` says so)."""
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) not in FULL and not any(f"(os error {code})" in str(error) for code in FULL):
+        if isinstance(error, SafetensorError) and _is_told(error, DENIED):
+            raise LatentSyncError(
+                f"{out}: may not be written. Check its permissions, or choose another --out."
+            ) from error
+        if getattr(error, "errno", None) not in FULL and not _is_told(error, FULL):
             raise
         kept = states(out / "states") if (out / "states").is_dir() else []
         at = f" from {kept[-1].name}" if kept else ""
         named = getattr(error, "filename", None)
         place = out if named is None or Path(named).is_relative_to(out) else Path(named).parent
         raise LatentSyncError(f"{place}: the disk is full. Free space; the same command then goes on{at}.") from error
+
+
+def _is_told(error: BaseException, codes: Iterable[int]) -> bool:
+    """Whether safetensors tells one of these codes of the system."""
+    return any(f"(os error {code})" in str(error) for code in codes)
 
 
 def states(folder: Path) -> list[Path]:

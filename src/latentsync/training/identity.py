@@ -26,6 +26,10 @@ FREE = frozenset(
 """Settings that a run may change when it goes on: they do not touch what is computed, or only how far."""
 
 
+SHOWN = 8
+"""Differences that a message tells."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identity:
     """Args: settings: of the task; data: what tells the data from others."""
@@ -41,11 +45,15 @@ class Identity:
         return json.loads(json.dumps(tree, default=str))
 
     def compare(self, stored: Mapping[str, Any], out: Path, accept_changes: bool) -> None:
-        """Raises: LatentSyncError: the run in `out` is another one, unless that is accepted (and logged)."""
+        """Raises: LatentSyncError: the run in `out` is another one, unless that is accepted (and logged); a run of
+        another task always."""
+        if stored.get("task") != self.task:
+            raise LatentSyncError(f"{out}: holds a run of {stored.get('task')}. Choose another --out for {self.task}.")
         found = differences(self.described(), stored, FREE)
         if not found:
             return
-        said = f"{out}: holds the state of another run: {'; '.join(found)}"
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        said = f"{out}: holds the state of another run: {'; '.join(found[:SHOWN])}{more}"
         if not accept_changes:
             raise LatentSyncError(f"{said}. Choose another --out, or pass --accept-changes to go on all the same.")
         log.warning("%s; going on all the same", said)

@@ -6,7 +6,8 @@ is not a model, and a half-written one is found out by its hashes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentsync.core.errors import WeightsError
+from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.models.weights.architecture import load_strict
 from latentsync.models.weights.checkpoints import open_checkpoint
@@ -55,12 +56,16 @@ def save_model(
         overwrite: write into a folder that isn't empty. Files which the new model doesn't have stay where they are.
     Raises:
         WeightsError: the folder isn't empty, a value doesn't fit into `dtype`, or a file cannot be written whole.
+        ConfigError: `dtype` is none of PyTorch's.
     """
+    if not isinstance(dtype, torch.dtype | None):
+        raise ConfigError("dtype", dtype, "give torch.float16, torch.bfloat16 or torch.float32")
     if folder.exists() and not folder.is_dir():
         raise WeightsError(f"{folder}: is a file. Choose a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise WeightsError(f"{folder}: not empty. Choose a new folder, or pass overwrite (--overwrite)")
-    entries = {part: _save_part(folder / checked_name(part), module, dtype) for part, module in parts.items()}
+    with _refusals_told(folder):
+        entries = {part: _save_part(folder / checked_name(part), module, dtype) for part, module in parts.items()}
     index = ModelIndex(
         name=name,
         parts=entries,
@@ -77,8 +82,19 @@ def save_model(
         "licences": [asdict(licence) for licence in index.licences],
         "provenance": index.provenance,
     }
-    write_json(folder / INDEX, content)
+    with _refusals_told(folder):
+        write_json(folder / INDEX, content)
     return index
+
+
+@contextmanager
+def _refusals_told(folder: Path) -> Iterator[None]:
+    """Raises: WeightsError: the system refuses to write within, e.g. since the folder is read-only or the disk full."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise WeightsError(f"{folder}: cannot be written ({reason}). Free space or choose another folder") from error
 
 
 def _save_part(folder: Path, module: nn.Module, dtype: torch.dtype | None) -> PartEntry:
@@ -131,15 +147,26 @@ def load_part(folder: Path, part: str, dtype: torch.dtype | None = torch.float32
         check_file(folder / part / name, entry.files.get(name, "no hash in the index"), AGAIN)
     config = read_json(folder / part / CONFIG)
     state = open_checkpoint(folder / part / TENSORS).tensors
-    return fill(entry.class_name, config, state, str(folder / part), dtype)
+    try:
+        return fill(entry.class_name, config, state, str(folder / part), dtype)
+    except ConfigError as error:  # the file's fault, no setting of the user's
+        raise WeightsError(f"{folder / part / CONFIG}: describes no {entry.class_name} ({error}). {AGAIN}") from error
 
 
 def fill(
     class_name: str, config: Mapping[str, Any], state: Mapping[str, Tensor], where: str, dtype: torch.dtype | None
 ) -> nn.Module:
-    """Build a network and load `state` into it, without ever holding random weights where its kind allows that."""
+    """Build a network and load `state` into it, without ever holding random weights where its kind allows that.
+
+    Raises: WeightsError: `state` does not fit, or no network can be built from values of these kinds. ConfigError: a
+        key or a value of `config` that its class refuses.
+    """
     kind = kind_of(class_name, where)
-    module = build_empty(class_name, config, where)
+    try:
+        module = build_empty(class_name, config, where)
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise WeightsError(f"{where}: its config describes no {class_name} ({reason}). {AGAIN}") from error
     if dtype is not None:
         state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
     load_strict(kind.network(module), state, where, assign=kind.is_meta_safe)

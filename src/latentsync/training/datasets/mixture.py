@@ -122,7 +122,8 @@ def open_data(
             raise LatentSyncError(f"{_name_of(given)}: no clips for training or validation. Prepare some first")
     for split, what in (("train", "to learn from"), (val, "of people to be judged on")):
         if not parts[split]:
-            raise LatentSyncError(f"{', '.join(map(_name_of, sources))}: no clips {what} (split {split!r})")
+            fix = f"Give somebody to it: latentsync data split OUT --given NAME={split}, or add clips of other people"
+            raise LatentSyncError(f"{', '.join(map(_name_of, sources))}: no clips {what} (split {split!r}). {fix}")
     data = TrainingData(Mixture(tuple(parts["train"])), Mixture(tuple(parts[val])), arrays)
     both = sorted(data.train.people & data.val.people)
     if both:

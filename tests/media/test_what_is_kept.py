@@ -14,6 +14,8 @@ from latentsync.media.codecs import encoder_for
 from latentsync.media.hdr import Hdr
 from latentsync.media.information import VideoInfo, probe
 from latentsync.media.losses import losses, source_losses
+from latentsync.media.pixels import PlanarPicture
+from latentsync.media.planes import copy_planes
 from latentsync.media.reader import VideoReader
 from latentsync.media.writer import VideoWriter
 from synth_media import make_film, numbered_rgb
@@ -134,6 +136,44 @@ def test_h264_keeps_the_fields_of_interlaced_video(tmp_path: Path, order: str, f
     assert fields_of(tmp_path / f"out{suffix}") == (first, True)
     assert copy(make_film(tmp_path / "p.mp4", 5), tmp_path / "p_out.mp4") == ()
     assert fields_of(tmp_path / "p_out.mp4") == (None, False)
+
+
+def first_fields(path: Path) -> list[str]:
+    """Of each frame, as a player that deinterlaces sees it: "tff", "bff" or "none"."""
+    found = []
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        for kind in ("TOPFIRST", "BOTTOMFIRST"):
+            file.seek(0)
+            graph = av.filter.Graph()
+            source = graph.add_buffer(template=stream)
+            chosen, sink = graph.add("select", f"eq(interlace_type,{kind})"), graph.add("buffersink")
+            source.link_to(chosen)
+            chosen.link_to(sink)
+            graph.configure()
+            for frame in file.decode(video=0):
+                graph.push(frame)
+                try:
+                    while True:
+                        found.append((graph.pull().pts, kind))
+                except (av.error.BlockingIOError, av.error.EOFError):
+                    pass
+    return [kind for _, kind in sorted(found)]
+
+
+@pytest.mark.parametrize(("order", "first"), [("tff", "TOPFIRST"), ("bff", "BOTTOMFIRST")])
+def test_frames_that_were_made_have_the_films_order_of_fields(tmp_path: Path, order: str, first: str) -> None:
+    """Every second frame is a copy, as pasting makes one."""
+    source = make_film(tmp_path / "in.mp4", 6, options={"x264-params": f"{order}=1"})
+    with VideoReader(source) as reader, VideoWriter(tmp_path / "out.mp4", reader.info) as writer:
+        for frame in reader:
+            picture = frame.picture
+            assert isinstance(picture, PlanarPicture)
+            if frame.index % 2:
+                picture = PlanarPicture(copy_planes(picture.frame, picture.layout))
+            writer.write(replace(frame, picture=picture))
+    assert first_fields(tmp_path / "out.mp4") == [first] * 6
+    assert fields_of(tmp_path / "out.mp4")[0] == fields_of(source)[0]
 
 
 def test_interlaced_video_that_others_do_not_keep_is_told(tmp_path: Path) -> None:

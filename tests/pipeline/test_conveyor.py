@@ -108,29 +108,38 @@ def test_only_some_chunks_are_begun_before_their_frames_are_wanted(monkeypatch: 
 
 def test_large_networks_and_other_devices_do_one_thing_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     part = torch.nn.Linear(4, 4)
-    threads = torch.get_num_threads()
     for device, limit, works in (("cpu", 40, True), ("cpu", 39, False), ("meta", 40, False)):
         networks: Any = SimpleNamespace(unet=part, autoencoder=part, device=torch.device(device))
         monkeypatch.setattr(conveyors, "LIGHT_PARAMETERS", limit)
         with conveyor_for(Made(), networks) as beside:
             assert (beside is not None) is works
-            assert torch.get_num_threads() == (max(1, threads // 2) if works else threads)
-        assert torch.get_num_threads() == threads
     with conveyor_for(Made(), None) as beside:
         assert beside is None
 
 
-def test_torch_has_its_threads_back_when_the_last_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two models in two threads of a program, the first of which ends first."""
-    networks: Any = SimpleNamespace(unet=None, autoencoder=None, device=torch.device("cpu"))
-    count = [8]
-    monkeypatch.setattr(torch, "get_num_threads", lambda: count[0])
-    monkeypatch.setattr(torch, "set_num_threads", lambda number: count.__setitem__(0, number))
-    one, two = conveyor_for(Made(), networks), conveyor_for(Made(), networks)
-    one.__enter__()
-    two.__enter__()
-    assert count == [4]
-    one.__exit__(None, None, None)
-    assert count == [4]
-    two.__exit__(None, None, None)
-    assert count == [8]
+def test_each_stage_has_half_of_torchs_threads_and_others_keep_theirs() -> None:
+    counts: dict[str, int] = {}
+
+    class Counting(Made):
+        def prepare(self, *given: Any) -> Any:
+            torch.mm(torch.ones(64, 64), torch.ones(64, 64))
+            counts["encode"] = torch.get_num_threads()
+            return super().prepare(*given)
+
+        def finish(self, prepared: Any) -> Any:
+            counts["draw"] = torch.get_num_threads()
+            return super().finish(prepared)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    try:
+        made = Counting()
+        with Conveyor(made) as beside:
+            dubbed(made, "AAAAAAAA", 1, 0, beside)
+            later = threading.Thread(target=lambda: counts.__setitem__("later", torch.get_num_threads()))
+            later.start()
+            later.join()
+            assert torch.get_num_threads() == 6
+        assert counts == {"encode": 3, "draw": 3, "later": 6}
+    finally:
+        torch.set_num_threads(before)

@@ -173,7 +173,7 @@ def test_colours_between_lips_are_compared_in_no_matter_which_order() -> None:
     assert float(spread_distance(grey, real, torch.zeros_like(inside))) == 0
 
 
-@pytest.mark.parametrize("name", ["critic_weight", "perceptual_weight"])
+@pytest.mark.parametrize("name", ["critic_weight", "perceptual_weight", "spread_weight"])
 def test_what_looks_at_pixels_is_refused_without_them(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}.*pixel_weight"):
         FewStepConfig.from_mapping({name: 0.1})

@@ -228,10 +228,10 @@ def _folder_for(job: _Job) -> Iterator[None]:
     """The folder of the report, and of kept videos; new ones that a failed run leaves empty are taken away again."""
     wanted = [each for each in (job.out, job.options.keep_folder) if each is not None]
     new = [each for each in wanted if not each.exists()]
-    for each in wanted:
-        each.mkdir(parents=True, exist_ok=True)
-        refuse_unwritable(each / "report.html")
     try:
+        for each in wanted:
+            each.mkdir(parents=True, exist_ok=True)
+            refuse_unwritable(each / ("report.html" if each == job.out else "videos"))
         yield
     except BaseException:
         for each in reversed(new):

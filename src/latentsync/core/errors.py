@@ -63,4 +63,4 @@ class MissingExtraError(ConfigError):
 
 
 class Stopped(LatentSyncError):
-    """The caller asked to stop. Nothing was written."""
+    """The caller asked to stop. Nothing was written, unless it says so."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.error import FFmpegError
@@ -95,6 +95,8 @@ class VideoWriter:
         self.encoder = encoder_for(self.suffix, like.codec, codec, like.bit_depth)
         size = (like.width, like.height)
         self.pixel_format = pixel_format_for(self.encoder, like.pix_fmt, size, pixel_format)
+        self._fields = fields_for(self.encoder.name, like, self.pixel_format)
+        self._graph: av.filter.Graph | None = None
         self.losses = losses(like, self.encoder.name, self.pixel_format)
         self.crf = self.encoder.crf_for(crf)
         self.clock = clock_for(self.suffix, like)
@@ -199,9 +201,8 @@ class VideoWriter:
             options["bf"] = "0"  # AVI cannot say the two orders of B-frames
         if self.like.hdr is not None:
             self._add_parameters(options, self.like.hdr.options(self.encoder.name) or {})
-        fields = fields_for(self.encoder.name, self.like, self.pixel_format)
-        if fields is not None:
-            self._add_parameters(options, {fields: "1"})
+        if self._fields is not None:
+            self._add_parameters(options, {self._fields: "1"})
         if self.encoder.name == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # it writes its settings to stderr otherwise; 1 = errors only
         return options
@@ -244,9 +245,28 @@ class VideoWriter:
     def _encode(self, frame: Frame) -> None:
         out = self._as_written(frame)
         out.pts, out.time_base = self._pts(frame.time_s), self.clock
+        if self._fields is not None:
+            out = self._marked(out, self._fields)
         out.pict_type = 0  # the encoder decides, not the source
         self._mux(self._stream.encode(out))
         self.num_written += 1
+
+    def _marked(self, frame: av.VideoFrame, order: str) -> av.VideoFrame:
+        """The frame with the order of its fields on it: the encoder goes by that, and made frames have none."""
+        if self._graph is None:
+            self._graph = av.filter.Graph()
+            source = self._graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format, time_base=self.clock
+            )
+            mark, sink = self._graph.add("setfield", order), self._graph.add("buffersink")
+            source.link_to(mark)
+            mark.link_to(sink)
+            self._graph.configure()
+        tags = frame.colorspace, frame.color_range
+        self._graph.push(frame)
+        marked = cast(av.VideoFrame, self._graph.pull())
+        marked.colorspace, marked.color_range = tags
+        return marked
 
     def _pts(self, time_s: Fraction) -> int:
         self._first_s = time_s if self._first_s is None else self._first_s

@@ -33,7 +33,7 @@ from latentsync.pipeline.stills import References
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 _FACE = np.dtype([("id", "<i4"), ("score", "<f8"), ("visible", "<f8"), ("landmarks", "<f4", (468, 2))])
 _SAMPLES = 4096
 

@@ -3,7 +3,6 @@ cuts and pastes."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,11 +33,18 @@ class TwoStages(Protocol):
 
 
 class Conveyor:
-    """Two threads, joined at the end of the block; work that hasn't begun is dropped there."""
+    """Two threads, joined at the end of the block; work that hasn't begun is dropped there.
+
+    Each gets its part of the threads that torch may use in the one that makes the conveyor, which keeps its own.
+    """
 
     def __init__(self, stages: TwoStages) -> None:
         self._stages = stages
         self._first, self._second = (ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("encode", "draw"))
+        before = torch.get_num_threads()
+        for pool in (self._first, self._second):
+            pool.submit(_use_torch_threads, max(1, before // STAGES)).result()
+        torch.set_num_threads(before)  # of each thread its own, and what later threads begin with
 
     def __enter__(self) -> Conveyor:
         return self
@@ -46,8 +52,10 @@ class Conveyor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pool in (self._first, self._second):
-            pool.shutdown(wait=True, cancel_futures=True)
+        try:
+            self._first.shutdown(wait=True, cancel_futures=True)
+        finally:
+            self._second.shutdown(wait=True, cancel_futures=True)
 
     def begin(
         self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None
@@ -57,30 +65,9 @@ class Conveyor:
         return self._second.submit(lambda: self._stages.finish(prepared.result())).result
 
 
-class _TorchThreads:
-    """Torch's threads, a number of the whole process, lowered as long as anybody shares them out."""
-
-    def __init__(self) -> None:
-        self._lock, self._sharers, self._before = threading.Lock(), 0, 1
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Inside the block each stage gets its part of them."""
-        with self._lock:
-            if self._sharers == 0:
-                self._before = torch.get_num_threads()
-                torch.set_num_threads(max(1, self._before // STAGES))
-            self._sharers += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._sharers -= 1
-                if self._sharers == 0:
-                    torch.set_num_threads(self._before)
-
-
-_THREADS = _TorchThreads()
+def _use_torch_threads(count: int) -> None:
+    torch.get_num_threads()  # a thread's first use of them takes over the last number that any thread has set
+    torch.set_num_threads(count)
 
 
 @contextmanager
@@ -89,7 +76,7 @@ def conveyor_for(stages: TwoStages, networks: Networks | None) -> Iterator[Conve
     if networks is None or networks.device.type != "cpu" or _num_parameters(networks) > LIGHT_PARAMETERS:
         yield None
         return
-    with _THREADS.shared(), Conveyor(stages) as conveyor:
+    with Conveyor(stages) as conveyor:
         yield conveyor
 
 

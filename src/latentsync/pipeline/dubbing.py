@@ -105,6 +105,12 @@ class _Begun:
         return out
 
 
+def chunks_ahead(pixels: int, frames: int, people: int) -> int:
+    """Chunks of so many frames of so many pixels that may be on their way while the next one is cut, for each of the
+    people."""
+    return min(STAGES, AHEAD_PIXELS // (pixels * frames * people))
+
+
 class Dubber:
     """Lends people their new mouths, one person after the other."""
 
@@ -195,7 +201,7 @@ class Dubber:
         """Chunks that may be on their way while the next one is cut."""
         if self._conveyor is None:
             return 0
-        return min(STAGES, AHEAD_PIXELS // (frame.picture.width * frame.picture.height * self._size * self._people))
+        return chunks_ahead(frame.picture.width * frame.picture.height, self._size, self._people)
 
     def _crop(self, item: Item, known: dict[int, Float] | None = None) -> Float:
         """(R, R, 3); `known` are those of the chunk before, by the frames' indices."""

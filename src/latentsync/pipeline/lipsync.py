@@ -22,7 +22,7 @@ from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check
 from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, FollowerConfig, MeshTracker, PeopleFollower
 from latentsync.media import Prefetch, VideoReader, VideoWriter
-from latentsync.media.information import probe
+from latentsync.media.information import VideoInfo, probe
 from latentsync.models.listener import Listener
 from latentsync.models.unet import UNet
 from latentsync.models.weights import (
@@ -39,7 +39,7 @@ from latentsync.pipeline.arguments import changed, checked_picture, checked_rate
 from latentsync.pipeline.cache import RunCache
 from latentsync.pipeline.chunks import num_sets
 from latentsync.pipeline.conveyor import conveyor_for
-from latentsync.pipeline.dubbing import Dubber, Scene, one_face_each
+from latentsync.pipeline.dubbing import Dubber, Scene, chunks_ahead, one_face_each
 from latentsync.pipeline.generate import Generator, Networks
 from latentsync.pipeline.heard import Hearing
 from latentsync.pipeline.pasting import Paster
@@ -225,7 +225,7 @@ class Lipsync:
                 ) as writer,
             ):
                 given = script.frames, script.roles, reader.info.fps, options, clock, counts, kept, stop
-                for frame in self._stream(*given, beside=True):
+                for frame in self._stream(*given, beside=self._works_beside(reader.info, len(script.roles))):
                     with clock.stage("write"):
                         writer.write(frame)
                     if counts.frames % 8 == 0:
@@ -339,6 +339,11 @@ class Lipsync:
                 counts.add(scene, options)
                 yield scene.frame
         counts.outcomes, counts.most_faces = dict(follower.counts), follower.most_faces
+
+    def _works_beside(self, info: VideoInfo, people: int) -> bool:
+        """Whether frames of more than one chunk may wait for their mouths."""
+        size = self.settings.num_frames * num_sets(info.fps, self.settings.fps)
+        return chunks_ahead(info.width * info.height, size, people) > 0
 
     def _metadata(self) -> dict[str, str]:
         from latentsync import __version__

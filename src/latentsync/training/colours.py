@@ -33,7 +33,7 @@ def spread_distance(made: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
     for ours, theirs, where in zip(made, wanted, inside, strict=True):
         pixels = int(where.sum())
         if pixels:
-            ranked = [(axes @ picture[:, where]).sort(dim=1).values for picture in (ours, theirs)]
+            ranked = [(axes[:, :, None] * picture[:, where]).sum(1).sort(dim=1).values for picture in (ours, theirs)]
             total = total + (ranked[0] - ranked[1]).abs().sum()
             count += pixels
     return total / max(count, 1)

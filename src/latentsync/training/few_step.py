@@ -123,11 +123,10 @@ class FewStepConfig:
             raise ConfigError("shaped_references", True, "set told to 1, and posed_references")
         if self.pixel_weight > 0 and self.pixel_frames < 1:
             raise ConfigError("pixel_frames", self.pixel_frames, "pixel terms need at least 1 decoded frame a clip")
-        if self.critic_weight > 0 and self.pixel_weight <= 0:
-            raise ConfigError("critic_weight", self.critic_weight, "a critic looks at pixels: set pixel_weight too")
-        if self.perceptual_weight > 0 and self.pixel_weight <= 0:
-            advice = "features are of decoded pixels: set pixel_weight too"
-            raise ConfigError("perceptual_weight", self.perceptual_weight, advice)
+        looking = {"spread_weight": "colours are", "critic_weight": "a critic is", "perceptual_weight": "features are"}
+        for key, what in looking.items():
+            if getattr(self, key) > 0 and self.pixel_weight <= 0:
+                raise ConfigError(key, getattr(self, key), f"{what} of decoded pixels: set pixel_weight too")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepConfig:

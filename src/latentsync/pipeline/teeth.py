@@ -64,8 +64,8 @@ class OwnTeeth:
         inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         mouths = decoded[:, inside[0], inside[1]]
         with_red(mouths, least, share[inside])
-        openings = references.openings()
-        if between is not None and between > least and openings is not None:
+        openings = references.openings() if between is not None and between > least else None
+        if between is not None and openings is not None:
             for mouth, lips in zip(mouths, openings, strict=True):
                 opened = _between(lips, side)[window][inside]
                 with_red(mouth, between, share[inside] * cv2.GaussianBlur(opened, (0, 0), SOFT * side))

@@ -25,6 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from latentsync.metrics.lips import lagged_correlation
 from latentsync.synth import checks
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.posing import Pose, Tongue
@@ -138,9 +139,9 @@ def truth(folder: Path) -> None:
         loud = np.array(
             [np.sqrt((audio[max(i * 640 - half, 0) : i * 640 + half] ** 2).mean()) for i in range(len(frames))]
         )
-        lags.append(list(checks.correlation_by_lag(loud, known.lip_gap_cm, 8).values()))
+        lags.append(list(lagged_correlation(known.lip_gap_cm, loud, 8).curve))
         if seen.all():
-            tracked_lags.append(list(checks.correlation_by_lag(loud, gap, 8).values()))
+            tracked_lags.append(list(lagged_correlation(gap, loud, 8).curve))
         closures.append(checks.closure_rate(known.lip_gap_cm, known.phones))
     print(f"{len(lags)} clips; {covered} frames with a hand before the mouth")
     for name, hits in sorted(seen_by.items()):

@@ -70,6 +70,20 @@ def test_lips_are_nan_where_no_face_was_seen_and_other_shapes_are_refused(
         measured(points[0])
 
 
+@pytest.mark.parametrize("late", [-7, 0, 3])
+def test_a_search_with_sound_around_is_as_long_at_every_lag(late: int) -> None:
+    """`a` is sampled four times as often and begins 20 steps before b; what is not known does not count."""
+    fine = np.random.default_rng(4).normal(size=400)
+    b = fine[20 : 20 + 4 * 60 : 4].copy()
+    a = np.roll(fine, late)
+    a[:8] = np.nan
+    b[10:20] = np.nan
+    found = lips.lagged_correlation(a, b, max_lag=10, lead=20, stride=4, least=40)
+    assert (found.best_lag, round(found.best_r, 6)) == (late, 1.0)
+    assert np.isfinite(found.curve).all()
+    assert np.isnan(lips.lagged_correlation(a, b, 10, lead=20, stride=4, least=55).best_r)
+
+
 @pytest.mark.parametrize("late", [-2, 0, 1])
 def test_lag_is_positive_when_the_first_curve_is_late(late: int) -> None:
     b = babble()

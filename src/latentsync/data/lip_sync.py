@@ -8,9 +8,10 @@ import numpy as np
 
 from latentsync.data.clip import GRID_FPS
 from latentsync.media.audio import SPEECH_RATE_HZ
-from latentsync.metrics.lips import detrend, smooth
+from latentsync.metrics.lips import detrend, lagged_correlation, smooth
 
 STEP_S = 0.01
+STEPS_PER_FRAME = round(1 / (STEP_S * GRID_FPS))
 WINDOW = 400
 SPREAD_S = 0.03
 """Samples of one spectrum, and standard deviation in time of the averaged level."""
@@ -48,10 +49,11 @@ def lip_sync(opening: np.ndarray, wave: np.ndarray, known: np.ndarray, lead_s: f
     """
     curve = detrend(smooth(opening, 0.5), 2 * (GRID_FPS // 2) + 1)
     level, there = _level(wave, known)
-    lags = np.arange(-round(max_late_s / STEP_S), round(max_late_s / STEP_S) + 1)
-    frames = np.arange(len(curve)) / GRID_FPS + 0.5 / GRID_FPS + lead_s
-    at = np.rint(frames / STEP_S).astype(int)
-    r = np.array([_correlation(curve, level, there, at + lag) for lag in lags])
+    most = round(max_late_s / STEP_S)
+    lags = np.arange(-most, most + 1)
+    middle = round((lead_s + 0.5 / GRID_FPS) / STEP_S)  # of the first frame
+    level = np.where(there, level, np.nan)
+    r = np.array(lagged_correlation(level, curve, most, lead=middle, stride=STEPS_PER_FRAME, least=GRID_FPS).curve)
     if not np.isfinite(r).all():
         return LipSync(0.0, float("nan"), float("nan"), tuple(r))
     best, median = int(np.argmax(r)), float(np.median(r))
@@ -79,14 +81,3 @@ def _level(wave: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _parts(windows: np.ndarray, size: int = 1024) -> list[np.ndarray]:
     return [windows[start : start + size] for start in range(0, len(windows), size)]
-
-
-def _correlation(curve: np.ndarray, level: np.ndarray, there: np.ndarray, at: np.ndarray) -> float:
-    inside = (at >= 0) & (at < len(level)) & np.isfinite(curve)
-    inside[inside] = there[at[inside]]
-    if inside.sum() < GRID_FPS:
-        return float("nan")
-    x, y = curve[inside], level[at[inside]]
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
-    return float((x * y).sum() / scale) if scale > 1e-9 else 0.0

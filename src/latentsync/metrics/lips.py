@@ -122,12 +122,12 @@ def _weighted_average(values: Curve, kernel: Curve) -> Curve:
     return np.where(seen, total / np.maximum(weight, 1e-12), np.nan)
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's r over the frames both curves have; NaN below `MIN_OVERLAP` frames, 0 where one does not move."""
+def correlation(a: np.ndarray, b: np.ndarray, least: int = MIN_OVERLAP) -> float:
+    """Pearson's r over the frames both curves have; NaN below `least` frames, 0 where one does not move."""
     both = np.isfinite(a) & np.isfinite(b)
-    if both.sum() < MIN_OVERLAP:
+    if both.sum() < max(least, 1):
         return float("nan")
-    x, y = a[both] - a[both].mean(), b[both] - b[both].mean()
+    x, y = (values[both].astype(np.float64) - values[both].mean(dtype=np.float64) for values in (a, b))
     scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
     return float((x * y).sum() / scale) if scale > 1e-12 else 0.0
 
@@ -141,24 +141,36 @@ class LaggedCorrelation:
     curve: tuple[float, ...]
 
 
-def lagged_correlation(a: np.ndarray, b: np.ndarray, max_lag: int = 2) -> LaggedCorrelation:
-    """Correlate a[t + lag] with b[t] for each whole lag from −max_lag to max_lag; the longer curve is cut at its end.
+def lagged_correlation(
+    a: np.ndarray, b: np.ndarray, max_lag: int = 2, *, lead: int = 0, stride: int = 1, least: int = MIN_OVERLAP
+) -> LaggedCorrelation:
+    """Correlate a[stride·t + lead + lag] with b[t] for each whole lag from −max_lag to max_lag.
 
     Equal maxima go to the smaller |lag|. All lags NaN (too short, no face) gives NaN and lag 0.
+
+    Args:
+        a, b: NaN = not known. Where `lead` is 0 and `stride` 1, the longer is cut at its end.
+        lead: values of `a` before the moment of b[0]: what a search needs to be as long at every lag.
+        stride: values of `a` for each of `b`, where `a` is sampled more often; lags count these.
+        least: fewest common values of a correlation.
     """
     if max_lag < 0:
         raise ValueError(f"max_lag={max_lag}: choose 0 or more")
-    length = min(len(a), len(b))
-    a, b = np.asarray(a[:length], dtype=np.float64), np.asarray(b[:length], dtype=np.float64)
+    if lead == 0 and stride == 1:
+        a, b = a[: len(b)], b[: len(a)]
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     lags = range(-max_lag, max_lag + 1)
-    late = [a[max(0, lag) : max(0, length + min(0, lag))] for lag in lags]
-    early = [b[max(0, -lag) : max(0, length - max(0, lag))] for lag in lags]
-    curve = tuple(correlation(x, y) for x, y in zip(late, early, strict=True))
+    curve = tuple(_at_lag(a, b, stride * np.arange(len(b)) + lead + lag, least) for lag in lags)
     known = [(r, -abs(lag), lag) for r, lag in zip(curve, lags, strict=True) if np.isfinite(r)]
     if not known:
         return LaggedCorrelation(float("nan"), 0, curve)
     best_r, _, best_lag = max(known)
     return LaggedCorrelation(best_r, best_lag, curve)
+
+
+def _at_lag(a: Curve, b: Curve, at: NDArray[np.int64], least: int) -> float:
+    inside = (at >= 0) & (at < len(a))
+    return correlation(a[at[inside]], b[inside], least)
 
 
 def closed_limit(opening: np.ndarray, share: float = 0.2) -> float:

@@ -60,19 +60,3 @@ def closure_rate(gap: Float, phones: Sequence[Phone], limit: float = 0.25) -> tu
         if p.name in CLOSED and 0 <= i < len(gap):
             hits.append(gap[max(i - 1, 0) : i + 2].min() < limit * top)
     return (float(np.mean(hits)) if hits else 0.0), len(hits)
-
-
-def correlation_by_lag(a: Float, b: Float, max_lag: int) -> dict[int, float]:
-    """Pearson correlation of a[i] with b[i + lag] for lags −max_lag … max_lag; the peak says how late b is."""
-    out = {}
-    for lag in range(-max_lag, max_lag + 1):
-        x, y = (a[: len(a) - lag], b[lag:]) if lag >= 0 else (a[-lag:], b[:lag])
-        x, y = x - x.mean(), y - y.mean()
-        out[lag] = float((x * y).sum() / (np.sqrt((x * x).sum() * (y * y).sum()) + 1e-12))
-    return out
-
-
-def best_lag(a: Float, b: Float, max_lag: int) -> int:
-    """Lag of the greatest correlation, see `correlation_by_lag`."""
-    table = correlation_by_lag(a, b, max_lag)
-    return max(table, key=lambda k: table[k])

@@ -16,7 +16,7 @@ from latentsync.data.stages.sync import Estimate
 from latentsync.data.workspace import Workspace
 from latentsync.faces.alignment import transform
 from latentsync.media.audio import SPEECH_RATE_HZ
-from latentsync.metrics.lips import told_opening
+from latentsync.metrics.lips import lagged_correlation, told_opening
 
 LEAD_FRAMES = 30
 LEAD_S = Fraction(LEAD_FRAMES, GRID_FPS)
@@ -57,26 +57,16 @@ class EarJudge:
     def compare(self, opening: np.ndarray, read: np.ndarray, there: np.ndarray) -> Estimate:
         """The lag at which both follow each other best, over the frames whose sound is known; NaN where that is too
         little."""
-        lags = range(-self._max, self._max + 1)
-        curve = np.array([_correlation(opening, read, there, lag + LEAD_FRAMES) for lag in lags])
+        found = lagged_correlation(
+            np.where(there, read, np.nan), opening, self._max, lead=LEAD_FRAMES, least=MIN_FRAMES
+        )
+        curve = np.array(found.curve)
         if not np.isfinite(curve[self._max]) or np.isfinite(curve).mean() < 0.5:
             return Estimate(0.0, float("nan"), float("nan"))
-        best, median = int(np.nanargmax(curve)), float(np.nanmedian(curve))
+        median = float(np.nanmedian(curve))
         weight = math.sqrt(min(len(opening) / GRID_FPS, 12.0) / 3.0)
-        confidence, at_zero = (weight * (float(value) - median) for value in (curve[best], curve[self._max]))
-        return Estimate((best - self._max) / GRID_FPS, confidence, at_zero)
-
-
-def _correlation(opening: np.ndarray, read: np.ndarray, there: np.ndarray, first: int) -> float:
-    """Of the openings with what is read from frame `first` on; NaN where fewer than `MIN_FRAMES` are known."""
-    at = np.arange(len(opening)) + first
-    inside = (at >= 0) & (at < len(read))
-    inside[inside] = there[at[inside]]
-    if inside.sum() < MIN_FRAMES:
-        return float("nan")
-    x, y = (values.astype(np.float64) - values.mean() for values in (opening[inside], read[at[inside]]))
-    scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
-    return float((x * y).sum() / scale) if scale > 1e-9 else 0.0
+        confidence, at_zero = (weight * (float(value) - median) for value in (found.best_r, curve[self._max]))
+        return Estimate(found.best_lag / GRID_FPS, confidence, at_zero)
 
 
 def crop_mesh(geometry: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from latentsync.config.loader import load_preset
 from latentsync.models import SyncNet, UNet
 from latentsync.models.autoencoder import SdAutoencoder
+from latentsync.models.vgg import Vgg16
 from latentsync.pipeline.result import peak_memory_gib
-from latentsync.training.losses.perceptual import PerceptualLoss, Vgg16
+from latentsync.training.losses.perceptual import PerceptualLoss
 from latentsync.training.losses.sync import SyncLoss, SyncNetFacts, mel_columns
 from latentsync.training.losses.trepa import TrepaLoss
 from latentsync.training.losses.videomae import VideoMae

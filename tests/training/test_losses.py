@@ -16,8 +16,9 @@ from latentsync.diffusion import ddim_scheduler
 from latentsync.models import SyncNet
 from latentsync.models.autoencoder import SdAutoencoder
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
+from latentsync.models.vgg import VGG_TAPS, Vgg16
 from latentsync.training.losses.denoising import EpsilonDenoising, FlowDenoising, clip_noise, reconstruction_loss
-from latentsync.training.losses.perceptual import VGG_TAPS, EncoderFeatures, PerceptualLoss, Vgg16, load_lpips
+from latentsync.training.losses.perceptual import EncoderFeatures, PerceptualLoss, load_lpips
 from latentsync.training.losses.sync import SyncLoss, SyncNetFacts, mel_columns, sync_cosine_loss
 from latentsync.training.losses.trepa import TrepaLoss, feature_distance
 from latentsync.training.losses.videomae import VideoMae, VideoMaeConfig, load_videomae

@@ -24,11 +24,11 @@ from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models import UNet
 from latentsync.models.drawing import answer_channels, drawn_from
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.models.vgg import Vgg16
 from latentsync.models.window import LatentWindow
 from latentsync.training.colours import colour_distance, spread_distance
 from latentsync.training.critic import Critic, critic_terms, feature_distance, hinge_terms
 from latentsync.training.lip_reader import LipReader
-from latentsync.training.losses.perceptual import Vgg16
 from latentsync.training.pyramid import laplacian_loss
 from latentsync.training.task import Batch, Objective, noise_like, uniform_like
 

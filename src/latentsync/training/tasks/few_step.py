@@ -21,6 +21,7 @@ from latentsync.models import UNet
 from latentsync.models.ear import Ear
 from latentsync.models.listener import Listener
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
+from latentsync.models.vgg import VGG_TAPS, load_vgg
 from latentsync.models.weights import open_checkpoint
 from latentsync.pipeline.precision import cpu_multiplies_bfloat16
 from latentsync.training.config import checked_values
@@ -45,7 +46,6 @@ from latentsync.training.few_step_check import cross_drive, drawn_as_told, drive
 from latentsync.training.few_step_data import Hearing, Windows, look_of
 from latentsync.training.lip_reader import NUMBERS, LipReader, ReaderConfig, teach_reader
 from latentsync.training.lip_shape import LipCode, WarmUpConfig, teach
-from latentsync.training.losses.perceptual import VGG_TAPS, load_vgg
 from latentsync.training.task import Findings, Objective
 from latentsync.training.tasks.components import build_part, build_unet, open_start
 

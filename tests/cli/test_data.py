@@ -24,4 +24,4 @@ def test_a_share_is_named_as_its_option(run, tmp_path: Path, options: list[str],
 
 def test_an_unknown_part_is_named_as_it_was_typed(run, tmp_path: Path) -> None:
     told = run("data", "build", tmp_path, tmp_path / "out", "--set", "segment.min_s=2")
-    assert (told.code, told.said) == (2, "error: --set segment.min_s=2: unknown; did you mean segments?")
+    assert (told.code, told.said) == (2, "error: --set segment.min_s=2: unknown setting; did you mean segments?")

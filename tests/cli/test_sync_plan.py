@@ -33,7 +33,7 @@ def test_either_a_speech_or_a_plan(run, folder: Path) -> None:
     ("text", "options", "code", "says"),
     [
         ("- {audio: ben.wav}", (), 1, "ben.wav: no such file"),
-        ("- {audio: anna.wav, until: 3}", (), 2, "entry 1: until 3: use audio, face"),
+        ("- {audio: anna.wav, until: 3}", (), 2, "entry 1: until 3: unknown setting; choose one of audio, face"),
         ("- {audio: anna.wav}", ("--report", "page.html"), 2, "leave it out: the page scores one speech"),
         ("- {audio: anna.wav}", ("--length", "audio"), 2, "--length audio: leave it out: with a plan the result is"),
         ("- {audio: anna.wav}", ("--length", "loop", "--model", "none"), 2, "--length loop: leave it out"),

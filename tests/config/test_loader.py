@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentsync.config.loader import as_kind, load_preset, parse_time, preset_names, sync_options
+from latentsync.config.checked import as_kind
+from latentsync.config.loader import load_preset, preset_names, sync_options
 from latentsync.config.options import SyncOptions
 from latentsync.config.plan import PlanEntry
+from latentsync.config.times import parse_time
 from latentsync.core.errors import ConfigError
 
 

@@ -177,7 +177,7 @@ def test_configs_of_known_checkpoints() -> None:
 @pytest.mark.parametrize(
     ("change", "fix"),
     [
-        ({"depth": 3}, "unknown; choose among"),
+        ({"depth": 3}, "unknown setting; did you mean"),
         ({"width": 33}, "even multiple of 2 heads"),
         ({"states": [3]}, "from 0 to 2"),
         ({"states": []}, "from 0 to 2"),

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from latentsync.cli.arguments import new_app
-from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped
+from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped, shown
 from latentsync.core.files import DISK_FULL, target_of, without_temporary
 
 COMMANDS = {
@@ -118,7 +118,7 @@ def one_line(error: LatentSyncError) -> str:
     """The message in one line; a setting is named as its option (`start_s` → `--start`, `a.b` → `--set a.b=…`), an
     argument as in the help (`task` → `TASK`)."""
     if isinstance(error, ConfigError) and not isinstance(error, MissingExtraError):
-        value = "" if error.value is None else error.value
+        value = "" if error.value is None else shown(error.value)
         if "." in error.key:
             given = "" if error.value is None else f"={value}"
             return f"--set {error.key}{given}: {error.fix}"

@@ -118,8 +118,9 @@ def sync(
     verbose: Verbose = False,
 ) -> None:
     """Make the person in VIDEO say what AUDIO says, or several people what a plan says."""
-    from latentsync.config.loader import parse_time, preset_named, sync_options
+    from latentsync.config.loader import preset_named, sync_options
     from latentsync.config.plan import refuse_length
+    from latentsync.config.times import parse_time
 
     given: dict[str, object | None] = {
         "steps": steps,

@@ -6,10 +6,8 @@ Every value is read as text, whatever the file: `start: 1:02` stays a time and `
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +15,12 @@ from typing import Literal, get_args
 
 import yaml
 
-from latentsync.config.loader import parse_time
+from latentsync.config.checked import refuse_unknown
 from latentsync.config.options import check_number
-from latentsync.core.errors import ConfigError
+from latentsync.config.times import parse_time
+from latentsync.config.yaml_text import parse_yaml
+from latentsync.core.errors import ConfigError, MediaError, shown
+from latentsync.core.reading import name_refused, parse_json, read_text
 from latentsync.core.time import as_written
 
 Under = Literal["replace", "mix"]
@@ -122,17 +123,14 @@ def load_plan(path: Path, fps: Fraction | None = None) -> Plan:
         try:
             entries.append(_entry(given, path.parent, fps))
         except ConfigError as error:
-            raise ConfigError("plan", str(path), f"entry {number}: {error.key} {error.value}: {error.fix}") from error
+            raise ConfigError(
+                "plan", str(path), f"entry {number}: {error.key} {shown(error.value)}: {error.fix}"
+            ) from error
     return Plan(tuple(entries), str(path))
 
 
 def _entry(given: Mapping[str, str], folder: Path, fps: Fraction | None) -> PlanEntry:
-    for key in given:
-        if key not in KEYS:
-            close = get_close_matches(key, KEYS, n=1)
-            raise ConfigError(
-                key, given[key], f"unknown; did you mean {close[0]}?" if close else f"use {', '.join(KEYS)}"
-            )
+    refuse_unknown(given, KEYS)
     if "audio" not in given:
         raise ConfigError("audio", "", "missing; name the file with the speech")
     entry = PlanEntry(audio=folder / given["audio"])
@@ -140,7 +138,8 @@ def _entry(given: Mapping[str, str], folder: Path, fps: Fraction | None) -> Plan
     entry = replace(entry, **times)  # type: ignore[arg-type]
     if "face" in given:
         picture = folder / given["face"]
-        entry = replace(entry, face=str(picture) if picture.suffix and picture.is_file() else given["face"])
+        is_file = bool(picture.suffix) and name_refused(picture) is None and picture.is_file()
+        entry = replace(entry, face=str(picture) if is_file else given["face"])
     return replace(entry, sound=given["sound"]) if "sound" in given else entry  # type: ignore[arg-type]
 
 
@@ -149,7 +148,7 @@ def _moment(key: str, text: str, fps: Fraction | None) -> Fraction:
     head, _, frames = text.rpartition(":")
     if head.count(":") != 2:
         return parse_time(key, text.replace(",", "."))
-    if fps is None or not frames.isdecimal() or int(frames) >= round(fps):
+    if fps is None or not frames.isdecimal() or len(frames) > 4 or int(frames) >= round(fps):
         raise ConfigError(key, text, "write hours:minutes:seconds:frames with frames below the video's rate")
     return (parse_time(key, head) * round(fps) + int(frames)) / fps
 
@@ -157,18 +156,17 @@ def _moment(key: str, text: str, fps: Fraction | None) -> Fraction:
 def _rows(path: Path) -> Sequence[Mapping[str, str]]:
     """The entries of a file with all values as text."""
     try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError("plan", str(path), f"cannot be read ({reason})") from error
+        text = read_text(path)
+    except MediaError as error:
+        raise ConfigError("plan", str(path), str(error).removeprefix(f"{path}: ")) from error
     suffix = path.suffix.lower()
     try:
         if suffix == ".csv":
             found: object = _csv_rows(path, text)
         elif suffix == ".json":
-            found = json.loads(text, parse_float=str, parse_int=str)
+            found = parse_json(text, parse_float=str, parse_int=str)
         elif suffix in (".yaml", ".yml"):
-            found = yaml.load(text, yaml.BaseLoader)
+            found = parse_yaml(text, yaml.BaseLoader)
         else:
             raise ConfigError("plan", str(path), "name it .yaml, .json or .csv")
     except (csv.Error, ValueError, yaml.YAMLError) as error:
@@ -181,7 +179,7 @@ def _rows(path: Path) -> Sequence[Mapping[str, str]]:
     if not isinstance(found, list):
         raise ConfigError("plan", str(path), "write a list of entries, each with audio, face, start, end")
     for number, row in enumerate(found, 1):
-        if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
+        if not isinstance(row, dict) or not all(isinstance(word, str) for pair in row.items() for word in pair):
             raise ConfigError("plan", str(path), f"entry {number}: write 'key: value' pairs, each with one value")
     return found
 

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+LONGEST_SHOWN = 300
+"""Letters of a value that a message repeats; of a longer one its beginning and end."""
+
+
+def shown(value: object, kind: Callable[[object], str] = str) -> str:
+    """A value for a message, at most `LONGEST_SHOWN` letters long. Args: kind: `str` or `repr`."""
+    try:
+        text = kind(value)
+    except (ValueError, RecursionError):  # an int of thousands of digits, lists in lists in lists
+        return f"a {type(value).__name__} too long to show"
+    half = LONGEST_SHOWN // 2
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:half]}…{text[-half:]}"
+
 
 class LatentSyncError(Exception):
     """Base of every error that a user can fix. The message says what, where and what to do, in one line."""
@@ -37,7 +52,7 @@ class ConfigError(LatentSyncError):
     """
 
     def __init__(self, key: str, value: object, fix: str) -> None:
-        super().__init__(f"{key}={value!r}: {fix}")
+        super().__init__(f"{shown(key)}={shown(value, repr)}: {fix}")
         self.key, self.value, self.fix = key, value, fix
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from latentsync.config.checked import checked, meant
+from latentsync.config.loader import parse_value
 from latentsync.core.errors import ConfigError
 
 ShotFinder = Literal["auto", "scenedetect", "builtin"]
@@ -228,20 +227,12 @@ def data_settings(*layers: Mapping[str, Any]) -> DataSettings:
                 merged.setdefault(part, {}).update(value)
             else:
                 raise ConfigError(str(key), value, "write PART.KEY, as segments.min_s")
-    parts = get_type_hints(DataSettings)
-    made: dict[str, Any] = {}
+    parts = [field.name for field in fields(DataSettings)]
     for part, values in merged.items():
         if part not in parts:
             name, value = next(iter(values.items()), ("", ""))
-            raise ConfigError(f"{part}.{name}", value, _did_you_mean(part, list(parts)))
-        hints = get_type_hints(parts[part])
-        checked = {}
-        for name, value in values.items():
-            if name not in [entry.name for entry in fields(parts[part])]:
-                raise ConfigError(f"{part}.{name}", value, _did_you_mean(name, list(hints)))
-            checked[name] = _as_kind(f"{part}.{name}", value, hints[name])
-        made[part] = parts[part](**checked)
-    return DataSettings(**made)
+            raise ConfigError(f"{part}.{name}", value, f"unknown setting; {meant(part, parts)}")
+    return checked(DataSettings, merged)
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -249,39 +240,5 @@ def parse_change(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or "." not in key:
         raise ConfigError("set", text, "write PART.KEY=VALUE, as segments.min_s=2")
-    return key.strip(), value.strip()
-
-
-def _did_you_mean(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"unknown; did you mean {close[0]}?" if close else f"unknown; choose one of {', '.join(known)}"
-
-
-def _as_kind(key: str, value: Any, hint: Any) -> Any:
-    """`value`, which may be the text of a command line, as the annotated kind."""
-    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if type(None) in kinds and (value is None or value == "none"):
-        return None
-    for kind in kinds:
-        if get_origin(kind) is Literal:
-            if value in get_args(kind):
-                return value
-            raise ConfigError(key, value, f"choose one of {', '.join(get_args(kind))}")
-        if kind is bool and str(value).lower() in ("true", "false"):
-            return str(value).lower() == "true"
-        if kind in (int, float) and not isinstance(value, bool):
-            try:
-                number = float(value)
-            except (TypeError, ValueError, OverflowError):
-                continue
-            if not math.isfinite(number):
-                return _refuse(key, value, "a finite number")
-            return kind(value) if not (kind is int and number % 1) else _refuse(key, value, "a whole number")
-        if kind is str and isinstance(value, str):
-            return value
-    names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds if kind is not type(None))
-    return _refuse(key, value, names)
-
-
-def _refuse(key: str, value: Any, wanted: str) -> Any:
-    raise ConfigError(key, value, f"expected {wanted}")
+    word = value.strip()
+    return key.strip(), None if word == "none" else parse_value(word)

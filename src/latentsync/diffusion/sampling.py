@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError
 
 Denoise = Callable[[Tensor, Tensor, int], Tensor]
@@ -41,10 +42,7 @@ class SamplerConfig:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> SamplerConfig:
         """From `config.json`'s form. Raises ConfigError on an unknown key."""
-        known = cls.__dataclass_fields__
-        if unknown := set(mapping) - set(known):
-            raise ConfigError("sampler", sorted(unknown), f"use only {', '.join(known)}")
-        return cls(**mapping)
+        return checked(cls, mapping, "sampler")
 
     def to_mapping(self) -> dict[str, Any]:
         """The mapping `from_mapping` takes."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.models.whisper import WhisperEncoder, sinusoids
 
@@ -65,11 +66,7 @@ class ListenerConfig:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> ListenerConfig:
         """From the JSON form. Raises ConfigError on an unknown key."""
-        known = {field.name for field in fields(cls)}
-        for key in mapping:
-            if key not in known:
-                raise ConfigError(f"listener.{key}", mapping[key], f"unknown; choose among {', '.join(sorted(known))}")
-        return cls(**mapping)
+        return checked(cls, mapping, "listener")
 
     @classmethod
     def from_openai(cls, dims: Mapping[str, int]) -> ListenerConfig:

@@ -6,12 +6,13 @@ Key names and shapes are those of the released StableSyncNet (reference §6.1); 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentsync.config.checked import refuse_unknown
 from latentsync.core.errors import ConfigError
 from latentsync.models.attention import Attention, FeedForward, from_tokens, pointwise, to_tokens
 
@@ -41,10 +42,7 @@ class EncoderConfig:
     def from_mapping(cls, mapping: Mapping[str, Any], key: str) -> EncoderConfig:
         """Read `audio_encoder` or `visual_encoder` of a released file; missing attention flags mean none."""
         values = dict(mapping)
-        known = {"in_channels", "block_out_channels", "downsample_factors", "attn_blocks", "dropout"}
-        for name in values:
-            if name not in known:
-                raise ConfigError(f"model.{key}.{name}", values[name], "remove this unknown key")
+        refuse_unknown(values, [field.name for field in fields(cls)], f"model.{key}")
         for name in ("in_channels", "block_out_channels", "downsample_factors"):
             if name not in values:
                 raise ConfigError(f"model.{key}.{name}", None, "add this key")
@@ -159,9 +157,7 @@ class SyncNet(nn.Module):
         Raises:
             ConfigError: a key is unknown or missing, or lists differ in length.
         """
-        for name in mapping:
-            if name not in ("audio_encoder", "visual_encoder"):
-                raise ConfigError(f"model.{name}", mapping[name], "remove this unknown key")
+        refuse_unknown(mapping, ("audio_encoder", "visual_encoder"), "model")
         parts = {}
         for name in ("audio_encoder", "visual_encoder"):
             if name not in mapping:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from latentsync.config.checked import checked
+from latentsync.config.loader import parse_value
 from latentsync.core.errors import ConfigError
 
 DOWN_TYPES = {"CrossAttnDownBlock": True, "DownBlock": False}
@@ -158,53 +160,15 @@ class UNetConfig:
         Raises:
             ConfigError: a key is unknown, or a switch has a value that is not understood.
         """
-        known = {f.name: f.default for f in fields(cls)}
         values: dict[str, Any] = {}
-        for key, value in dict(mapping).items():
-            if key in known:
-                values[key] = _typed(f"model.{key}", value, known[key])
-            elif key in FIXED_KEYS:
+        for key, value in mapping.items():
+            if key in FIXED_KEYS:
                 if value not in FIXED_KEYS[key]:
                     raise ConfigError(f"model.{key}", value, f"only {FIXED_KEYS[key][0]!r} is supported")
-            elif key not in INERT_KEYS:
-                raise ConfigError(f"model.{key}", value, "remove this unknown key")
-        motion = values.pop("motion_module_kwargs", None)
-        if isinstance(motion, MotionConfig):
-            values["motion_module_kwargs"] = motion
-        elif motion:
-            values["motion_module_kwargs"] = _read_motion(motion)
-        return cls(**values)
+            elif key not in INERT_KEYS and not (key == "motion_module_kwargs" and not value):
+                values[key] = parse_value(value) if key == "norm_eps" and isinstance(value, str) else value
+        return checked(cls, values, "model")
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain dict for JSON or YAML; `from_mapping` reads it back to an equal value."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-
-
-def _read_motion(mapping: Mapping[str, Any]) -> MotionConfig:
-    known = {f.name: f.default for f in fields(MotionConfig)}
-    values = {}
-    for key, value in dict(mapping).items():
-        if key not in known:
-            raise ConfigError(f"model.motion_module_kwargs.{key}", value, "remove this unknown key")
-        values[key] = _typed(f"model.motion_module_kwargs.{key}", value, known[key])
-    return MotionConfig(**values)
-
-
-def _typed(key: str, value: Any, default: Any) -> Any:
-    """`value` as the type of the field's default. YAML reads 1e-5 as text, hence the float from a string."""
-    try:
-        if isinstance(default, tuple):
-            if isinstance(value, str) or not default:
-                raise TypeError
-            kind = type(default[0])
-            if not all(isinstance(item, kind) for item in value):
-                raise TypeError
-            return tuple(value)
-        if isinstance(default, float):
-            return float(value)
-        if isinstance(default, (bool, int, str)) and (type(value) is not type(default)):
-            raise TypeError
-    except (TypeError, ValueError):
-        kind_name = "list" if isinstance(default, tuple) else type(default).__name__
-        raise ConfigError(key, value, f"give a {kind_name} like {default!r}") from None
-    return value

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from latentsync.config.checked import refuse_unknown
 from latentsync.config.options import SyncOptions, check_number
 from latentsync.core.errors import ConfigError
 from latentsync.media import AudioReader, RgbPicture
@@ -34,9 +35,7 @@ def changed(options: SyncOptions | None, changes: dict[str, Any]) -> SyncOptions
     """Options with single fields changed. Raises: ConfigError: no such field, or `options` are none."""
     if not isinstance(options, SyncOptions | None):
         raise ConfigError("options", type(options).__name__, "give a SyncOptions, or its fields one by one: seed=3")
-    unknown = set(changes) - set(SyncOptions.__dataclass_fields__)
-    if unknown:
-        raise ConfigError(sorted(unknown)[0], changes[sorted(unknown)[0]], "no such option; see SyncOptions")
+    refuse_unknown(changes, list(SyncOptions.__dataclass_fields__))
     return replace(options or SyncOptions(), **changes)
 
 

@@ -19,7 +19,7 @@ from av.error import FFmpegError
 
 from latentsync.config.options import SyncOptions
 from latentsync.config.plan import Plan
-from latentsync.core.errors import ConfigError, MediaError
+from latentsync.core.errors import ConfigError, MediaError, shown
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Face, Frame
 from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alignment_points
@@ -154,7 +154,7 @@ def check_faces(plan: Plan | None, options: SyncOptions) -> None:
         except ConfigError as error:
             if plan is None or entry.face is None:
                 raise
-            raise ConfigError("plan", plan.name, f"{entry.words}: face {error.value}: {error.fix}") from error
+            raise ConfigError("plan", plan.name, f"{entry.words}: face {shown(error.value)}: {error.fix}") from error
     if plan is None:
         _check_face(options.face)
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from latentsync.config.loader import as_kind
 from latentsync.core.errors import ConfigError
 
 Schedule = Literal["constant", "cosine"]
@@ -113,49 +110,3 @@ class SmokeConfig:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ConfigError("smoke.steps", self.steps, "choose 1 or more")
-
-
-Checked = TypeVar("Checked", TrainConfig, SmokeConfig)
-
-
-def checked(kind: type[Checked], section: str, values: Mapping[str, Any]) -> Checked:
-    """A section of a preset as its dataclass.
-
-    Raises: ConfigError: unknown key (with the nearest known one), missing key, wrong kind, out of range.
-    """
-    hints = get_type_hints(kind)
-    known = [field.name for field in fields(kind)]
-    given: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{section}.{key}"
-        if key not in known:
-            raise ConfigError(name, value, f"unknown setting; {meant(key, known)}")
-        if key == "betas":
-            if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-                raise ConfigError(name, value, "expected two numbers, [0.9, 0.999]")
-            given[key] = tuple(as_kind(name, item, float) for item in value)
-        else:
-            given[key] = as_kind(name, value, hints[key])
-    missing = [key for key in get_args(Literal["steps", "score"]) if kind is SmokeConfig and key not in given]
-    if missing:
-        raise ConfigError(f"{section}.{missing[0]}", None, "is missing in the preset")
-    return kind(**given)
-
-
-def meant(word: str, known: Sequence[str]) -> str:
-    """`did you mean …?`, or the list of what there is."""
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"choose of {', '.join(known)}"
-
-
-def checked_values(kind: type, section: str, values: Any) -> dict[str, Any]:
-    """Values of a section, each of the kind that its dataclass says. Raises ConfigError: unknown key, wrong kind."""
-    if not isinstance(values, Mapping):
-        raise ConfigError(section, values, "write settings below it, or null")
-    hints, known = get_type_hints(kind), [each.name for each in fields(kind)]
-    out = {}
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"{section}.{key}", value, f"unknown setting; {meant(str(key), known)}")
-        out[key] = as_kind(f"{section}.{key}", value, hints[key])
-    return out

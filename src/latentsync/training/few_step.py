@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError
 from latentsync.faces import inpaint_mask, latent_mask
 from latentsync.models import UNet
@@ -131,11 +132,7 @@ class FewStepConfig:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepConfig:
         """From a preset. Raises ConfigError on an unknown key."""
-        known = cls.__dataclass_fields__
-        if unknown := set(mapping) - set(known):
-            raise ConfigError("few_step", sorted(unknown), f"use only {', '.join(known)}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
-        return cls(**values)
+        return checked(cls, mapping, "task.few_step")
 
 
 def assemble(noisy: Tensor, keep: Tensor, masked: Tensor, references: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentsync.core.errors import ConfigError
+from latentsync.config.checked import checked
 from latentsync.faces.repose import crop_terms, head_moves, repose, terms_at
 from latentsync.faces.reshape import Bend
 from latentsync.metrics import mesh
@@ -269,6 +269,4 @@ class Lips(Protocol):
 
 def look_of(mapping: Mapping[str, Any]) -> LookRange:
     """From a preset. Raises ConfigError on an unknown key."""
-    if unknown := set(mapping) - set(LookRange.__dataclass_fields__):
-        raise ConfigError("task.look", sorted(unknown), f"use only {', '.join(LookRange.__dataclass_fields__)}")
-    return LookRange(**mapping)
+    return checked(LookRange, mapping, "task.look")

@@ -10,10 +10,12 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from latentsync.config.checked import checked, meant
 from latentsync.config.loader import load_preset, parse_value, preset_names
 from latentsync.core.errors import ConfigError
+from latentsync.core.reading import name_refused
 from latentsync.training import tasks
-from latentsync.training.config import SmokeConfig, TrainConfig, checked, meant
+from latentsync.training.config import SmokeConfig, TrainConfig
 
 SECTIONS = ("loop", "task", "smoke")
 
@@ -68,7 +70,7 @@ def recipe(task: str, preset: str | None = None, changes: Sequence[str] = (), mi
     known = preset_names(kind)
     if preset is None:
         found = load_preset("default", kind) if "default" in known else {}
-    elif preset in known or Path(preset).is_file():
+    elif preset in known or name_refused(Path(preset)) or Path(preset).exists():
         found = load_preset(preset, kind)
     else:
         raise ConfigError(
@@ -92,10 +94,10 @@ def recipe(task: str, preset: str | None = None, changes: Sequence[str] = (), mi
         _apply(sections, change)
     if minutes is not None:
         sections["loop"] |= {"minutes": minutes, "steps": None}
-    smoke = checked(SmokeConfig, "smoke", sections["smoke"]) if sections["smoke"] else None
+    smoke = checked(SmokeConfig, sections["smoke"], "smoke") if sections["smoke"] else None
     if smoke is not None and not {"steps", "minutes"} & set(sections["loop"]):
         sections["loop"]["steps"] = smoke.steps
-    return Recipe(loop=checked(TrainConfig, "loop", sections["loop"]), task=sections["task"], smoke=smoke)
+    return Recipe(loop=checked(TrainConfig, sections["loop"], "loop"), task=sections["task"], smoke=smoke)
 
 
 def _apply(sections: dict[str, dict[str, Any]], change: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from latentsync.config.checked import as_kind, refuse_unknown
 from latentsync.config.loader import load_preset
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.training.datasets.cache import ArrayCache
@@ -156,10 +157,8 @@ def _name_of(given: str | Path | Mapping[str, Any]) -> str:
 def _open(given: str | Path | Mapping[str, Any], split: str, cache: ArrayCache) -> Source | None:
     """The source's clips of a split, None where it has none of this split."""
     told: Mapping[str, Any] = given if isinstance(given, Mapping) else {"path": str(given)}
-    for key in told:
-        if key not in ("path", "synth", "ratio", "name"):
-            raise ConfigError(f"data.{key}", told[key], "unknown; choose from path, synth, ratio, name")
-    ratio = float(told.get("ratio", 1.0))
+    refuse_unknown(told, ("path", "synth", "ratio", "name"), "data")
+    ratio = as_kind("data.ratio", told.get("ratio", 1.0), float)
     if not ratio > 0:
         raise ConfigError("data.ratio", told["ratio"], "choose more than 0")
     if ("path" in told) == ("synth" in told):

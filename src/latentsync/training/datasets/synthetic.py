@@ -6,12 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from functools import cache as remembered
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from latentsync import __version__
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.synth.config import SynthConfig
 from latentsync.training.datasets.cache import ArrayCache, file_hash
@@ -116,14 +116,4 @@ def follow_face(frames: np.ndarray, resolution: int = 256) -> tuple[np.ndarray, 
 
 def synth_config(values: dict[str, Any]) -> SynthConfig:
     """From the `synth:` mapping of a source. Raises ConfigError: an unknown key or a value out of range."""
-    known = SynthConfig.__dataclass_fields__
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"data.synth.{key}", values[key], f"unknown; choose from {', '.join(known)}")
-    made = dict(values)
-    for key in ("face_model", "recordings"):
-        if made.get(key) is not None:
-            made[key] = Path(made[key])
-    if "face_share" in made:
-        made["face_share"] = tuple(made["face_share"])
-    return SynthConfig(**made)
+    return checked(SynthConfig, values, "data.synth")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError
-from latentsync.training.config import checked_values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,12 +112,4 @@ class AutoencoderSettings:
 
 def autoencoder_settings(values: Mapping[str, Any]) -> AutoencoderSettings:
     """The `task:` section, checked. Raises ConfigError: unknown key, wrong kind, out of range."""
-    given = dict(values)
-    for name, kind in (("weights", ReconstructionWeights), ("colour", ColourRange)):
-        if name in given:
-            given[name] = kind(**checked_values(kind, f"task.{name}", given[name]))
-    if "critic_widths" in given:
-        given["critic_widths"] = tuple(int(width) for width in given["critic_widths"])
-    free = ("weights", "colour", "network", "perceptual", "critic_widths")
-    plain = {key: value for key, value in given.items() if key not in free}
-    return AutoencoderSettings(**{**given, **checked_values(AutoencoderSettings, "task", plain)})
+    return checked(AutoencoderSettings, values, "task")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError
-from latentsync.training.config import checked_values
 from latentsync.training.datasets import SoundRange
 
 
@@ -99,12 +99,4 @@ class EarSettings:
 
 def ear_settings(values: Mapping[str, Any]) -> EarSettings:
     """The `task:` section, checked. Raises ConfigError: unknown key, wrong kind, out of range."""
-    given = dict(values)
-    if given.get("sentences") is not None:
-        told = dict(given["sentences"])
-        truth = tuple(str(folder) for folder in told.pop("truth", ()))
-        given["sentences"] = SentenceSettings(truth=truth, **checked_values(SentenceSettings, "task.sentences", told))
-    if "sound" in given:
-        given["sound"] = SoundRange(**checked_values(SoundRange, "task.sound", given["sound"]))
-    plain = {key: value for key, value in given.items() if key not in ("sentences", "sound")}
-    return EarSettings(**{**given, **checked_values(EarSettings, "task", plain)})
+    return checked(EarSettings, values, "task")

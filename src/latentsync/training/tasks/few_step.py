@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.faces import MeshTracker
@@ -24,7 +25,6 @@ from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.vgg import VGG_TAPS, load_vgg
 from latentsync.models.weights import open_checkpoint
 from latentsync.pipeline.precision import cpu_multiplies_bfloat16
-from latentsync.training.config import checked_values
 from latentsync.training.critic import Critic
 from latentsync.training.datasets import (
     ArrayCache,
@@ -120,19 +120,16 @@ class FewStepSettings:
 
     def reading(self) -> ReaderConfig:
         """How the reader of lips is trained. Raises ConfigError: `reader` cannot be that."""
-        return ReaderConfig(**checked_values(ReaderConfig, "task.reader", self.reader))
+        return checked(ReaderConfig, self.reader, "task.reader")
 
     def warming_up(self) -> WarmUpConfig:
         """How the ear is taught beforehand. Raises ConfigError: `warm_up` cannot be that."""
-        return WarmUpConfig(**checked_values(WarmUpConfig, "task.warm_up", self.warm_up))
+        return checked(WarmUpConfig, self.warm_up, "task.warm_up")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> FewStepSettings:
         """From a preset. Raises ConfigError on an unknown key."""
-        if unknown := set(mapping) - set(cls.__dataclass_fields__):
-            first = min(unknown)
-            raise ConfigError(f"task.{first}", mapping[first], f"use only {', '.join(cls.__dataclass_fields__)}")
-        return cls(**mapping)
+        return checked(cls, mapping, "task")
 
 
 def build(

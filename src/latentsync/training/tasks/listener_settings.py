@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError
-from latentsync.training.config import checked_values
 from latentsync.training.datasets import SoundRange
 
 
@@ -95,15 +95,4 @@ class ListenerSettings:
 
 def listener_settings(values: Mapping[str, Any]) -> ListenerSettings:
     """The `task:` section, checked. Raises ConfigError: unknown key, wrong kind, out of range."""
-    given = dict(values)
-    if given.get("speech") is not None:
-        engines = tuple(str(name) for name in given["speech"].get("engines", ()))
-        rest = {key: value for key, value in given["speech"].items() if key != "engines"}
-        given["speech"] = SpeechSettings(engines=engines, **checked_values(SpeechSettings, "task.speech", rest))
-    if "sound" in given:
-        given["sound"] = SoundRange(**checked_values(SoundRange, "task.sound", given["sound"]))
-    if "teacher_states" in given:
-        given["teacher_states"] = tuple(int(index) for index in given["teacher_states"])
-    free = ("speech", "sound", "network", "teacher_states")
-    plain = {key: value for key, value in given.items() if key not in free}
-    return ListenerSettings(**{**given, **checked_values(ListenerSettings, "task", plain)})
+    return checked(ListenerSettings, values, "task")

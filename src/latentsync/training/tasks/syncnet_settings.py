@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from latentsync.config.checked import checked, refuse_unknown
 from latentsync.config.loader import load_preset
 from latentsync.core.errors import ConfigError
-from latentsync.training.config import checked_values, meant
 from latentsync.training.datasets import LookRange, SoundRange
 from latentsync.training.datasets.augment import NO_LOOK, NO_SOUND_CHANGE
 
@@ -104,14 +104,9 @@ class SyncNetSettings:
 
 def syncnet_settings(values: Mapping[str, Any]) -> SyncNetSettings:
     """The `task:` section, checked. Raises ConfigError: unknown key, wrong kind, out of range."""
-    given = dict(values)
-    for name, kind, none in (("negatives", Negatives, Negatives()), ("look", LookRange, NO_LOOK),
-                             ("sound", SoundRange, NO_SOUND_CHANGE)):  # fmt: skip
-        if name in given:
-            section = given[name]
-            given[name] = none if section is None else kind(**checked_values(kind, f"task.{name}", section))
-    plain = {key: value for key, value in given.items() if key not in ("negatives", "look", "sound")}
-    return SyncNetSettings(**{**given, **checked_values(SyncNetSettings, "task", plain)})
+    without = {"negatives": Negatives(), "look": NO_LOOK, "sound": NO_SOUND_CHANGE}
+    given = {key: without[key] if key in without and value is None else value for key, value in values.items()}
+    return checked(SyncNetSettings, given, "task")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,9 +146,7 @@ def view_of(network: str) -> View:
     """From a preset of kind "syncnet" or a file. Raises ConfigError: incomplete, or encoders don't fit the window."""
     told: Any = load_preset(network, "syncnet")
     known = ("num_frames", "input", "resolution", "lower_half", "model")
-    for key in told:
-        if key not in known:
-            raise ConfigError(f"{network}.{key}", told[key], f"unknown setting; {meant(key, known)}")
+    refuse_unknown(told, known, network)
     kind = told.get("input", "pixel")
     if kind not in ("pixel", "latent"):
         raise ConfigError(f"{network}.input", kind, "choose pixel or latent")

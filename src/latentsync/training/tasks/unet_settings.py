@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError
 
 Prediction = Literal["epsilon", "x0"]
@@ -130,36 +130,4 @@ class UNetSettings:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> UNetSettings:
         """From the `task:` section. Raises ConfigError: an unknown key or a value that cannot be used."""
-        values = dict(mapping)
-        for key, kind in (("weights", LossWeights), ("adapter", AdapterSettings), ("check", CheckSettings)):
-            if isinstance(values.get(key), Mapping):
-                values[key] = _read(kind, values[key], f"task.{key}")
-        return _read(cls, values, "task")
-
-
-def _read(kind: Any, mapping: Mapping[str, Any], where: str) -> Any:
-    known = {each.name: each for each in fields(kind)}
-    values: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if key not in known:
-            close = get_close_matches(str(key), list(known), n=1)
-            raise ConfigError(f"{where}.{key}", value, f"unknown; did you mean {close[0]}?" if close else "unknown")
-        default = known[key].default
-        if isinstance(value, list):
-            value = tuple(value)
-        if isinstance(default, bool) is not isinstance(value, bool) and key in ("gradient_checkpointing", "track_lips"):
-            raise ConfigError(f"{where}.{key}", value, "choose true or false")
-        if isinstance(default, float) and not isinstance(value, (int, float)):
-            value = _number(value, f"{where}.{key}")
-        values[key] = value
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(where, dict(mapping), f"cannot be used ({error})") from error
-
-
-def _number(value: Any, key: str) -> float:
-    try:
-        return float(value)  # YAML reads 1e-5 as text
-    except (TypeError, ValueError):
-        raise ConfigError(key, value, "give a number") from None
+        return checked(cls, mapping, "task")

@@ -1,0 +1,29 @@
+"""SHA-256 of files and of what is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+BLOCK_BYTES = 1 << 22
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """The content of a file in pieces of at most 4 MiB. Raises: OSError."""
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits, in memory of one block. Raises: OSError."""
+    digest = hashlib.sha256()
+    for block in blocks(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def text_sha256(text: str) -> str:
+    """SHA-256 of a text in UTF-8 as 64 hexadecimal digits; what no UTF-8 holds (names of files) counts escaped."""
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

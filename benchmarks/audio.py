@@ -19,8 +19,8 @@ import torch
 
 from latentsync.audio import syncnet_mel, whisper_log_mel
 from latentsync.audio.activity import speech_activity
-from latentsync.models.hearing import StreamingListener, measure, sound_of
-from latentsync.models.listener import Listener, ListenerConfig
+from latentsync.audio.streaming import StreamingAudioEncoder, measure, sound_of
+from latentsync.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 
 
 def speech_like(minutes: float) -> np.ndarray:
@@ -34,14 +34,18 @@ def take_times(minutes: float, bf16: bool) -> None:
     sound = sound_of(wave)
     frames = [Fraction(index, 25) for index in range(int(minutes * 60 * 25))]
     dtype = torch.bfloat16 if bf16 else torch.float32
-    tiny = Listener(ListenerConfig()).eval().to(dtype)
+    tiny = AudioEncoder(AudioEncoderConfig()).eval().to(dtype)
     small = (
-        Listener(ListenerConfig(width=192, num_heads=3, feed_forward=768, positions=250, states=(4,))).eval().to(dtype)
+        AudioEncoder(AudioEncoderConfig(width=192, num_heads=3, feed_forward=768, positions=250, states=(4,)))
+        .eval()
+        .to(dtype)
     )
     maximum = measure(sound).maximum
 
-    def stream(listener: Listener, compatible: bool = False, hop_s: Fraction | None = None) -> Callable[[], None]:
-        streaming = StreamingListener(listener, hop_s, compatible)
+    def stream(
+        audio_encoder: AudioEncoder, compatible: bool = False, hop_s: Fraction | None = None
+    ) -> Callable[[], None]:
+        streaming = StreamingAudioEncoder(audio_encoder, hop_s, compatible)
 
         def listen() -> None:
             for _ in streaming.windows(sound, frames, maximum):
@@ -56,7 +60,7 @@ def take_times(minutes: float, bf16: bool) -> None:
         "voice activity": lambda: speech_activity([wave]),
         "Whisper tiny, windows end to end": stream(tiny, compatible=True),
         "Whisper tiny, hop 15 s": stream(tiny),
-        "small listener (192 wide, 5 s), hop 2.5 s": stream(small),
+        "small audio encoder (192 wide, 5 s), hop 2.5 s": stream(small),
     }
     for name, work in works.items():
         start, cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""Measure the depths of `latentsync.faces.repose`, and how near it brings a still picture to other frames.
+"""Measure the depths of `latentsync.generation.tiny.pose_warp`, and how near it brings a still picture to other frames.
 
     python benchmarks/calibrate_depth.py BUILD [BUILD …]
 
@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 
 from latentsync.faces import MeshTracker
+from latentsync.faces import topology as mesh
 from latentsync.faces.crop import warp_region
 from latentsync.faces.mesh import roi_of_mesh
-from latentsync.faces.repose import CROP_DEPTHS, POINTS, head_move, terms_at
+from latentsync.generation.tiny.pose_warp import CROP_DEPTHS, POINTS, head_move, terms_at
 from latentsync.media.pixels import RgbPicture
-from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.training.datasets import AnyClip, open_data
 

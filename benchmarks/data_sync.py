@@ -1,6 +1,6 @@
 """How well the data pipeline's judges of sync find a known offset, and at which confidence somebody else's speech lies.
 
-    python benchmarks/data_sync.py CLIPS... [--ear | --syncnet COMPONENT] [--split val] [--shifts 10]
+    python benchmarks/data_sync.py CLIPS... [--lip-predictor | --syncnet COMPONENT] [--split val] [--shifts 10]
 
 CLIPS are folders of `latentsync data build --training` (…/clips) whose sound is in time. The sound of each clip is
 moved by −10 … +10 frames, with silence coming in at the ends and marked as unknown, as where a file begins and ends.
@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import Clip, Source
 from latentsync.data.lip_sync import lip_sync
 from latentsync.data.settings import SyncLimits
-from latentsync.data.stages.ear import LEAD_FRAMES as EAR_LEAD_FRAMES
-from latentsync.data.stages.ear import EarJudge
+from latentsync.data.stages.lip_opening import LEAD_FRAMES as LIP_OPENING_LEAD_FRAMES
+from latentsync.data.stages.lip_opening import LipOpeningJudge
 from latentsync.data.stages.sync import Estimate, LipJudge, SyncCheck
 from latentsync.data.stages.sync_networks import LEAD_FRAMES, OwnJudge
-from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.metrics.lips import lip_opening, told_opening
-from latentsync.training.clips import load_clips
+from latentsync.training.datasets.clip_files import load_clips
 
 FRAME = SPEECH_RATE_HZ // 25
 LEAD = LEAD_FRAMES * FRAME
@@ -74,8 +74,8 @@ def by_network(judge: OwnJudge, clips: Sequence, reach: int) -> Iterator[Trial]:
         yield Trial(clip.path.name, clip.person, len(clip.crops) / 25, found, others)
 
 
-def by_ear(judge: EarJudge, clips: Sequence, reach: int) -> Iterator[Trial]:  # type: ignore[type-arg]
-    lead = EAR_LEAD_FRAMES * FRAME
+def by_lip_predictor(judge: LipOpeningJudge, clips: Sequence, reach: int) -> Iterator[Trial]:  # type: ignore[type-arg]
+    lead = LIP_OPENING_LEAD_FRAMES * FRAME
     openings = [told_opening(np.asarray(clip.mesh)) for clip in clips]
     sounds = [judge.hear(*moved(np.array(clip.wave), 0, lead)) for clip in clips]
     for number, (clip, opening) in enumerate(zip(clips, openings, strict=True)):
@@ -105,7 +105,9 @@ def by_lips(clips: Sequence, reach: int, max_late_s: float) -> Iterator[Trial]: 
         yield Trial(clip.path.name, clip.person, len(clip.crops) / 25, found, others)
 
 
-def verdicts(trials: Sequence[Trial], judge: type[OwnJudge] | type[EarJudge] | type[LipJudge]) -> dict[str, object]:
+def verdicts(
+    trials: Sequence[Trial], judge: type[OwnJudge] | type[LipOpeningJudge] | type[LipJudge]
+) -> dict[str, object]:
     """What the pipeline would do with these clips, and how far from the truth the sound of the kept ones then is."""
     check = SyncCheck(SyncLimits(min_confidence=judge.min_confidence, correct_above=judge.correct_above,
                                  margin=judge.margin), 15, 1.0)  # fmt: skip
@@ -130,7 +132,9 @@ def verdicts(trials: Sequence[Trial], judge: type[OwnJudge] | type[EarJudge] | t
     }
 
 
-def figures(trials: Sequence[Trial], judge: type[OwnJudge] | type[EarJudge] | type[LipJudge]) -> dict[str, object]:
+def figures(
+    trials: Sequence[Trial], judge: type[OwnJudge] | type[LipOpeningJudge] | type[LipJudge]
+) -> dict[str, object]:
     """What the trials come to; offsets in frames of 40 ms."""
     errors = np.array([[25 * est.late_s - shift for shift, est in t.by_shift.items()] for t in trials])
     zero = [t.by_shift[0] for t in trials]
@@ -187,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--syncnet", type=Path, help="our SyncNet; default: the lips")
-    parser.add_argument("--ear", action="store_true", help="the shipped listener and the lips")
+    parser.add_argument("--lip-predictor", action="store_true", help="the shipped audio encoder and the lips")
     parser.add_argument("--split", default="val", help="train, val or test")
     parser.add_argument("--shifts", type=int, default=10, help="frames on either side")
     parser.add_argument("--max-offset", type=int, default=15, help="frames searched on either side")
@@ -198,15 +202,15 @@ def main() -> None:
         clips = [clip for clip in load_clips(folder, args.split) if clip.in_sync]
         if judge is not None:
             trials = list(by_network(judge, clips, args.shifts))
-        elif args.ear:
-            trials = list(by_ear(EarJudge(args.max_offset), clips, args.shifts))
+        elif args.lip_opening:
+            trials = list(by_lip_predictor(LipOpeningJudge(args.max_offset), clips, args.shifts))
         else:
             trials = list(by_lips(clips, args.shifts, args.max_offset / 25))
         if args.each:
             for trial in trials:
                 found = [round(25 * estimate.late_s - shift, 1) for shift, estimate in trial.by_shift.items()]
                 print(json.dumps({"clip": trial.name, "error_frames": found}))
-        kind = OwnJudge if judge else EarJudge if args.ear else LipJudge
+        kind = OwnJudge if judge else LipOpeningJudge if args.lip_opening else LipJudge
         print(json.dumps({"folder": folder.name, "judge": kind.name, **figures(trials, kind)}))
 
 

@@ -17,10 +17,10 @@ import torch
 
 from latentsync import Lipsync
 from latentsync.config.options import SyncOptions
-from latentsync.faces.repose import head_move
-from latentsync.metrics import mesh
-from latentsync.pipeline.generate import Generator
-from latentsync.pipeline.stills import References, mouths_of
+from latentsync.faces import topology as mesh
+from latentsync.generation.latentsync import Generator
+from latentsync.generation.tiny.pose_warp import head_move
+from latentsync.generation.tiny.references import References, mouths_of
 
 LOUD = 10
 """Times the spread of noise that the states have: lips then move as in speech."""

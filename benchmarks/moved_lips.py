@@ -3,10 +3,10 @@
     python benchmarks/moved_lips.py --data clips/ --rigid 0 0.6
 
 For each person one clip of the folders that `latentsync data build --training` wrote. Each frame whose mouth is more
-than a quarter as open as the widest is made from the most open still: turned (`faces.repose`), then with its lips moved
-to where the frame has them (`faces.reshape`), with this share of the gap between the lips kept rigid below the upper
-one. Printed is the mean absolute difference from the frame, levels of 255, between the inner lips and on all of the
-mouth.
+than a quarter as open as the widest is made from the most open still: turned (`tiny.pose_warp`), then with its lips
+moved to where the frame has them (`tiny.lip_warp`), with this share of the gap between the lips kept rigid below the
+upper one. Printed is the mean absolute difference from the frame, levels of 255, between the inner lips and on all of
+the mouth.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 
 from latentsync.core.values import Float
-from latentsync.faces import reshape
-from latentsync.faces.repose import crop_terms, head_move, repose, terms_at
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
+from latentsync.generation.tiny import lip_warp as reshape
+from latentsync.generation.tiny.pose_warp import crop_terms, head_move, repose, terms_at
+from latentsync.generation.tiny.references import choose_stills, mouths_of
 from latentsync.metrics.lips import lip_opening
-from latentsync.pipeline.stills import choose_stills, mouths_of
 from latentsync.training.datasets import AnyClip, num_frames, open_data
 
 STILLS, FRAMES = 75, 40

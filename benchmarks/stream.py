@@ -31,10 +31,10 @@ from latentsync import Lipsync
 from latentsync.core.values import AlignedFace, Face, Float, Frame
 from latentsync.faces import FaceFollower, MeshTracker, extract_crop, inpaint_mask, paste_mouth
 from latentsync.faces.shots import ShotDetector
+from latentsync.generation.latentsync import Generator
 from latentsync.media import VideoReader, VideoWriter, write_wav
 from latentsync.media.information import probe
 from latentsync.pipeline import lipsync as module
-from latentsync.pipeline.generate import Generator
 from latentsync.pipeline.threads import one_opencv_thread
 
 

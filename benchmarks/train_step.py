@@ -31,8 +31,8 @@ from latentsync.training.losses.perceptual import PerceptualLoss
 from latentsync.training.losses.sync import SyncLoss, SyncNetFacts, mel_columns
 from latentsync.training.losses.trepa import TrepaLoss
 from latentsync.training.losses.videomae import VideoMae
-from latentsync.training.tasks.unet_objective import UNetObjective, choose_trainable
-from latentsync.training.tasks.unet_settings import UNetSettings
+from latentsync.training.tasks.unet.objective import UNetObjective, choose_trainable
+from latentsync.training.tasks.unet.settings import UNetSettings
 
 PRESETS = ("stage1", "stage2", "stage2_efficient", "stage1_512", "stage2_512")
 GIB = 2**30

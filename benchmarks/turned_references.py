@@ -20,10 +20,10 @@ from torch import Tensor
 from latentsync import Lipsync
 from latentsync.config.options import SyncOptions
 from latentsync.core.values import Float
-from latentsync.faces.repose import head_moves, knots, smoothed
-from latentsync.pipeline import generate
-from latentsync.pipeline.generate import Generator
-from latentsync.pipeline.stills import STEADY, References, choose_stills
+from latentsync.generation import latentsync as generate
+from latentsync.generation.latentsync import Generator
+from latentsync.generation.tiny.pose_warp import head_moves, knots, smoothed
+from latentsync.generation.tiny.references import STEADY, References, choose_stills
 from latentsync.training.datasets import num_frames, open_data
 
 CHUNK, FRAMES, CANDIDATES = 8, 96, 50

@@ -8,12 +8,12 @@ import torch
 
 from latentsync.core.values import Float
 from latentsync.faces import FaceTracker
+from latentsync.generation.latentsync import Networks
+from latentsync.generation.settings import ModelSettings
 from latentsync.models import UNet
-from latentsync.models.listener import Listener
+from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from latentsync.pipeline import Lipsync
-from latentsync.pipeline.generate import Networks
-from latentsync.pipeline.settings import ModelSettings
 
 RESOLUTION = 64
 FRAMES = 4
@@ -28,7 +28,7 @@ UNET = {
     "zero_initialize_conv_in": False, "zero_initialize_conv_out": False,
     "motion_module_kwargs": {"num_attention_heads": 2, "zero_initialize": False},
 }  # fmt: skip
-LISTENER = {
+AUDIO_ENCODER = {
     "width": 8, "num_layers": 1, "num_heads": 2, "feed_forward": 16, "positions": 100, "states": [1],
     "final_norm": True, "output_width": 8,
 }  # fmt: skip
@@ -38,9 +38,9 @@ def networks(seed: int = 0) -> Networks:
     """Random networks on the CPU in float32, ready to run."""
     torch.manual_seed(seed)
     autoencoder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8)))
-    parts = [UNet.from_config(UNET), autoencoder, Listener.from_config(LISTENER)]
-    unet, coder, listener = (part.eval().requires_grad_(False) for part in parts)
-    return Networks(unet, coder, listener, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
+    parts = [UNet.from_config(UNET), autoencoder, AudioEncoder.from_config(AUDIO_ENCODER)]
+    unet, coder, audio_encoder = (part.eval().requires_grad_(False) for part in parts)
+    return Networks(unet, coder, audio_encoder, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
 
 
 def lipsync(tracker: FaceTracker, **changes: Any) -> Lipsync:

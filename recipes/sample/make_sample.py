@@ -17,12 +17,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Bytes
 from latentsync.synth.config import SynthConfig
 from latentsync.synth.dataset import write_mp4, write_wav
 from latentsync.synth.render.canvas import Light
 from latentsync.synth.render.exposure import Exposure
-from latentsync.synth.speech.engines import RATE_HZ, Utterance, flite
+from latentsync.synth.speech.engines import Utterance, flite
 from latentsync.synth.speech.speaker import Speech
 from latentsync.synth.stage import Faults, Framing, Sensor
 from latentsync.synth.studio import Studio, Take
@@ -35,7 +36,7 @@ SPEECH_TEXT = "Welcome back, everybody. Maybe we should move the big piano befor
 
 def speech(said: Utterance, seconds: float) -> Speech:
     """The utterance after 0.3 s of near silence, cut or filled up to `seconds`."""
-    num, lead = round(seconds * RATE_HZ), int(0.3 * RATE_HZ)
+    num, lead = round(seconds * SPEECH_RATE_HZ), int(0.3 * SPEECH_RATE_HZ)
     audio = np.random.default_rng(0).normal(0, 3e-4, num).astype(np.float32)
     spoken = said.audio[: num - lead] * (0.6 / np.abs(said.audio).max())
     audio[lead : lead + len(spoken)] += spoken
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     said, other = flite(VIDEO_TEXT, "slt", 1.05), flite(SPEECH_TEXT, "rms", 1.0)
-    seconds = int((len(said.audio) / RATE_HZ + 0.6) * 25) / 25
+    seconds = int((len(said.audio) / SPEECH_RATE_HZ + 0.6) * 25) / 25
     config = SynthConfig(seconds=seconds, size=2 * SIZE, seed=SEED, face_model=args.face_model, max_turn_deg=14)
     studio, spoken = Studio(config), speech(said, seconds)
     take = Take.sample(
@@ -89,7 +90,7 @@ def main() -> None:
         take.frames(studio.canvas), Faults(blur_px=0.4, noise=1.6, grain_px=0.7, crf=20, exposure=Exposure())
     )
     write_mp4(args.out / "talk.mp4", pictures, spoken.audio, SIZE, 20, preset="slow", audio_kbps=64)
-    write_wav(args.out / "speech.wav", speech(other, int((len(other.audio) / RATE_HZ + 0.6) * 25) / 25).audio)
+    write_wav(args.out / "speech.wav", speech(other, int((len(other.audio) / SPEECH_RATE_HZ + 0.6) * 25) / 25).audio)
 
 
 def _background(size: int) -> np.ndarray:

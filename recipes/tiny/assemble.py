@@ -1,6 +1,6 @@
 """Put the trained networks together into the folder that ships.
 
-python recipes/tiny/assemble.py --unet F --autoencoder F --listener F --out src/latentsync/assets/tiny
+python recipes/tiny/assemble.py --unet F --autoencoder F --audio-encoder F --out src/latentsync/assets/tiny
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from latentsync.models import UNet
-from latentsync.models.listener import Listener
+from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.weights import Licence, open_checkpoint, save_model
-from latentsync.training.features import load_component
-from latentsync.training.lip_shape import LipCode
-from latentsync.training.tasks.few_step import take_ear, tell_motion
+from latentsync.training.datasets.audio_features import load_component
+from latentsync.training.datasets.lip_parameters import LipParameterBasis
+from latentsync.training.tasks.tiny_unet.task import take_lip_predictor, tell_motion
 
 SETTINGS = {
     "resolution": 256, "num_frames": 8, "fps": 25, "mask": "mask", "paste_mask": "mask3", "feather": 18 / 256,
@@ -34,12 +34,16 @@ SETTINGS = {
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("unet", "autoencoder", "listener", "out"):
+    for name in ("unet", "autoencoder", "audio-encoder", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--ear", type=Path, help="folder of `latentsync train ear`, where the U-Net has another ear")
+    parser.add_argument(
+        "--lip-predictor",
+        type=Path,
+        help="folder of `latentsync train lip_predictor`, where the U-Net has another lip predictor",
+    )
     parser.add_argument(
         "--articulation", type=float, default=1.0,
-        help="times what the ear says of the lips; what is regressed moves too little",
+        help="times what the lip predictor says of the lips; what is regressed moves too little",
     )  # fmt: skip
     parser.add_argument(
         "--rounding", type=float, default=1.0,
@@ -54,21 +58,26 @@ def main() -> None:
     parts = {
         "unet": load_component(args.unet, UNet),
         "autoencoder": load_component(args.autoencoder, TinyAutoencoder),
-        "listener": load_component(args.listener, Listener),
+        "audio_encoder": load_component(args.audio_encoder, AudioEncoder),
     }
-    if args.ear is not None:
-        take_ear(parts["unet"], args.ear)
-        tell_motion(parts["unet"], LipCode.from_tensors(open_checkpoint(args.ear / "lips.safetensors").tensors))
-    if not parts["unet"].ear.motion.any():
-        parser.error("the U-Net does not say how lips move with its code: give the folder of its ear, --ear")
+    if args.lip_predictor is not None:
+        take_lip_predictor(parts["unet"], args.lip_predictor)
+        tell_motion(
+            parts["unet"],
+            LipParameterBasis.from_tensors(open_checkpoint(args.lip_predictor / "lips.safetensors").tensors),
+        )
+    if not parts["unet"].lip_predictor.motion.any():
+        parser.error(
+            "the U-Net does not say how lips move with its code: give the folder of its lip predictor, --lip-predictor"
+        )
     with torch.no_grad():
-        for values in (parts["unet"].ear.head.weight, parts["unet"].ear.head.bias):
+        for values in (parts["unet"].lip_predictor.head.weight, parts["unet"].lip_predictor.head.bias):
             values.mul_(args.articulation)
             values[1] *= args.rounding
         for values in (parts["unet"].conv_out.weight, parts["unet"].conv_out.bias):
             values.mul_(args.emphasis)
     ours = "https://www.apache.org/licenses/LICENSE-2.0"
-    notes = {"listener": "fine-tuned from OpenAI's Whisper tiny.en, MIT, Copyright (c) 2022 OpenAI: see NOTICE"}
+    notes = {"audio_encoder": "fine-tuned from OpenAI's Whisper tiny.en, MIT, Copyright (c) 2022 OpenAI: see NOTICE"}
     save_model(
         args.out, parts, name="tiny", settings=SETTINGS, dtype=torch.float16, overwrite=True,
         licences=[Licence(part=part, name="Apache-2.0", url=ours, note=notes.get(part, "")) for part in parts],

@@ -1,4 +1,4 @@
-"""Speak sentences with every synthetic voice that is installed: the speech the listener learns from, 16 kHz waves.
+"""Speak sentences with every synthetic voice that is installed: the speech the audio encoder learns from, 16 kHz waves.
 
     python recipes/tiny/make_speech.py OUT --minutes 120 --seed 0
 

@@ -10,7 +10,9 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+
+from latentsync.models.weights import open_checkpoint
 
 
 def main() -> None:
@@ -22,7 +24,7 @@ def main() -> None:
     configs = {(folder / "config.json").read_text("utf-8") for folder in args.folders}
     if len(configs) > 1:
         parser.error("their config.json differ: only networks of one shape have a mean")
-    parts = [load_file(folder / "model.safetensors") for folder in args.folders]
+    parts = [open_checkpoint(folder / "model.safetensors").tensors for folder in args.folders]
     mean = {key: torch.stack([part[key].float() for part in parts]).mean(0).to(parts[0][key].dtype) for key in parts[0]}
     args.out.mkdir(parents=True)
     shutil.copyfile(args.folders[0] / "config.json", args.out / "config.json")

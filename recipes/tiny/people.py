@@ -16,8 +16,8 @@ import numpy as np
 
 from latentsync import Lipsync
 from latentsync.training.datasets import num_frames, open_data
-from latentsync.training.few_step_check import Drive, drives_of
-from latentsync.training.few_step_data import STILL_FRAMES
+from latentsync.training.tasks.tiny_unet.data import STILL_FRAMES
+from latentsync.training.tasks.tiny_unet.validate import Drive, drives_of
 
 FRAMES = 7
 PART = (slice(88, 240), slice(36, 220))

@@ -20,7 +20,7 @@ from latentsync.data.stages import make_stages
 from latentsync.data.stages.base import PlainStage
 from latentsync.media.audio import read_audio
 from latentsync.media.reader import VideoReader
-from latentsync.training.clips import load_clips
+from latentsync.training.datasets.clip_files import load_clips
 from synth_media import make_film, tone, truncate
 
 

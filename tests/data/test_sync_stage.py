@@ -17,8 +17,8 @@ from latentsync.data.settings import SyncLimits, data_settings
 from latentsync.data.shards import write_shards
 from latentsync.data.stages.sync import SyncCheck, shifted
 from latentsync.media.audio import read_audio
-from latentsync.training.clips import load_clips
 from latentsync.training.datasets.cache import ArrayCache
+from latentsync.training.datasets.clip_files import load_clips
 from latentsync.training.datasets.shards import shard_clips
 
 

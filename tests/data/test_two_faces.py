@@ -64,8 +64,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pair(path: Path, seen_at: range) -> None:
     opening = babble(1, STEPS)
-    listener = cv2.resize(portrait(0, 3), (SMALL, SMALL), interpolation=cv2.INTER_AREA)
-    hidden = listener.copy()
+    audio_encoder = cv2.resize(portrait(0, 3), (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+    hidden = audio_encoder.copy()
     hidden[SMALL * 7 // 16 : SMALL * 5 // 8, SMALL // 2 - 3 : SMALL // 2 + 4] = 0  # a hand before the nose, say
     write_wav(path.with_suffix(".wav"), sound_of(opening))
     like = type(INFO)(width=2 * SIDE, height=SIDE, fps=Fraction(25))
@@ -73,7 +73,7 @@ def pair(path: Path, seen_at: range) -> None:
         for index in range(STEPS):
             rgb = np.zeros((SIDE, 2 * SIDE, 3), np.uint8)
             rgb[:, :SIDE] = portrait(float(opening[index]), 0)
-            rgb[:SMALL, SIDE : SIDE + SMALL] = listener if index in seen_at else hidden
+            rgb[:SMALL, SIDE : SIDE + SMALL] = audio_encoder if index in seen_at else hidden
             writer.write(Frame(index, Fraction(index, 25), RgbPicture(rgb)))
     path.with_suffix(".wav").unlink()
 

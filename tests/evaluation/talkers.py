@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from latentsync.core.values import Face, Frame
+from latentsync.faces import topology as mesh
 from latentsync.faces.points import BROW_VERTICES, NOSE_VERTICES
 from latentsync.media.audio import read_audio, write_wav
 from latentsync.media.information import VideoInfo
@@ -17,7 +18,6 @@ from latentsync.media.pixels import RgbPicture
 from latentsync.media.reader import VideoReader
 from latentsync.media.sound_track import AudioPlan
 from latentsync.media.writer import VideoWriter
-from latentsync.metrics import mesh
 from latentsync.metrics.lips import smooth
 
 SAMPLES_PER_STEP = 16000 // 25

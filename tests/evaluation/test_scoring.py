@@ -7,7 +7,7 @@ from talkers import babble
 from latentsync.evaluation.scoring import Judges, sync_scores
 from latentsync.evaluation.speech import Speech
 from latentsync.evaluation.watching import Watched
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
 
 
 def watched(opening: np.ndarray, width: np.ndarray) -> Watched:

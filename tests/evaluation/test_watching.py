@@ -7,7 +7,7 @@ import pytest
 from talkers import EYES_PX, REST_PX, MouthTracker, babble, write_talker
 
 from latentsync.evaluation.watching import Watched, measure, watch
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
 
 
 def test_lip_curves_are_those_of_the_drawn_mouth_with_and_without_crops(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from latentsync.evaluation.suite import MODEL, UNTOUCHED, SuiteOptions, run_suit
 
 
 def small_lipsync() -> object:
-    from latentsync.models.listener import Listener, ListenerConfig
+    from latentsync.generation.latentsync import Networks
+    from latentsync.generation.settings import ModelSettings
+    from latentsync.models.audio_encoder import AudioEncoder, AudioEncoderConfig
     from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
     from latentsync.models.unet import UNet
     from latentsync.pipeline import Lipsync
-    from latentsync.pipeline.generate import Networks
-    from latentsync.pipeline.settings import ModelSettings
 
     torch.manual_seed(0)
     unet = UNet.from_config(
@@ -38,11 +38,13 @@ def small_lipsync() -> object:
         }
     )
     autoencoder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8, 8)))
-    listener = Listener(ListenerConfig(width=24, num_layers=1, num_heads=2, feed_forward=24, positions=200))
+    audio_encoder = AudioEncoder(
+        AudioEncoderConfig(width=24, num_layers=1, num_heads=2, feed_forward=24, positions=200)
+    )
     networks = Networks(
         unet.eval(),
         autoencoder.eval(),
-        listener.eval(),
+        audio_encoder.eval(),
         torch.device("cpu"),
         torch.float32,  # type: ignore[arg-type]
     )

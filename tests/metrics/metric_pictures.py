@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
 
 SIZE = 96
 

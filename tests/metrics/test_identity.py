@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from metric_pictures import clip, face, mask
 
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
 from latentsync.metrics.identity import embedding_similarity, identity_proxy
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from latentsync.metrics import lips, mesh
+from latentsync.faces import topology as mesh
+from latentsync.metrics import lips
 
 
 def talking_mesh(opening: np.ndarray, eye_distance: float = 80.0) -> np.ndarray:

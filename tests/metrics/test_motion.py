@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from metric_pictures import clip, face, mask
 
-from latentsync.metrics import mesh, motion
+from latentsync.faces import topology as mesh
+from latentsync.metrics import motion
 
 
 def test_mouth_distance_ignores_framing_and_measures_the_mouth() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from latentsync.core.errors import ConfigError, OfflineError, WeightsError
 from latentsync.core.progress import Progress
-from latentsync.models import Listener, TinyAutoencoder, UNet
+from latentsync.models import AudioEncoder, TinyAutoencoder, UNet
 from latentsync.models.weights import (
     Licence,
     convert,
@@ -56,10 +56,10 @@ def parts() -> dict[str, Any]:
     )
     autoencoder = TinyAutoencoder.from_config({"widths": [8, 8], "latent_channels": 4})
     autoencoder.set_latent_statistics([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0])
-    listener = Listener.from_config(
+    audio_encoder = AudioEncoder.from_config(
         {"width": 16, "num_layers": 1, "num_heads": 2, "feed_forward": 32, "positions": 10, "mel_bins": 8}
     )
-    return {"unet": unet, "autoencoder": autoencoder, "listener": listener}
+    return {"unet": unet, "autoencoder": autoencoder, "audio_encoder": audio_encoder}
 
 
 def saved(folder: Path, **change: Any) -> Path:
@@ -80,7 +80,11 @@ def saved(folder: Path, **change: Any) -> Path:
 def test_a_folder_gives_back_what_was_saved(tmp_path: Path) -> None:
     folder = saved(tmp_path / "a model with ünicode")
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == [
-        *(f"{part}/{name}" for part in ("autoencoder", "listener") for name in ("config.json", "model.safetensors")),
+        *(
+            f"{part}/{name}"
+            for part in ("audio_encoder", "autoencoder")
+            for name in ("config.json", "model.safetensors")
+        ),
         "model_index.json",
         "unet/config.json",
         "unet/model.safetensors",
@@ -141,7 +145,7 @@ def test_a_changed_or_missing_file_is_refused(name: str, tmp_path: Path) -> None
     with pytest.raises(WeightsError, match="damaged or changed"):
         load_part(folder, "unet")
     results = {check.part: check for check in verify(folder)}
-    assert not results["unet"].is_ok and results["listener"].is_ok and "SHA-256" in results["listener"].detail
+    assert not results["unet"].is_ok and results["audio_encoder"].is_ok and "SHA-256" in results["audio_encoder"].detail
     path.unlink()
     with pytest.raises(WeightsError, match="missing"):
         load_part(folder, "unet")
@@ -173,7 +177,7 @@ def test_a_bad_index_is_refused(change: dict, match: str, tmp_path: Path) -> Non
         ("unet", {"in_channels": "x"}, "describes no UNet"),
         ("unet", {"block_out_channels": 5}, "describes no UNet"),
         ("autoencoder", {"width": 3}, "describes no TinyAutoencoder"),
-        ("listener", {"width": None}, "describes no Listener"),
+        ("audio_encoder", {"width": None}, "describes no AudioEncoder"),
     ],
 )
 def test_a_config_that_describes_no_network_is_named(
@@ -346,7 +350,7 @@ def test_a_known_hash_is_enforced_at_once(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not OpenAI's file")
     with pytest.raises(WeightsError, match="expected 65147644a518"):
-        fetch_file(NAMED["1.5"].files["listener"][0], offline=True, cache_dir=tmp_path / "hub")
+        fetch_file(NAMED["1.5"].files["audio_encoder"][0], offline=True, cache_dir=tmp_path / "hub")
     assert not registry_path().exists()
 
 
@@ -354,5 +358,5 @@ def test_list_and_licences_need_no_download(tmp_path: Path) -> None:
     rows = {row.name: row for row in list_models(cache_dir=tmp_path / "hub")}
     assert list(rows) == ["tiny", "1.5", "1.6"]
     assert not rows["1.5"].is_local and rows["1.5"].resolution == 256 and rows["1.6"].resolution == 512
-    assert {licence.part for licence in licences("1.6")} == {"unet", "autoencoder", "listener"}
+    assert {licence.part for licence in licences("1.6")} == {"unet", "autoencoder", "audio_encoder"}
     assert all(licence.name and licence.url for licence in licences("1.6"))

@@ -310,7 +310,7 @@ def small_tiny() -> dict[str, Any]:
                      "zero_initialize_conv_in": False, "zero_initialize_conv_out": False}  # fmt: skip
 
 
-@pytest.mark.parametrize(("code", "part", "count"), [(0, "audio_embedding", 4), (5, "ear", 13)])
+@pytest.mark.parametrize(("code", "part", "count"), [(0, "audio_embedding", 4), (5, "lip_predictor", 13)])
 def test_tokens_can_also_reach_every_resnet_through_the_time_embedding(code: int, part: str, count: int) -> None:
     small = small_tiny() | {"audio_code": code}
     torch.manual_seed(0)
@@ -332,15 +332,15 @@ def test_tokens_can_also_reach_every_resnet_through_the_time_embedding(code: int
     assert not torch.allclose(before[1, :, 2], after[1, :, 2], atol=1e-3)
 
 
-def test_an_ear_speaks_through_its_code_alone() -> None:
+def test_an_lip_predictor_speaks_through_its_code_alone() -> None:
     torch.manual_seed(0)
     unet = UNet.from_config(small_tiny() | {"audio_code": 5})
     tokens = torch.randn(3, 80)
     with torch.no_grad():
-        assert unet.ear.code(tokens).shape == (3, 5)
-        told, picture = unet.ear(tokens, (8, 8))
+        assert unet.lip_predictor.code(tokens).shape == (3, 5)
+        told, picture = unet.lip_predictor(tokens, (8, 8))
         assert told.shape == (3, 128) and picture.shape == (3, 32, 8, 8)
-        unet.ear.head.weight.zero_()
-        deaf = [part.std(0).max() for part in unet.ear(tokens, (8, 8))]
+        unet.lip_predictor.head.weight.zero_()
+        deaf = [part.std(0).max() for part in unet.lip_predictor(tokens, (8, 8))]
     assert max(deaf) < 1e-6
     assert told.std(0).max() > 1e-3 and picture.std(0).max() > 1e-3

@@ -19,8 +19,8 @@ from latentsync.core.errors import WeightsError
 from latentsync.models import UNet, UNetConfig
 from latentsync.models.weights import (
     infer_unet_config,
+    load_audio_encoder,
     load_autoencoder,
-    load_listener,
     load_strict,
     load_syncnet,
     load_syncnet_v2,
@@ -299,11 +299,11 @@ def test_released_autoencoder_counts() -> None:
 
 
 def test_openai_whisper_file(tmp_path: Path) -> None:
-    from latentsync.models import Listener
+    from latentsync.models import AudioEncoder
 
     torch.manual_seed(0)
     shape = {"width": 16, "num_layers": 1, "num_heads": 2, "feed_forward": 64, "positions": 10, "mel_bins": 8}
-    listener = Listener.from_config(shape)
+    audio_encoder = AudioEncoder.from_config(shape)
     names = (
         ("layers.", "blocks."), ("self_attn_layer_norm", "attn_ln"), ("final_layer_norm", "mlp_ln"),
         ("layer_norm.", "ln_post."), ("fc1", "mlp.0"), ("fc2", "mlp.2"), ("self_attn.q_proj", "attn.query"),
@@ -311,17 +311,17 @@ def test_openai_whisper_file(tmp_path: Path) -> None:
         ("embed_positions.weight", "positional_embedding"),
     )  # fmt: skip
     state = {}
-    for key, value in listener.state_dict().items():
+    for key, value in audio_encoder.state_dict().items():
         for ours, theirs in names:
             key = key.replace(ours, theirs)
         state[key] = value
     dims = {"n_mels": 8, "n_audio_ctx": 10, "n_audio_state": 16, "n_audio_head": 2, "n_audio_layer": 1}
     state["decoder.token_embedding.weight"] = torch.zeros(3)
     torch.save({"dims": dims, "model_state_dict": state}, tmp_path / "tiny.pt")
-    assert same(load_listener(tmp_path / "tiny.pt").state_dict(), listener.state_dict())
+    assert same(load_audio_encoder(tmp_path / "tiny.pt").state_dict(), audio_encoder.state_dict())
     torch.save(state, tmp_path / "bare.pt")
     with pytest.raises(WeightsError, match="dims"):
-        load_listener(tmp_path / "bare.pt")
+        load_audio_encoder(tmp_path / "bare.pt")
 
 
 def test_syncnet_files(tmp_path: Path) -> None:

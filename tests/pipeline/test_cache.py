@@ -20,11 +20,11 @@ import synth_media
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import LatentSyncError, Stopped
 from latentsync.core.values import Face, Frame
-from latentsync.faces.reshape import Mouths
+from latentsync.generation.tiny.lip_warp import Mouths
+from latentsync.generation.tiny.references import References
 from latentsync.media import VideoReader
 from latentsync.pipeline import Lipsync
 from latentsync.pipeline.cache import RunCache
-from latentsync.pipeline.stills import References
 
 SIZE, NUM_FRAMES = (160, 120), 14
 
@@ -231,7 +231,7 @@ def test_what_a_killed_run_left_is_swept_and_nothing_of_a_live_one(model: Lipsyn
         assert ".old.0123abcd.part.npy" not in left
 
 
-def test_chunks_are_known_by_what_they_are_drawn_from_not_by_where_it_lies_in_memory(
+def test_chunks_are_known_by_what_they_are_compose_residual_not_by_where_it_lies_in_memory(
     model: Lipsync, tmp_path: Path
 ) -> None:
     """References with equal lips are the same work, with other lips other work."""

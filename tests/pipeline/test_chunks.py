@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from latentsync.core.values import AlignedFace, Frame
 from latentsync.media import RgbPicture
-from latentsync.pipeline.chunks import Chunk, Item, make_chunks, num_sets
+from latentsync.pipeline.chunks import Chunk, FrameTask, make_chunks, num_sets
 
 PICTURE = RgbPicture(np.zeros((2, 2, 3), np.uint8))
 POINTS = np.zeros((3, 2), np.float32)
 
 
-def item(index: int, track: int | None, strength: float = 1.0) -> Item:
+def item(index: int, track: int | None, strength: float = 1.0) -> FrameTask:
     face = None
     if track is not None:
         face = AlignedFace(track, POINTS, np.eye(2, 3, dtype=np.float32), np.zeros((468, 2), np.float32), 1.0)
-    return Item(Frame(index, Fraction(index, 25), PICTURE), face, torch.zeros(1, 1), strength)
+    return FrameTask(Frame(index, Fraction(index, 25), PICTURE), face, torch.zeros(1, 1), strength)
 
 
-def runs(lengths: list[tuple[int | None, int]]) -> list[Item]:
+def runs(lengths: list[tuple[int | None, int]]) -> list[FrameTask]:
     tracks = [track for track, length in lengths for _ in range(length)]
     return [item(index, track) for index, track in enumerate(tracks)]
 

@@ -20,8 +20,8 @@ from latentsync.core.errors import EmptyAudioError, MediaError, NoFaceError
 from latentsync.media import VideoReader, read_audio
 from latentsync.media.information import probe
 from latentsync.pipeline import Lipsync
+from latentsync.pipeline.plan import one_speech
 from latentsync.pipeline.result import Result
-from latentsync.pipeline.script import one_speech
 
 
 @pytest.mark.parametrize("fps", [Fraction(24), Fraction(30000, 1001), Fraction(60)])

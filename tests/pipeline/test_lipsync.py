@@ -39,7 +39,7 @@ def test_overlapping_chunks_change_frames_near_their_borders_only(model: Lipsync
 def test_a_saved_model_computes_the_same(model: Lipsync, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "saved")
     index = json.loads((tmp_path / "saved" / "model_index.json").read_text())
-    assert set(index["parts"]) == {"unet", "autoencoder", "listener"}
+    assert set(index["parts"]) == {"unet", "autoencoder", "audio_encoder"}
     again = Lipsync.from_pretrained(
         tmp_path / "saved", device="cpu", dtype="float32", offline=True, tracker=planted.PlantedTracker()
     )

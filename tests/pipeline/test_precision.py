@@ -12,8 +12,8 @@ import whole_runs
 import micro_model
 import planted
 from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.generation.precision import choose_device
 from latentsync.pipeline import Lipsync
-from latentsync.pipeline.precision import choose_device
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 METAL = RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB, other allocations: 1.00 GB)")

@@ -13,8 +13,8 @@ import micro_model
 import planted
 import synth_media
 from latentsync.core.values import Face, Frame
+from latentsync.faces.topology import INNER_LIP_PAIRS
 from latentsync.media import RgbPicture
-from latentsync.metrics.mesh import INNER_LIP_PAIRS
 from latentsync.pipeline import Lipsync
 
 

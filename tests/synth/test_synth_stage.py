@@ -14,7 +14,7 @@ from latentsync.synth.config import SynthConfig
 from latentsync.synth.face.builtin import builtin_head
 from latentsync.synth.face.hats import PRESSED_CM, hat_parts, press_hair, rim_of
 from latentsync.synth.face.identity import sample_identity
-from latentsync.synth.face.parts import Part, surface_normals
+from latentsync.synth.face.parts import MeshPart, surface_normals
 from latentsync.synth.face.solid import Field, Rod
 from latentsync.synth.render import materials as mat
 from latentsync.synth.render.exposure import Exposure, expose
@@ -116,7 +116,7 @@ def test_hair_under_a_hat_is_pressed_flat() -> None:
     rim = rim_of(who)
     top = mesh.base[: mesh.skin_verts]
     tuft = top[rim.above(top) > -1] * 1.4
-    part = Part.build(tuft, tuft, np.array([[0, 1, 2]]), mat.SHELL)
+    part = MeshPart.build(tuft, tuft, np.array([[0, 1, 2]]), mat.SHELL)
     press_hair([part], mesh, mesh.base, who)
     pressed = part.points[rim.above(part.points) > 0.5]
     distance = np.min(np.linalg.norm(pressed[:, None] - top[None], axis=-1), axis=1)

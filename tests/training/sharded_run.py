@@ -11,10 +11,11 @@ from pathlib import Path
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import FullyShardedDataParallelPlugin
 
-from latentsync.training import parallel, trainer
-from latentsync.training.config import TrainConfig
-from latentsync.training.parts import Part
-from latentsync.training.sharding import is_sharded
+from latentsync.training.engine import distributed as parallel
+from latentsync.training.engine import trainer
+from latentsync.training.engine.config import TrainConfig
+from latentsync.training.engine.objectives import TrainedObjective
+from latentsync.training.engine.sharding import is_sharded
 from training.toy_task import Toy
 
 CONFIG = {
@@ -36,7 +37,7 @@ def start(config: TrainConfig) -> Accelerator:
     return made
 
 
-class Watched(Part):
+class Watched(TrainedObjective):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         if not all(is_sharded(p) for p in self.trainable):
@@ -44,7 +45,7 @@ class Watched(Part):
 
 
 if __name__ == "__main__":
-    parallel.start, trainer.Part = start, Watched  # type: ignore[misc]
+    parallel.start, trainer.TrainedObjective = start, Watched  # type: ignore[misc]
     trainer.Trainer(
         Toy(SETTINGS), TrainConfig(steps=int(sys.argv[2]), **CONFIG), Path(sys.argv[1]), settings=SETTINGS
     ).run()

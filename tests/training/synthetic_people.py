@@ -17,7 +17,7 @@ MOUTH = (slice(150, 240), slice(64, 192))
 
 
 def prepare_people(root: Path, people: int, seconds: float, seed: int, held_out: int = 0) -> dict[str, Float]:
-    """Write one clip per person as `training.clips.Clip` wants it, aligned by the true landmarks.
+    """Write one clip per person as `datasets.clip_files.Clip` wants it, aligned by the true landmarks.
 
     The last `held_out` people are of split "val". No hand comes before a mouth: the lip gap could not be read there.
     Returns: clip name → (F,) true lip gap in cm.

@@ -17,8 +17,8 @@ from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
 from latentsync.models import UNet
 from latentsync.models.weights import merge_adapter, read_adapter, save_model
 from latentsync.pipeline import Lipsync
-from latentsync.training.tasks.unet import UNetTask, _opened, build
-from latentsync.training.tasks.unet_check import chosen
+from latentsync.training.tasks.unet.task import UNetTask, _opened, build
+from latentsync.training.tasks.unet.validate import chosen
 from micro_model import SETTINGS, UNET, networks
 from planted import PlantedTracker
 
@@ -34,7 +34,7 @@ TASK: dict[str, Any] = {
 def model(tmp_path: Path) -> Path:
     """The micro model as a folder."""
     net = networks()
-    parts = {"unet": net.unet, "autoencoder": net.autoencoder, "listener": net.listener}
+    parts = {"unet": net.unet, "autoencoder": net.autoencoder, "audio_encoder": net.audio_encoder}
     save_model(tmp_path / "model", parts, name="micro", settings=SETTINGS)  # type: ignore[arg-type]
     return tmp_path / "model"
 

@@ -14,14 +14,14 @@ from training_clips import write_set
 from latentsync.config.loader import preset_names
 from latentsync.core.errors import ConfigError
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
-from latentsync.training.config import TrainConfig
 from latentsync.training.datasets import TrainingData, open_data
-from latentsync.training.pyramid import laplacian_loss
-from latentsync.training.registry import recipe
-from latentsync.training.tasks.autoencoder import AutoencoderTask, build, latent_statistics, mouth_in
-from latentsync.training.tasks.autoencoder_settings import autoencoder_settings
-from latentsync.training.tasks.components import Start, build_part
-from latentsync.training.trainer import Trainer
+from latentsync.training.engine.components import Start, build_part
+from latentsync.training.engine.config import TrainConfig
+from latentsync.training.engine.registry import recipe
+from latentsync.training.engine.trainer import Trainer
+from latentsync.training.losses.laplacian import laplacian_loss
+from latentsync.training.tasks.autoencoder.settings import autoencoder_settings
+from latentsync.training.tasks.autoencoder.task import AutoencoderTask, build, latent_statistics, mouth_in
 
 NETWORK = {"latent_channels": 4, "widths": [8, 8], "encoder_blocks": 1, "decoder_blocks": 1}
 SETTINGS: dict[str, Any] = {"network": NETWORK, "side": 32, "statistics_crops": 16, "judged_clips": 2}
@@ -81,26 +81,26 @@ def test_a_heavier_mouth_counts_more_and_the_rest_less() -> None:
     assert torch.allclose(laplacian_loss(made, real, weight), 3 * laplacian_loss(made, real))
 
 
-def test_every_term_reaches_the_network_and_the_critic_learns_from_the_same_pieces(data: TrainingData) -> None:
+def test_every_term_reaches_the_network_and_the_discriminator_learns_from_the_same_pieces(data: TrainingData) -> None:
     settings = {
-        **SETTINGS, "side": 32, "critic_widths": [8, 8],
+        **SETTINGS, "side": 32, "discriminator_widths": [8, 8],
         "perceptual": {"class": "TinyAutoencoder", **NETWORK},
-        "weights": {"mouth": 3, "perceptual": 1, "critic": 0.1, "features": 0.5},
+        "weights": {"mouth": 3, "perceptual": 1, "discriminator": 0.1, "features": 0.5},
     }  # fmt: skip
     task = build(settings, data)
-    generator, critic = task.objectives
+    generator, discriminator = task.objectives
     batch = batch_of(task, 4)
     terms = generator(batch)
-    assert set(terms) == {"l1", "laplacian", "size", "perceptual", "critic", "features"}
+    assert set(terms) == {"l1", "laplacian", "size", "perceptual", "discriminator", "features"}
     first = task.objectives[0].network.encoder[1].weight
     for name, term in terms.items():
         (gradient,) = torch.autograd.grad(term, first, retain_graph=True)
         assert gradient.abs().max() > 0, name
-    told = critic(batch)
+    told = discriminator(batch)
     assert set(told) == {"real", "fake"}
-    grads = torch.autograd.grad(sum(told.values()), [p for p in critic.parameters() if p.requires_grad])
+    grads = torch.autograd.grad(sum(told.values()), [p for p in discriminator.parameters() if p.requires_grad])
     assert sum(float(g.abs().sum()) for g in grads) > 0
-    assert critic.learning_rate_scale == 0.5
+    assert discriminator.learning_rate_scale == 0.5
     again = generator(batch)
     assert torch.allclose(again["l1"], terms["l1"]), "noise comes from the seeds of the examples"
 
@@ -146,7 +146,7 @@ def test_a_run_learns_is_judged_and_leaves_a_component_that_can_go_on(data: Trai
         ({"side": 72}, "multiple of 8 from 8 to the crops' 64"),
         ({"wieghts": {}}, "weights"),
         ({"weights": {"perceptual": 1.0}}, "task.perceptual"),
-        ({"weights": {"features": 1.0}}, "weights.critic"),
+        ({"weights": {"features": 1.0}}, "weights.discriminator"),
         ({"perceptual": {"vgg": "a.pth"}, "weights": {"perceptual": 1}}, "both files"),
         ({"colour": {"gain": 2}}, "task.colour.gain"),
     ],

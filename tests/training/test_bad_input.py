@@ -18,11 +18,17 @@ from training_clips import write_set
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.weights.layout import save_model
-from latentsync.training.checkpoint import full_disk_told
-from latentsync.training.registry import TASKS, build_task, recipe
+from latentsync.training.engine.checkpoint import explain_full_disk
+from latentsync.training.engine.registry import TASKS, build_task, recipe
 from media.test_full_disk import UNSHARE, can_mount
 
-PRESETS = {"ear": "tiny", "autoencoder": "debug", "listener": "debug", "syncnet": "small", "unet": "debug"}
+PRESETS = {
+    "lip_predictor": "tiny",
+    "autoencoder": "debug",
+    "audio_encoder": "debug",
+    "syncnet": "small",
+    "unet": "debug",
+}
 
 
 def refused(task: str, root: Path, start: Path | None = None, **changes: Any) -> str:
@@ -69,9 +75,9 @@ FILLED = """
     import sys
     from pathlib import Path
     from latentsync.core.errors import LatentSyncError
-    from latentsync.training.config import TrainConfig
-    from latentsync.training.events import Measured
-    from latentsync.training.trainer import Trainer
+    from latentsync.training.engine.config import TrainConfig
+    from latentsync.training.engine.events import Measured
+    from latentsync.training.engine.trainer import Trainer
     from training.toy_task import Toy
     disk, config = Path(sys.argv[1]), TrainConfig(
         steps=40, batch_size=8, save_every_s=1e-9, snapshot_every=None, log_every=1, tensorboard=False,
@@ -108,16 +114,16 @@ def test_a_disk_that_runs_full_ends_the_run_in_one_line_and_loses_nothing(tmp_pa
 @pytest.mark.skipif(sys.platform == "win32", reason="112 means a full disk there")
 def test_a_lost_host_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
     for error in (OSError(errno.EHOSTDOWN, "Host is down"), SafetensorError("Host is down (os error 112)")):
-        with pytest.raises(type(error), match="Host is down"), full_disk_told(tmp_path):
+        with pytest.raises(type(error), match="Host is down"), explain_full_disk(tmp_path):
             raise error
     elsewhere = OSError(errno.ENOSPC, "No space left", "/other/disk/a.npy")
-    with pytest.raises(LatentSyncError, match=r"^/other/disk: the disk is full"), full_disk_told(tmp_path):
+    with pytest.raises(LatentSyncError, match=r"^/other/disk: the disk is full"), explain_full_disk(tmp_path):
         raise elsewhere
     for error in (OSError(errno.ENOSPC, "No space left"), SafetensorError("No space left on device (os error 28)")):
-        with pytest.raises(LatentSyncError, match="the disk is full"), full_disk_told(tmp_path):
+        with pytest.raises(LatentSyncError, match="the disk is full"), explain_full_disk(tmp_path):
             raise error
     denied = SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)")
-    with pytest.raises(LatentSyncError, match="may not be written"), full_disk_told(tmp_path):
+    with pytest.raises(LatentSyncError, match="may not be written"), explain_full_disk(tmp_path):
         raise denied
 
 
@@ -126,11 +132,11 @@ CACHED = """
     from pathlib import Path
     import numpy as np
     from latentsync.core.errors import LatentSyncError
-    from latentsync.training.checkpoint import full_disk_told
+    from latentsync.training.engine.checkpoint import explain_full_disk
     from latentsync.training.datasets.cache import ArrayCache
     disk = Path(sys.argv[1])
     try:
-        with full_disk_told(Path("/elsewhere/run")):
+        with explain_full_disk(Path("/elsewhere/run")):
             ArrayCache(disk / "cache").get("crops", ("a",), lambda: np.zeros((1000, 1000)))
     except LatentSyncError as error:
         print(error)

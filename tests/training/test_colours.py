@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentsync.training.colours import colour_distance, spread_distance
+from latentsync.training.losses.colours import colour_distance, spread_distance
 
 
 def test_colours_differ_by_hue_and_not_by_brightness() -> None:

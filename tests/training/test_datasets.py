@@ -19,22 +19,22 @@ from latentsync.models.weights import find, load
 from latentsync.synth.dataset import write_mp4
 from latentsync.training.datasets import (
     ArrayCache,
-    LookRange,
+    AugmentationRange,
     Mixture,
     SoundRange,
     Source,
-    apply_look,
+    augment,
     change_sound,
     content_of,
-    draw_look,
+    draw_augmentation,
     long_enough,
     num_frames,
     open_data,
 )
-from latentsync.training.datasets.augment import NO_LOOK, NO_SOUND_CHANGE, Look
+from latentsync.training.datasets.augment import NO_AUGMENTATION, NO_SOUND_CHANGE, Augmentation
 from latentsync.training.datasets.features import small_crops, states_of, syncnet_mel_of
 from latentsync.training.datasets.shards import shard_clips
-from latentsync.training.task import rng_of
+from latentsync.training.engine.task import rng_of
 
 
 def test_a_folder_gives_its_splits_and_the_people_of_each(tmp_path: Path) -> None:
@@ -195,20 +195,20 @@ def _all(root: Path) -> Mixture:
 
 def test_a_look_is_the_same_for_all_frames_and_nothing_where_nothing_is_asked() -> None:
     frames = np.repeat(talk(0, 1)[0], 3, axis=0)
-    drawn = apply_look(frames, draw_look(rng_of(0, 1), LookRange(blur_px=2, jpeg=1)))
+    drawn = augment(frames, draw_augmentation(rng_of(0, 1), AugmentationRange(blur_px=2, jpeg=1)))
     assert drawn.shape == frames.shape
     assert not np.array_equal(drawn, frames)
     assert np.array_equal(drawn[0], drawn[2])
-    assert np.array_equal(apply_look(frames, draw_look(rng_of(0, 1), NO_LOOK)), frames)
-    assert np.array_equal(apply_look(frames, Look(), lower_half=True), frames[:, 32:])
+    assert np.array_equal(augment(frames, draw_augmentation(rng_of(0, 1), NO_AUGMENTATION)), frames)
+    assert np.array_equal(augment(frames, Augmentation(), lower_half=True), frames[:, 32:])
 
 
 def test_a_tint_is_half_of_the_gain_or_what_is_asked_for() -> None:
-    def gains(limits: LookRange) -> np.ndarray:
-        return np.array([draw_look(rng_of(0, number), limits).gains for number in range(200)])
+    def gains(limits: AugmentationRange) -> np.ndarray:
+        return np.array([draw_augmentation(rng_of(0, number), limits).gains for number in range(200)])
 
-    usual, none, strong = (gains(LookRange(gain=0.3, tint=tint)) for tint in (None, 0.0, 0.3))
-    assert np.array_equal(usual, gains(LookRange(gain=0.3, tint=0.15)))
+    usual, none, strong = (gains(AugmentationRange(gain=0.3, tint=tint)) for tint in (None, 0.0, 0.3))
+    assert np.array_equal(usual, gains(AugmentationRange(gain=0.3, tint=0.15)))
     assert np.ptp(none, axis=1).max() == 0
     brightness = none[:, :1]
     assert np.abs(strong / brightness - 1).max() == pytest.approx(0.3, abs=0.01)
@@ -217,34 +217,39 @@ def test_a_tint_is_half_of_the_gain_or_what_is_asked_for() -> None:
 
 def test_the_lower_half_of_a_moved_picture_is_cut_after_it_moved() -> None:
     frames = talk(0, 2)[0]
-    look = Look(scale=1.05, rotation_deg=6, shift=(0.05, -0.08), flip=True)
-    assert np.abs(apply_look(frames, look)[:, 32:].astype(int) - apply_look(frames, look, lower_half=True)).max() <= 1
+    look = Augmentation(scale=1.05, rotation_deg=6, shift=(0.05, -0.08), flip=True)
+    assert np.abs(augment(frames, look)[:, 32:].astype(int) - augment(frames, look, lower_half=True)).max() <= 1
 
 
 def test_a_distortion_is_smooth_small_and_the_same_for_all_frames() -> None:
     y, x = np.mgrid[:64, :64].astype(np.float32)
     frames = np.stack([np.stack([4 * x, 4 * y, 0 * x], axis=-1).astype(np.uint8)] * 2)  # tells where a pixel was
-    plain = Look(scale=1.05, shift=(0.02, 0.0))
-    assert np.abs(plain.sources(64) - Look(scale=1.05, shift=(0.02, 0.0), warp=(0.0,) * 32).sources(64)).max() == 0
-    limits = LookRange(gain=0, gamma=0, blur_px=0, jpeg=0, scale=0, rotation_deg=0, shift=0, flip=0, warp=0.02)
-    out = apply_look(frames, draw_look(rng_of(0, 3), limits)).astype(np.float32)
+    plain = Augmentation(scale=1.05, shift=(0.02, 0.0))
+    assert (
+        np.abs(plain.sources(64) - Augmentation(scale=1.05, shift=(0.02, 0.0), warp=(0.0,) * 32).sources(64)).max() == 0
+    )
+    limits = AugmentationRange(gain=0, gamma=0, blur_px=0, jpeg=0, scale=0, rotation_deg=0, shift=0, flip=0, warp=0.02)
+    out = augment(frames, draw_augmentation(rng_of(0, 3), limits)).astype(np.float32)
     assert np.array_equal(out[0], out[1])
     moved = (out[0, 8:-8, 8:-8, :2] - frames[0, 8:-8, 8:-8, :2].astype(np.float32)) / 4
     assert 0.3 < float(np.abs(moved).mean()) < 4
     assert float(np.abs(np.diff(moved, axis=0)).max()) < 1.5
-    lower = apply_look(frames, draw_look(rng_of(0, 3), limits), lower_half=True)
+    lower = augment(frames, draw_augmentation(rng_of(0, 3), limits), lower_half=True)
     assert np.array_equal(lower, out[:, 32:].astype(np.uint8))
-    same = draw_look(rng_of(0, 3), LookRange(flip=1)), draw_look(rng_of(0, 3), LookRange(flip=1, warp=0.02))
+    same = (
+        draw_augmentation(rng_of(0, 3), AugmentationRange(flip=1)),
+        draw_augmentation(rng_of(0, 3), AugmentationRange(flip=1, warp=0.02)),
+    )
     assert same[0] == replace(same[1], warp=())
 
 
 def test_the_affine_of_a_look_tells_where_points_go() -> None:
     frame = np.zeros((1, 64, 64, 3), np.uint8)
     frame[0, 19:22, 39:42] = 255
-    look = Look(rotation_deg=10, shift=(0.1, 0.0), scale=1.1, flip=True)
-    y, x = np.argwhere(apply_look(frame, look)[0, :, :, 0] > 128).mean(axis=0)
+    look = Augmentation(rotation_deg=10, shift=(0.1, 0.0), scale=1.1, flip=True)
+    y, x = np.argwhere(augment(frame, look)[0, :, :, 0] > 128).mean(axis=0)
     assert look.affine(64) @ [40, 20, 1] == pytest.approx([x, y], abs=0.5)
-    assert Look(flip=True).affine(64) @ [0, 5, 1] == pytest.approx([63, 5])
+    assert Augmentation(flip=True).affine(64) @ [0, 5, 1] == pytest.approx([63, 5])
 
 
 def test_changes_of_sound_move_nothing_in_time() -> None:
@@ -269,7 +274,7 @@ def test_what_is_computed_beforehand_is_what_training_finds(tmp_path: Path) -> N
     located = find("tiny", complete=True)
     cache = ArrayCache(tmp_path / "cache")
     for clip in open_data([root], tmp_path / "cache").train.sources[0].clips:
-        states = states_of(clip, load(located, "listener"), located.settings["trailing_silence_s"], cache)
+        states = states_of(clip, load(located, "audio_encoder"), located.settings["trailing_silence_s"], cache)
         assert states.dtype == np.float16
         assert len(states) >= 2 * len(clip.crops)
         syncnet_mel_of(clip, cache)

@@ -21,9 +21,9 @@ from latentsync.synth.dataset import write_mp4
 from latentsync.training.datasets import content_of, long_enough, num_frames, open_data, synthetic
 from latentsync.training.datasets.cache import ArrayCache
 from latentsync.training.datasets.features import syncnet_mel_of
-from latentsync.training.tasks.autoencoder import build as build_autoencoder
-from latentsync.training.tasks.syncnet import make_task
-from latentsync.training.tasks.unet import _opened
+from latentsync.training.tasks.autoencoder.task import build as build_autoencoder
+from latentsync.training.tasks.syncnet.task import make_task
+from latentsync.training.tasks.unet.task import _opened
 
 HIDDEN = slice(60, 72)
 """Frames of a clip of 130 in which a hand passes."""

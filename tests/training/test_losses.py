@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from latentsync.core.errors import WeightsError
 from latentsync.diffusion import ddim_scheduler
+from latentsync.diffusion.parameterization import EpsilonDenoising, FlowDenoising, clip_noise, reconstruction_loss
 from latentsync.models import SyncNet
 from latentsync.models.autoencoder import SdAutoencoder
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from latentsync.models.vgg import VGG_TAPS, Vgg16
-from latentsync.training.losses.denoising import EpsilonDenoising, FlowDenoising, clip_noise, reconstruction_loss
 from latentsync.training.losses.perceptual import EncoderFeatures, PerceptualLoss, load_lpips
 from latentsync.training.losses.sync import SyncLoss, SyncNetFacts, mel_columns, sync_cosine_loss
 from latentsync.training.losses.trepa import TrepaLoss, feature_distance

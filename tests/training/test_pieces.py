@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latentsync.training.pieces import PIECE, draw_pieces
+from latentsync.training.datasets.pieces import PIECE, draw_pieces
 
 
 def test_parts_lie_inside_their_clips_and_are_long_enough_together() -> None:

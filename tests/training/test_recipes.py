@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from latentsync.config import renamed
 from latentsync.models import UNet
-from latentsync.training.features import load_component
-from latentsync.training.lip_shape import LipCode
-from latentsync.training.tasks.few_step import take_ear
+from latentsync.training.datasets.audio_features import load_component
+from latentsync.training.datasets.lip_parameters import LipParameterBasis
+from latentsync.training.tasks.tiny_unet.task import take_lip_predictor
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 SHIPPED = Path(__file__).parents[2] / "src" / "latentsync" / "assets" / "tiny"
@@ -27,12 +28,29 @@ def run_recipe(monkeypatch: pytest.MonkeyPatch, name: str, *words: str | Path) -
 def test_what_was_taken_apart_is_put_together_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = tmp_path / "start"
     run_recipe(monkeypatch, "unpack.py", "--out", start)
-    parts = ("--unet", start / "unet", "--autoencoder", start / "autoencoder", "--listener", start / "ear")
-    run_recipe(
-        monkeypatch, "assemble.py", *parts, "--ear", start / "ear", "--articulation", "1", "--out", tmp_path / "m"
+    parts = (
+        "--unet",
+        start / "unet",
+        "--autoencoder",
+        start / "autoencoder",
+        "--audio-encoder",
+        start / "lip_predictor",
     )
-    for part in ("unet", "autoencoder", "listener"):
-        made, shipped = (load_file(folder / part / "model.safetensors") for folder in (tmp_path / "m", SHIPPED))
+    run_recipe(
+        monkeypatch,
+        "assemble.py",
+        *parts,
+        "--lip-predictor",
+        start / "lip_predictor",
+        "--articulation",
+        "1",
+        "--out",
+        tmp_path / "m",
+    )
+    for part in ("unet", "autoencoder", "audio_encoder"):
+        made, shipped = (
+            renamed.tensors(load_file(folder / part / "model.safetensors")) for folder in (tmp_path / "m", SHIPPED)
+        )
         assert made.keys() == shipped.keys()
         assert all(torch.equal(made[key], shipped[key]) for key in made)
 
@@ -40,13 +58,13 @@ def test_what_was_taken_apart_is_put_together_as_it_was(tmp_path: Path, monkeypa
 def test_the_shipped_model_is_taken_apart_to_go_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_recipe(monkeypatch, "unpack.py", "--out", tmp_path / "start")
     unet = load_component(tmp_path / "start" / "unet", UNet)
-    told = unet.ear.head.weight.detach().clone()
-    torch.nn.init.zeros_(unet.ear.head.weight)
-    take_ear(unet, tmp_path / "start" / "ear")
-    assert torch.equal(unet.ear.head.weight, told)
+    told = unet.lip_predictor.head.weight.detach().clone()
+    torch.nn.init.zeros_(unet.lip_predictor.head.weight)
+    take_lip_predictor(unet, tmp_path / "start" / "lip_predictor")
+    assert torch.equal(unet.lip_predictor.head.weight, told)
     assert float(told.abs().max()) > 0
-    lips = LipCode.from_tensors(load_file(tmp_path / "start" / "ear" / "lips.safetensors"))
-    assert len(lips.scale) == unet.ear.head.out_features
+    lips = LipParameterBasis.from_tensors(load_file(tmp_path / "start" / "lip_predictor" / "lips.safetensors"))
+    assert len(lips.scale) == unet.lip_predictor.head.out_features
     opens = lips.opening(torch.eye(len(lips.scale)))
     assert int(opens.argmax()) == 0, "number 0 is how far the mouth opens"
 

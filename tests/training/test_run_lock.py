@@ -15,9 +15,9 @@ import pytest
 
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.locks import try_lock
-from latentsync.training.config import TrainConfig
-from latentsync.training.preflight import check_out
-from latentsync.training.trainer import Trainer
+from latentsync.training.engine.config import TrainConfig
+from latentsync.training.engine.preflight import check_out
+from latentsync.training.engine.trainer import Trainer
 from training.toy_task import Toy
 
 TESTS = Path(__file__).parents[1]

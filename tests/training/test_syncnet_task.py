@@ -20,11 +20,11 @@ from latentsync.models.syncnet import EncoderConfig, SyncNet
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from latentsync.models.weights.layout import save_model
 from latentsync.training.datasets import open_data
-from latentsync.training.tasks.syncnet import SyncNetTask, build, make_task
-from latentsync.training.tasks.syncnet_health import DataProbe, Symptoms, probe_data, warnings_of
-from latentsync.training.tasks.syncnet_judging import ClipScore, Eyes, figures_of, score_clip
-from latentsync.training.tasks.syncnet_losses import ContrastiveObjective, own_chance, pair_loss
-from latentsync.training.tasks.syncnet_settings import syncnet_settings, view_of
+from latentsync.training.tasks.syncnet.health import DataProbe, Symptoms, probe_data, warnings_of
+from latentsync.training.tasks.syncnet.objective import ContrastiveObjective, own_chance, pair_loss
+from latentsync.training.tasks.syncnet.settings import syncnet_settings, view_of
+from latentsync.training.tasks.syncnet.task import SyncNetTask, build, make_task
+from latentsync.training.tasks.syncnet.validate import ClipScore, Eyes, figures_of, score_clip
 
 FRAMES = 8
 

@@ -22,15 +22,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, LatentSyncError
-from latentsync.training import preflight, trainer
-from latentsync.training.average import AveragedWeights
-from latentsync.training.config import TrainConfig
-from latentsync.training.events import Event, Judged, RolledBack
-from latentsync.training.examples import Share, next_part
-from latentsync.training.outcome import Outcome
-from latentsync.training.schedule import rate_share
-from latentsync.training.task import Batch, Objective
-from latentsync.training.trainer import Trainer
+from latentsync.training.engine import preflight, trainer
+from latentsync.training.engine.config import TrainConfig
+from latentsync.training.engine.ema import EmaWeights
+from latentsync.training.engine.events import Event, RolledBack, Validated
+from latentsync.training.engine.examples import Share, next_part
+from latentsync.training.engine.outcome import Outcome
+from latentsync.training.engine.schedule import rate_share
+from latentsync.training.engine.task import Batch, Objective
+from latentsync.training.engine.trainer import Trainer
 from training.toy_task import Toy
 
 
@@ -180,32 +180,32 @@ def test_minutes_end_a_run_and_lead_the_schedule(tmp_path: Path, monkeypatch: py
 
 
 class Fool(Objective):
-    """Trained against a critic that belongs to another objective."""
+    """Trained against a discriminator that belongs to another objective."""
 
-    def __init__(self, network: nn.Module, critic: nn.Module) -> None:
+    def __init__(self, network: nn.Module, discriminator: nn.Module) -> None:
         super().__init__(network)
-        self.others = {"critic": critic}  # not a child: it is not trained here
+        self.others = {"discriminator": discriminator}  # not a child: it is not trained here
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return {"fool": -self.others["critic"](self.network(batch["x"])).mean()}
+        return {"fool": -self.others["discriminator"](self.network(batch["x"])).mean()}
 
 
 class Idle(Objective):
-    """A critic that has nothing to learn."""
+    """A discriminator that has nothing to learn."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return {"nothing": self.network(batch["y"]).sum() * 0}
 
 
-def test_a_critic_is_not_taught_by_those_who_consult_it(tmp_path: Path) -> None:
+def test_a_discriminator_is_not_taught_by_those_who_consult_it(tmp_path: Path) -> None:
     task = Toy()
-    generator, critic = task.objectives[0].network, nn.Linear(1, 1)
-    task.objectives = [Fool(generator, critic), Idle(critic)]
-    before, unmoved = generator[0].weight.detach().clone(), critic.weight.detach().clone()
+    generator, discriminator = task.objectives[0].network, nn.Linear(1, 1)
+    task.objectives = [Fool(generator, discriminator), Idle(discriminator)]
+    before, unmoved = generator[0].weight.detach().clone(), discriminator.weight.detach().clone()
     train(tmp_path, task=task, steps=3, weight_decay=0.0)
-    assert torch.equal(critic.weight, unmoved)
+    assert torch.equal(discriminator.weight, unmoved)
     assert not torch.equal(generator[0].weight, before)
-    assert critic.weight.requires_grad
+    assert discriminator.weight.requires_grad
     assert {"loss/fool", "1/loss/nothing", "1/grad_norm"} <= set(lines(tmp_path)[0])
     assert (tmp_path / "states" / "step-00000003" / "1.optimiser.safetensors").exists()
 
@@ -301,7 +301,7 @@ def test_averaged_weights() -> None:
     network = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         network.weight.fill_(1.0)
-    average = AveragedWeights(network, 0.5)
+    average = EmaWeights(network, 0.5)
     for step, value in ((1, 2.0), (20, 4.0)):
         with torch.no_grad():
             network.weight.fill_(value)
@@ -433,6 +433,6 @@ def test_a_term_may_come_and_go(tmp_path: Path) -> None:
 def test_events_reach_watchers_in_order(tmp_path: Path) -> None:
     told: list[Event] = []
     train(tmp_path, steps=2, more={"watchers": [told.append]})
-    assert [type(event).__name__ for event in told] == ["Began", "Saved", "Measured", "Measured", "Judged", "Saved"]
-    (judged,) = [event for event in told if isinstance(event, Judged)]
+    assert [type(event).__name__ for event in told] == ["Began", "Saved", "Measured", "Measured", "Validated", "Saved"]
+    (judged,) = [event for event in told if isinstance(event, Validated)]
     assert judged.is_best

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from latentsync.training.config import TrainConfig
-from latentsync.training.trainer import Trainer
+from latentsync.training.engine.config import TrainConfig
+from latentsync.training.engine.trainer import Trainer
 from training.toy_task import Toy
 
 TESTS = Path(__file__).parents[1]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from latentsync.core.errors import LatentSyncError
-from latentsync.training.clips import load_clips
-from latentsync.training.few_step import assemble, region_of
-from latentsync.training.pyramid import laplacian_loss
+from latentsync.training.datasets.clip_files import load_clips
+from latentsync.training.losses.laplacian import laplacian_loss
+from latentsync.training.tasks.tiny_unet.objective import assemble, region_of
 
 
 def test_no_clips_is_a_clear_error(tmp_path: Path) -> None:

@@ -10,17 +10,18 @@ import torch
 from synthetic_people import measure, prepare_people, ruler
 
 from latentsync.config.options import SyncOptions
-from latentsync.pipeline.generate import Generator, Networks
-from latentsync.pipeline.stills import References
+from latentsync.generation.latentsync import Generator, Networks
+from latentsync.generation.tiny.references import References
 from latentsync.training.datasets import open_data
-from latentsync.training.registry import recipe
-from latentsync.training.tasks.unet import UNetTask, build
+from latentsync.training.engine.registry import recipe
+from latentsync.training.tasks.unet.task import UNetTask, build
 
 pytestmark = pytest.mark.slow
 
 
 def test_four_clips_are_learnt_by_heart_and_their_mouths_follow_the_speech(tmp_path: Path) -> None:
-    """A small U-Net around the embedded autoencoder and listener; mouths are drawn from speech and one still frame.
+    """A small U-Net around the embedded autoencoder and audio encoder; mouths are drawn from speech and one still
+    frame.
 
     The third speaker nods (pitch ± 3.4°) and opens the mouth least (0.34 cm), so each clip alone is held to 0.7 only.
     """
@@ -47,7 +48,7 @@ def test_noise_prediction_learns_four_clips_by_heart_too(tmp_path: Path) -> None
     unet = debug["unet"] | {"in_channels": 13, "out_channels": 4, "norm_num_groups": 4, "use_motion_module": False}
     settings = debug | {"unet": unet, "resolution": 64, "num_frames": 2, "audio_drop": 0.0}
     settings["components"] = {
-        "listener": "tiny",
+        "audio_encoder": "tiny",
         "autoencoder": {"class": "TinyAutoencoder", "latent_channels": 4, "widths": [8, 8]},
     }
     task = build(settings, data, seed=0)
@@ -156,7 +157,7 @@ def drawn_r(task: UNetTask, gaps: dict[str, np.ndarray], steps: int) -> list[flo
     """Draw each training clip from its speech and its first frame: correlation of true lip gaps with those that are
     read from the drawn mouths, by a ruler made for each clip from its real frames, encoded and decoded."""
     size, autoencoder = task.model.num_frames, task.objective.autoencoder
-    networks = Networks(task.objective.unet.eval(), autoencoder, task.listener, torch.device("cpu"), torch.float32)
+    networks = Networks(task.objective.unet.eval(), autoencoder, task.audio_encoder, torch.device("cpu"), torch.float32)
     generator = Generator(networks, task.model, SyncOptions(steps=steps, seed=1, guidance=1.0))
     found = []
     for clip in task.train:

@@ -11,17 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from latentsync.audio.streaming import StreamingAudioEncoder, sound_of
 from latentsync.config.loader import load_preset
 from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
 from latentsync.faces import inpaint_mask
 from latentsync.models import UNet
-from latentsync.models.hearing import StreamingListener, sound_of
 from latentsync.training.datasets import TrainingData, open_data
-from latentsync.training.tasks import unet as unet_task
-from latentsync.training.tasks.unet import UNetTask, build, reference_starts
-from latentsync.training.tasks.unet_check import Driven, measured, warnings_of
-from latentsync.training.tasks.unet_objective import choose_trainable
-from micro_model import LISTENER, UNET
+from latentsync.training.tasks.unet.objective import choose_trainable
+from latentsync.training.tasks.unet.task import UNetTask, build, reference_starts
+from latentsync.training.tasks.unet.task import task as unet_task
+from latentsync.training.tasks.unet.validate import Driven, measured, warnings_of
+from micro_model import AUDIO_ENCODER, UNET
 
 SYNCNET = {
     "class": "SyncNet",
@@ -36,7 +36,7 @@ SETTINGS: dict[str, Any] = {
     "num_frames": 4,
     "components": {
         "autoencoder": {"class": "TinyAutoencoder", "latent_channels": 4, "widths": [8, 8]},
-        "listener": {"class": "Listener", **LISTENER},
+        "audio_encoder": {"class": "AudioEncoder", **AUDIO_ENCODER},
     },
     "check": {"clips": 1, "steps": 1, "chunks": 2, "track_lips": False, "levels": [0.5]},
 }
@@ -88,9 +88,9 @@ def test_what_is_heard_is_what_the_pipeline_hears(data: TrainingData) -> None:
 
     task = build(SETTINGS, data)
     clip = next(iter(task.train))
-    listener = StreamingListener(task.listener)
+    audio_encoder = StreamingAudioEncoder(task.audio_encoder)
     times = [Fraction(i, 25) for i in range(20)]
-    theirs = torch.stack(list(listener.windows(sound_of(np.array(clip.wave)), times)))
+    theirs = torch.stack(list(audio_encoder.windows(sound_of(np.array(clip.wave)), times)))
     assert torch.allclose(task.heard(clip, 6, 4), theirs[6:10], atol=2e-3)  # kept in 16 bits
 
 
@@ -164,8 +164,8 @@ def test_a_dropped_example_hears_nothing(data: TrainingData) -> None:
     ],
 )
 def test_the_presets_train_what_the_released_ones_do(name: str, trained: int, weights: tuple[float, ...]) -> None:
-    from latentsync.training.registry import recipe
-    from latentsync.training.tasks.unet_settings import UNetSettings
+    from latentsync.training.engine.registry import recipe
+    from latentsync.training.tasks.unet.settings import UNetSettings
 
     made = recipe("unet", name)
     settings, loop = UNetSettings.from_mapping(made.task), made.loop
@@ -190,7 +190,7 @@ def test_the_presets_train_what_the_released_ones_do(name: str, trained: int, we
         ({"resolution": 128}, "Prepare larger crops"),
         ({"components": {}}, "task.components.autoencoder"),
         ({"unet": UNET | {"in_channels": 9}}, "needs 13 → 4"),
-        ({"unet": UNET | {"cross_attention_dim": 16}}, "listener gives 8"),
+        ({"unet": UNET | {"cross_attention_dim": 16}}, "audio encoder gives 8"),
         ({"components": SETTINGS["components"] | {"vgg": "vgg.pth"}, "weights": {"perceptual": 1}}, "needs both"),
     ],
 )
@@ -244,7 +244,7 @@ def test_stable_diffusion_weights_start_a_stage_1(data: TrainingData, tmp_path: 
 def test_references_with_moved_lips_begin_from_the_most_closed_mouth_outside_the_window(
     data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the ear tells is the way from a closed mouth; from an open one lips would open twice."""
+    """What the lip predictor tells is the way from a closed mouth; from an open one lips would open twice."""
     task = build({"resolution": 64, "check": SETTINGS["check"]}, data, start="tiny")
     clip = next(iter(data.train))
     given: list[Any] = []
@@ -255,7 +255,7 @@ def test_references_with_moved_lips_begin_from_the_most_closed_mouth_outside_the
 
     opening = np.random.default_rng(0).random(len(clip.mesh))
     opening[[9, 20, 3]] = -1, 0, 2  # the most closed mouth lies in the window
-    monkeypatch.setattr(unet_task, "posed_looks", posed)
+    monkeypatch.setattr(unet_task, "augmented_references", posed)
     monkeypatch.setattr(unet_task, "lip_opening", lambda meshes: opening[: len(meshes)])
     task.window(clip, 8, 20)
     ((meshes, change),) = given
@@ -263,7 +263,7 @@ def test_references_with_moved_lips_begin_from_the_most_closed_mouth_outside_the
     assert change.shape == (8, 80) and np.abs(change).max() > 0
 
 
-def test_a_whole_model_brings_its_own_autoencoder_and_listener(data: TrainingData) -> None:
+def test_a_whole_model_brings_its_own_autoencoder_and_audio_encoder(data: TrainingData) -> None:
     with pytest.raises(ConfigError, match="Prepare larger crops"):
         build({"check": SETTINGS["check"]}, data, start="tiny").example(0)
     task = build({"resolution": 64, "check": SETTINGS["check"]}, data, start="tiny")
@@ -274,8 +274,8 @@ def test_a_whole_model_brings_its_own_autoencoder_and_listener(data: TrainingDat
     assert example["open"].shape == example["reference"].shape == (8, 3, 64, 64)  # posed: each frame has its own
     terms = task.objective({key: value[None] for key, value in example.items()})
     assert torch.isfinite(terms["reconstruction"])
-    findings = task.validate(task.objective.network)
-    assert np.isfinite(findings.figures["val/error_own"])
+    validation_result = task.validate(task.objective.network)
+    assert np.isfinite(validation_result.figures["val/error_own"])
 
 
 # --- judging and writing ---------------------------------------------------------------------------------------------
@@ -284,10 +284,13 @@ def test_a_whole_model_brings_its_own_autoencoder_and_listener(data: TrainingDat
 def test_validation_gives_figures_a_strip_and_a_clip_and_changes_nothing(data: TrainingData) -> None:
     task = build(SETTINGS, data)
     task.objective.train()
-    findings, again = task.validate(task.objective.network), task.validate(task.objective.network)
-    assert findings.figures == again.figures and task.score[0] in findings.figures
-    assert all(np.isfinite(value) for value in findings.figures.values())
-    assert findings.clips["driven"].shape == (8, 64, 128, 3) and findings.pictures["mouths"].dtype == np.uint8
+    validation_result, again = task.validate(task.objective.network), task.validate(task.objective.network)
+    assert validation_result.figures == again.figures and task.score[0] in validation_result.figures
+    assert all(np.isfinite(value) for value in validation_result.figures.values())
+    assert (
+        validation_result.clips["driven"].shape == (8, 64, 128, 3)
+        and validation_result.pictures["mouths"].dtype == np.uint8
+    )
     assert task.objective.network.training
 
 

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentsync.training.task import Batch, Findings, Objective, noise_like, rng_of
+from latentsync.diffusion.noise import noise_like
+from latentsync.training.engine.task import Batch, Objective, ValidationResult, rng_of
 
 SLOPE = (2.0, -1.0, 0.5)
 
@@ -51,14 +52,14 @@ class Toy:
         trap = torch.tensor(float(self.settings.get("trap_at") in (number, -1)))
         return {"x": x, "y": y, "trap": trap, "seed": torch.tensor(number)}
 
-    def validate(self, network: nn.Module) -> Findings:
+    def validate(self, network: nn.Module) -> ValidationResult:
         assert not network.training
         x = torch.randn(256, 3, generator=torch.Generator().manual_seed(9))
         error = functional.l1_loss(network(x), (x * torch.tensor(SLOPE)).sum(1, keepdim=True))
         grey = np.full((2, 32, 32, 3), 90, np.uint8) if self.settings.get("pictures") else None
         warnings = ["the error is large; train longer"] if error > 0.5 else []
         pictures, clips = ({}, {}) if grey is None else ({"val/grey": grey[0]}, {"grey": grey})
-        return Findings(figures={"val/error": float(error)}, warnings=warnings, pictures=pictures, clips=clips)
+        return ValidationResult(figures={"val/error": float(error)}, warnings=warnings, pictures=pictures, clips=clips)
 
     def export(self, network: nn.Module, folder: Path) -> None:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "model.safetensors")

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from latentsync.metrics.mesh import INNER_LIP_PAIRS, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+from latentsync.faces.topology import INNER_LIP_PAIRS, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 
 SIDE = 64
 

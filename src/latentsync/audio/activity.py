@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsync.audio.mel import SAMPLE_RATE_HZ, gather_blocks, slaney_filterbank
+from latentsync.audio.mel import gather_blocks, slaney_filterbank
 from latentsync.audio.windows import Seconds
+from latentsync.core.rates import SPEECH_RATE_HZ
 
 Float = NDArray[np.float32]
 
@@ -117,7 +118,7 @@ def _bank() -> Float:
 def _features(blocks: Iterable[Float]) -> tuple[NDArray[np.float16], Float]:
     """Band levels (T, 24) in dB of full scale and spectral flatness (T,), every 10 ms, step t centred on t + 5 ms."""
     window = np.hanning(_FFT + 1)[:-1].astype(np.float32)
-    bins = np.arange(_FFT // 2 + 1) * SAMPLE_RATE_HZ / _FFT
+    bins = np.arange(_FFT // 2 + 1) * SPEECH_RATE_HZ / _FFT
     voiced = (bins >= _VOICED_HZ[0]) & (bins <= _VOICED_HZ[1])
     levels: list[NDArray[np.float16]] = []
     flatness: list[Float] = []
@@ -135,7 +136,7 @@ def _features(blocks: Iterable[Float]) -> tuple[NDArray[np.float16], Float]:
         flatness.append(np.exp(np.log(inner).mean(axis=1)) / inner.mean(axis=1))
         return sound[num_steps * _HOP :]
 
-    for block in gather_blocks(blocks, 4 * SAMPLE_RATE_HZ):
+    for block in gather_blocks(blocks, 4 * SPEECH_RATE_HZ):
         rest = push(np.concatenate([rest, block]))
     push(np.concatenate([rest, np.zeros(lead, np.float32)]))
     if not levels:

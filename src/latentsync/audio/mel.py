@@ -1,7 +1,7 @@
 """Sound to mel spectrograms: one named front-end per network, each with the constants its network was trained with.
 
-`whisper_log_mel` feeds the speech encoder (`models.listener`), `syncnet_mel` feeds SyncNet. Both take mono sound at
-16 kHz as a NumPy array or a CPU/GPU tensor and give a float32 tensor on the same device.
+`whisper_log_mel` feeds the speech encoder (`models.audio_encoder`), `syncnet_mel` feeds SyncNet. Both take mono sound
+at 16 kHz as a NumPy array or a CPU/GPU tensor and give a float32 tensor on the same device.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsync.core.errors import EmptyAudioError
+from latentsync.core.rates import SPEECH_RATE_HZ
 
-SAMPLE_RATE_HZ = 16_000
 MEL_BINS = 80
 Wave = Tensor | NDArray[Any]
 """(S,) mono sound at 16 kHz in [−1, 1], array or tensor."""
 
 WHISPER_FFT, WHISPER_HOP = 400, 160
-WHISPER_RATE_HZ = SAMPLE_RATE_HZ // WHISPER_HOP
+WHISPER_RATE_HZ = SPEECH_RATE_HZ // WHISPER_HOP
 """Mel steps per second of the speech encoder's front-end: 100."""
 WHISPER_FLOOR = 1e-10
 WHISPER_RANGE = 8.0
 """Decades kept below the loudest cell: OpenAI Whisper's own number, as are the other constants of this front-end."""
 
 SYNCNET_FFT, SYNCNET_HOP = 800, 200
-SYNCNET_RATE_HZ = SAMPLE_RATE_HZ // SYNCNET_HOP
+SYNCNET_RATE_HZ = SPEECH_RATE_HZ // SYNCNET_HOP
 """Mel columns per second of SyncNet's front-end: 80."""
 
 _BLOCK_STEPS = 3000  # steps whose spectra are held at once; bounds memory, changes nothing
@@ -53,7 +53,7 @@ def slaney_filterbank(num_bands: int, fft: int, low_hz: float, high_hz: float) -
     """
     low, high = _mel(np.array([low_hz, high_hz], dtype=np.float64))
     edges = _hz(np.linspace(float(low), float(high), num_bands + 2))
-    bins = np.linspace(0, SAMPLE_RATE_HZ / 2, fft // 2 + 1)
+    bins = np.linspace(0, SPEECH_RATE_HZ / 2, fft // 2 + 1)
     rising = (bins[None] - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins[None]) / np.diff(edges)[1:, None]
     area = (edges[2:] - edges[:-2])[:, None] / 2
@@ -123,7 +123,7 @@ def _whisper_log(wave: Wave, steps: tuple[int, int] | None) -> Tensor:
 
 def _log_power(samples: Tensor) -> Tensor:
     """(400 + 160·(n − 1),) samples, context included → (80, n) log10 mel power."""
-    window, bank = _constants(WHISPER_FFT, 0.0, SAMPLE_RATE_HZ / 2, torch.float32, str(samples.device))
+    window, bank = _constants(WHISPER_FFT, 0.0, SPEECH_RATE_HZ / 2, torch.float32, str(samples.device))
     spectra = torch.fft.rfft(samples.unfold(0, WHISPER_FFT, WHISPER_HOP) * window)
     power = spectra.real.square() + spectra.imag.square()
     return (bank @ power.T).clamp(min=WHISPER_FLOOR).log10()
@@ -151,7 +151,7 @@ def whisper_log_blocks(blocks: Iterable[NDArray[np.float32]], seconds: float = 4
     """
     seen = done = 0
     rest: Tensor | None = None  # sound from the first sample of the next step's window on
-    for block in gather_blocks(blocks, max(WHISPER_FFT, int(seconds * SAMPLE_RATE_HZ))):
+    for block in gather_blocks(blocks, max(WHISPER_FFT, int(seconds * SPEECH_RATE_HZ))):
         samples = torch.from_numpy(block)
         seen += len(block)
         rest = _reflect_left(samples) if rest is None else torch.cat([rest, samples])

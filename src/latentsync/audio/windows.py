@@ -10,9 +10,9 @@ from einops import rearrange
 from torch import Tensor
 
 from latentsync.core.errors import EmptyAudioError
+from latentsync.core.rates import STATE_RATE_HZ
 from latentsync.core.time import index_at
 
-STATE_RATE_HZ = 50
 """Encoder states per second: one per two mel steps of 10 ms."""
 STATES_BEFORE, STATES_AFTER = 4, 5
 """A frame hears states c − 4 … c + 5: two 25 fps frames before it and two after it (reference §2.2)."""

@@ -256,7 +256,8 @@ def merge(
 def features(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Builds with --training, or their clips.")],
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Model whose listener's states are kept: tiny, 1.5, a folder.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Model whose audio encoder's states are kept: tiny, 1.5, a folder."),
     ] = None,
     latents: Annotated[bool, typer.Option("--latents", help="Also the latents of its autoencoder.")] = False,
     cache: Annotated[
@@ -264,7 +265,7 @@ def features(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compute what training keeps of every clip (mel, and with --model the listener's states) before it begins.
+    """Compute what training keeps of every clip (mel, and with --model the audio encoder's states) before it begins.
 
     Everything lies under the hash of the clip's content and of the network, so nothing is computed twice.
     """
@@ -283,7 +284,7 @@ def features(
 
         located = find(model, complete=True)
         networks = {
-            "listener": load(located, "listener").eval(),
+            "audio_encoder": load(located, "audio_encoder").eval(),
             "silence_s": float(located.settings.get("trailing_silence_s", 0.0)),
             "autoencoder": load(located, "autoencoder").eval() if latents else None,
             "resolution": int(located.settings.get("resolution", 256)),

@@ -277,11 +277,11 @@ def _draw_strip(job: _Job, lipsync: Lipsync, _result: Result) -> None:
     if job.strip is not None and job.plan is not None:
         from latentsync.media import VideoReader
         from latentsync.metrics.strips import people_strip
-        from latentsync.pipeline.script import planned
+        from latentsync.pipeline.plan import planned
 
         with VideoReader(job.video, job.options.start_s, job.options.end_s) as reader:
             script = planned(job.plan, reader, job.options)
-            people = [role.wanted for role in script.roles]
+            people = [speaker.wanted for speaker in script.speakers]
             people_strip(script.frames, job.out, job.strip, people, tracker=lipsync.tracker)
     elif job.strip is not None:
         from latentsync.metrics.strips import mouth_strip

@@ -16,8 +16,8 @@ from latentsync.cli.arguments import Json, Quiet, Verbose, new_app
 from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped
 
 if TYPE_CHECKING:
-    from latentsync.training.outcome import Outcome
-    from latentsync.training.registry import Recipe
+    from latentsync.training.engine.outcome import Outcome
+    from latentsync.training.engine.registry import Recipe
 
 app = new_app()
 
@@ -26,7 +26,9 @@ app = new_app()
 def train(
     task: Annotated[
         str,
-        typer.Argument(metavar="TASK", help="autoencoder, ear, listener, syncnet, unet; or a module with a task."),
+        typer.Argument(
+            metavar="TASK", help="autoencoder, lip predictor, audio encoder, syncnet, unet; or a module with a task."
+        ),
     ],
     data: Annotated[list[Path], typer.Option(metavar="FOLDER", help="Prepared clips; may be repeated.")],
     preset: Annotated[
@@ -62,8 +64,8 @@ def train(
     On several GPUs or machines: `accelerate launch -m latentsync train …` with the same options (docs/training.md).
     """
     from latentsync.models.weights.catalogue import NAMED
-    from latentsync.training.preflight import check_data, check_out, fingerprint
-    from latentsync.training.registry import recipe, task_module
+    from latentsync.training.engine.preflight import check_data, check_out, fingerprint
+    from latentsync.training.engine.registry import recipe, task_module
 
     module = task_module(task)
     loop_changes = list(changes or ()) + ([] if workers is None else [f"loop.workers={workers}"])
@@ -107,9 +109,9 @@ def _run(
         raise MissingExtraError("train", error.name or "a package") from error
     from latentsync.cli.console import logging_to, stderr_console, stop_on_signal
     from latentsync.cli.training_line import training_line
-    from latentsync.training.randomness import seed_all
-    from latentsync.training.registry import build_task
-    from latentsync.training.trainer import Trainer
+    from latentsync.training.engine.randomness import seed_all
+    from latentsync.training.engine.registry import build_task
+    from latentsync.training.engine.trainer import Trainer
 
     console, silent = stderr_console(), quiet or not _is_first()
     with ExitStack() as stack:

@@ -14,7 +14,7 @@ from rich.text import Text
 from latentsync.cli.console import PLAIN_EVERY_S
 
 if TYPE_CHECKING:
-    from latentsync.training.events import Event, Moment
+    from latentsync.training.engine.events import Event, Moment
 
 
 @contextmanager
@@ -39,7 +39,7 @@ class _Line:
         self.told_s = float("-inf")
 
     def show(self, event: Event) -> None:
-        from latentsync.training.events import Began, Judged, Measured
+        from latentsync.training.engine.events import Began, Measured, Validated
 
         if isinstance(event, Began):
             self.began = (time.monotonic(), event.at.share)
@@ -55,9 +55,9 @@ class _Line:
             )
             rest = f"rate {figures['rate']:.2g} · {figures['examples_per_s']:.1f} examples/s"
             self._draw(f"{self._where(event.at)} · {terms} · {rest}")
-        elif isinstance(event, Judged):
+        elif isinstance(event, Validated):
             best = " (best)" if event.is_best else ""
-            told = " ".join(f"{name} {value:.4g}" for name, value in event.findings.figures.items())
+            told = " ".join(f"{name} {value:.4g}" for name, value in event.validation_result.figures.items())
             self._say(f"step {event.at.step}: {told}{best}")
 
     def _where(self, at: Moment) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import GRID_FPS
-from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.metrics.lips import detrend, lagged_correlation, smooth
 
 STEP_S = 0.01

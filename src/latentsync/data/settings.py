@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from latentsync.config import renamed
 from latentsync.config.checked import checked, meant
 from latentsync.config.loader import parse_value
 from latentsync.core.errors import ConfigError
@@ -104,8 +105,8 @@ class FaceLimits:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyncSettings:
     """Attributes:
-    judge: "lips" = lip opening against the level of the sound; "ear" = against the opening that the shipped listener
-        hears; or the path of our SyncNet (folder or checkpoint).
+    judge: "lips" = lip opening against the level of the sound; "lip_opening" = against the opening that the shipped
+        audio encoder hears; or the path of our SyncNet (folder or checkpoint).
     judge_v2: path of the public `syncnet_v2.model`; used instead of `judge` where given.
     max_offset_frames: how far to search on either side.
     """
@@ -115,6 +116,7 @@ class SyncSettings:
     max_offset_frames: int = 15
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "judge", renamed.JUDGES.get(self.judge, self.judge))
         if not 1 <= self.max_offset_frames <= 25:
             raise ConfigError("sync.max_offset_frames", self.max_offset_frames, "choose 1 to 25")
 
@@ -161,7 +163,7 @@ class QualityLimits:
 class WriteSettings:
     """Attributes:
     training: also write the arrays that training reads.
-    mel: also write the log-mel spectrogram that the listener hears.
+    mel: also write the log-mel spectrogram that the audio encoder hears.
     """
 
     training: bool = False

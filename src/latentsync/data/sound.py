@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from latentsync.core.errors import EmptyAudioError
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Float
-from latentsync.media.audio import SPEECH_RATE_HZ, read_audio
+from latentsync.media.audio import read_audio
 
 
 def sound_span(path: Path, start_s: Fraction, num_samples: int) -> tuple[Float, np.ndarray]:

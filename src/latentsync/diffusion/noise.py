@@ -34,16 +34,22 @@ def chunk_noise(
     return out[None]
 
 
-def mixed_noise(
-    shape: tuple[int, int, int, int, int], alpha: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """Training noise (B, c, F, h, w): sqrt(α²/(1+α²)) shared by a clip's frames + sqrt(1/(1+α²)) independent.
+def noise_like(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
+    """Standard normal noise (B, *shape) float32 on the CPU, row b a function of (seeds[b], stream) alone.
 
-    Source: mixed noise of the released training (`mixed_noise_alpha`, 1 = half of the variance each). α = inf: one map.
+    Args: seeds: (B,) int64.
     """
-    b, c, _, h, w = shape
-    shared = torch.randn(b, c, 1, h, w, generator=generator)
-    if math.isinf(alpha):
-        return shared.expand(shape).clone()
-    own = torch.randn(shape, generator=generator)
-    return math.sqrt(alpha**2 / (1 + alpha**2)) * shared + math.sqrt(1 / (1 + alpha**2)) * own
+    rows = []
+    for seed in seeds.tolist():
+        generator = torch.Generator().manual_seed((int(seed) * 1_000_003 + stream * 7_919) % (2**63 - 1))
+        rows.append(torch.randn(tuple(shape), generator=generator))
+    return torch.stack(rows)
+
+
+def uniform_like(seeds: Tensor, stream: int = 0) -> Tensor:
+    """(B,) float32 in [0, 1), row b a function of (seeds[b], stream) alone."""
+    rows = []
+    for seed in seeds.tolist():
+        generator = torch.Generator().manual_seed((int(seed) * 1_000_003 + stream * 7_919 + 13) % (2**63 - 1))
+        rows.append(torch.rand((), generator=generator))
+    return torch.stack(rows)

@@ -9,10 +9,10 @@ import numpy as np
 
 from latentsync.core.values import Float
 from latentsync.evaluation.watching import Watched
+from latentsync.faces import topology as mesh
 from latentsync.faces.alignment import compose, invert, transform
 from latentsync.faces.crop import crop_box, extract_crop
 from latentsync.media.pixels import RgbPicture, to_bytes
-from latentsync.metrics import mesh
 from latentsync.metrics.lips import lip_opening
 
 FEATHER_PX = 6.0

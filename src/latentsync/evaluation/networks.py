@@ -40,8 +40,8 @@ def load_judges(
     Raises: WeightsError, ConfigError: a file is missing, damaged or does not fit.
     """
     names = tuple(
-        f"{role}: {path.name}"
-        for role, path in (("own SyncNet", own), ("SyncNet-v2", v2), ("feature distance", perceptual))
+        f"{speaker}: {path.name}"
+        for speaker, path in (("own SyncNet", own), ("SyncNet-v2", v2), ("feature distance", perceptual))
         if path is not None
     )
     return Judges(

@@ -13,7 +13,7 @@ import numpy as np
 from latentsync.core.values import Float
 from latentsync.evaluation.speech import Speech, closing_spans, silent_steps
 from latentsync.evaluation.watching import GRID_HZ, Watched
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
 from latentsync.metrics.cross_drive import MAX_LAG, cross_drive
 from latentsync.metrics.identity import identity_proxy
 from latentsync.metrics.image import band_ratios, border_step, psnr, sharpness_ratio, ssim

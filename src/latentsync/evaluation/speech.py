@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentsync.audio.activity import speech_activity
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.evaluation.clips import Phones
 from latentsync.evaluation.watching import GRID_HZ
 
-RATE_HZ = 16_000
-SAMPLES_PER_STEP = RATE_HZ // GRID_HZ
+SAMPLES_PER_STEP = SPEECH_RATE_HZ // GRID_HZ
 CLOSING = ("p", "b", "m")
 """Sounds that need closed lips."""
 
@@ -37,7 +37,7 @@ class Speech:
 
     @property
     def duration_s(self) -> float:
-        return len(self.wave) / RATE_HZ
+        return len(self.wave) / SPEECH_RATE_HZ
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def curves_svg(curves: Sequence[tuple[str, str, np.ndarray]], loudness_db: np.nd
     def y(value: float) -> float:
         return 6 + (HEIGHT - MARGIN) * (high - value) / (high - low)
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="lip opening over time">']
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" speaker="img" aria-label="lip opening over time">']
     floor = 6 + HEIGHT - MARGIN
     for step, level in enumerate(loudness_db):
         size = max(0.0, (float(level) + 60) / 60) * (HEIGHT - MARGIN)

@@ -43,14 +43,14 @@ class ShotConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ShotDescriptor:
     """What a frame looks like from far away: (8, 8, 3) mean colours and a colour histogram that sums to 1."""
 
     blocks: np.ndarray
     histogram: np.ndarray
 
 
-def look(thumbnail: Bytes) -> Look:
+def look(thumbnail: Bytes) -> ShotDescriptor:
     """Summary of an RGB thumbnail, in luma and two colour differences."""
     small = cv2.resize(np.ascontiguousarray(thumbnail), (48, 48), interpolation=cv2.INTER_AREA)
     ycc = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32) / 255
@@ -58,7 +58,7 @@ def look(thumbnail: Bytes) -> Look:
     # chroma is spread over a third of its range in ordinary pictures: stretch it, then bin softly
     spread = np.concatenate([ycc[..., :1], np.clip((ycc[..., 1:] - 0.5) * 2 + 0.5, 0, 1)], axis=2).reshape(-1, 3)
     histogram = np.concatenate([_soft_histogram(spread[:, channel]) for channel in range(3)]) / 3
-    return Look(blocks, histogram)
+    return ShotDescriptor(blocks, histogram)
 
 
 def _soft_histogram(values: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ def _soft_histogram(values: np.ndarray) -> np.ndarray:
     return out / len(values)
 
 
-def difference(a: Look, b: Look) -> float:
+def difference(a: ShotDescriptor, b: ShotDescriptor) -> float:
     """0 = the same, about 0.02 within a calm shot, 0.2 and more between different pictures."""
     place = float(np.abs(a.blocks - b.blocks).mean(axis=(0, 1)) @ (0.5, 1.5, 1.5)) * 2
     colour = float(np.abs(a.histogram - b.histogram).sum()) / 2
@@ -91,8 +91,8 @@ class ShotDetector:
     def mark(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
         """Yield every frame in order with True where it begins a shot; the first frame always does."""
         reach = self._config.reach_frames
-        before: deque[Look] = deque(maxlen=reach + 1)
-        waiting: deque[tuple[Frame, Look]] = deque()
+        before: deque[ShotDescriptor] = deque(maxlen=reach + 1)
+        waiting: deque[tuple[Frame, ShotDescriptor]] = deque()
         for frame in frames:
             waiting.append((frame, look(frame.picture.thumbnail(_THUMBNAIL_PX))))
             if len(waiting) > reach:
@@ -100,7 +100,9 @@ class ShotDetector:
         while waiting:
             yield self._decide(before, waiting)
 
-    def _decide(self, before: deque[Look], waiting: deque[tuple[Frame, Look]]) -> tuple[Frame, bool]:
+    def _decide(
+        self, before: deque[ShotDescriptor], waiting: deque[tuple[Frame, ShotDescriptor]]
+    ) -> tuple[Frame, bool]:
         after = [summary for _, summary in waiting]
         cut = not before or self._is_cut(list(before), after)
         frame, summary = waiting.popleft()
@@ -109,7 +111,7 @@ class ShotDetector:
         before.append(summary)
         return frame, cut
 
-    def _is_cut(self, before: list[Look], after: list[Look]) -> bool:
+    def _is_cut(self, before: list[ShotDescriptor], after: list[ShotDescriptor]) -> bool:
         config = self._config
         step = difference(before[-1], after[0])
         if step < config.threshold:

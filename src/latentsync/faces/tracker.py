@@ -15,8 +15,8 @@ import numpy as np
 from latentsync.core.errors import ConfigError
 from latentsync.core.values import Bytes, Face, Frame, Picture
 from latentsync.faces.detector import Detection, FaceDetector, overlap
-from latentsync.faces.memory import OTHER_PERSON, SAME_PERSON, Memory, look_of, touches
 from latentsync.faces.mesh import EYE_LEFT, EYE_RIGHT, FaceMesh, Mesh, Roi, roi_of_detection, roi_of_mesh
+from latentsync.faces.reid import OTHER_PERSON, SAME_PERSON, Memory, look_of, touches
 from latentsync.faces.weights import DETECTOR, MESH, find_face_file
 
 _BEHAVIOUR = 3
@@ -204,7 +204,7 @@ class _MeshSession(AbstractContextManager[TrackingSession]):
         return track if score >= SAME_PERSON else None
 
     def _find_again(self, track: _Track, picture: Picture, time_s: Fraction) -> None:
-        """Look around the place where the face was last seen."""
+        """ShotDescriptor around the place where the face was last seen."""
         half = track.roi.size
         x0, y0 = (max(0, int(v - half)) for v in track.roi.centre)
         x1, y1 = (
@@ -228,7 +228,7 @@ class _MeshSession(AbstractContextManager[TrackingSession]):
                 return
 
     def _search(self, picture: Picture, time_s: Fraction) -> None:
-        """Look for faces that no track has: now and then, and on every frame while there is none."""
+        """ShotDescriptor for faces that no track has: now and then, and on every frame while there is none."""
         due = self._next_search_s is None or time_s >= self._next_search_s
         if self._tracks and not due:
             return

@@ -16,13 +16,13 @@ from av.error import FFmpegError
 
 from latentsync.core.errors import EmptyAudioError, MediaError
 from latentsync.core.files import atomic_path
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Float
 from latentsync.media.information import JUMP_S, AudioInfo, audio_stream, joined_ends, opened, origin_of, probe
 
 log = logging.getLogger(__name__)
 
-SPEECH_RATE_HZ = 16000
-BLOCK_SAMPLES = 16000
+BLOCK_SAMPLES = SPEECH_RATE_HZ
 
 _GAP_S = Fraction(1, 20)
 """Holes and overlaps up to this are rounding of times (millisecond clocks, codec run-in), not silence."""

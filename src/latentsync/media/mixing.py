@@ -19,7 +19,7 @@ from latentsync.media.information import AudioInfo, probe
 
 STEP_SAMPLES = 8192
 FADE_S = Fraction(1, 50)
-"""On both ends of an insert, inside its range, so that nothing clicks; chosen by ear."""
+"""On both ends of an insert, inside its range, so that nothing clicks; chosen by lip predictor."""
 
 
 @dataclass(frozen=True, slots=True)

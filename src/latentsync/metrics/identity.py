@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
 from latentsync.metrics.motion import align_similarity
 
 CELLS = 24

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
 
 Curve = NDArray[np.float64]
 

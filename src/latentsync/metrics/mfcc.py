@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-SAMPLE_RATE_HZ = 16_000
+from latentsync.core.rates import SPEECH_RATE_HZ
+
 WINDOW_SAMPLES = 400
 STEP_SAMPLES = 160
 FFT_SIZE = 512
@@ -49,9 +50,9 @@ def mfcc(wave: np.ndarray) -> np.ndarray:
 
 def _filters() -> np.ndarray:
     """(26, 257) triangles whose corners are rounded down to FFT bins."""
-    top_mel = 2595 * np.log10(1 + SAMPLE_RATE_HZ / 2 / 700)
+    top_mel = 2595 * np.log10(1 + SPEECH_RATE_HZ / 2 / 700)
     corners_hz = 700 * (10 ** (np.linspace(0, top_mel, NUM_FILTERS + 2) / 2595) - 1)
-    corners = np.floor((FFT_SIZE + 1) * corners_hz / SAMPLE_RATE_HZ)[:, None]
+    corners = np.floor((FFT_SIZE + 1) * corners_hz / SPEECH_RATE_HZ)[:, None]
     bins = np.arange(FFT_SIZE // 2 + 1)
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     rising = (bins - left) / np.maximum(centre - left, 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latentsync.metrics import mesh
+from latentsync.faces import topology as mesh
 from latentsync.metrics.image import luma
 
 

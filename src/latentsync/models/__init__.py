@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentsync.models.audio_encoder import AudioEncoder
     from latentsync.models.autoencoder import Autoencoder, SdAutoencoder
-    from latentsync.models.listener import Listener
     from latentsync.models.syncnet import SyncNet
     from latentsync.models.syncnet_v2 import SyncNetV2
     from latentsync.models.tiny_autoencoder import TinyAutoencoder
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Autoencoder": "autoencoder",
-    "Listener": "listener",
+    "AudioEncoder": "audio_encoder",
     "SdAutoencoder": "autoencoder",
     "StepCache": "unet",
     "SyncNet": "syncnet",
@@ -27,8 +27,8 @@ _HOME = {
 }
 
 __all__ = [
+    "AudioEncoder",
     "Autoencoder",
-    "Listener",
     "SdAutoencoder",
     "StepCache",
     "SyncNet",

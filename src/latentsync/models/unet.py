@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from latentsync.models.blocks import Block, DownBlock, MidBlock, UpBlock, pooled_group_norm
-from latentsync.models.ear import Ear
+from latentsync.models.lip_predictor import LipPredictor
 from latentsync.models.unet_config import UNetConfig
 
 
@@ -80,7 +80,9 @@ class UNet(nn.Module):
             heard = config.audio_embedding_tokens * config.cross_attention_dim
             if config.audio_code:
                 code, points = config.audio_code, config.audio_lip_points
-                self.ear = Ear(heard, 4 * widths[0], code, config.audio_map_channels, widths[0], points)
+                self.lip_predictor = LipPredictor(
+                    heard, 4 * widths[0], code, config.audio_map_channels, widths[0], points
+                )
             else:
                 self.audio_embedding = TimeEmbedding(heard, 4 * widths[0])
                 nn.init.zeros_(self.audio_embedding.linear_2.weight)
@@ -132,7 +134,8 @@ class UNet(nn.Module):
             timestep: one number for all, or (B,); any real value.
             states: audio windows, (B, F, K, D) or folded (B·F, K, D) batch-major; None skips the audio attention.
             cache: see `StepCache`. Full steps give bit for bit what no cache gives.
-            code: (B, F, audio_code) instead of what the ear of a small model makes of the states (`models.ear`).
+            code: (B, F, audio_code) instead of what the lip predictor of a small model makes of the states
+                (`models.lip_predictor`).
         Returns: (B, C_out, F, h, w), the dtype of the weights.
         Raises:
             ValueError: a shape does not fit.
@@ -145,7 +148,9 @@ class UNet(nn.Module):
         if self.config.audio_embedding_tokens and states is not None:
             tokens, embedded = states.flatten(1), embedded.repeat_interleave(frames, dim=0)
             if self.config.audio_code:
-                told, picture = self.ear(tokens, tuple(hidden.shape[-2:]), None if code is None else code.flatten(0, 1))
+                told, picture = self.lip_predictor(
+                    tokens, tuple(hidden.shape[-2:]), None if code is None else code.flatten(0, 1)
+                )
                 embedded, hidden = embedded + told, hidden + picture
             else:
                 embedded = embedded + self.audio_embedding(tokens)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from latentsync.audio.streaming import Sound, sound_of
 from latentsync.config.checked import refuse_unknown
 from latentsync.config.options import SyncOptions, check_number
 from latentsync.core.errors import ConfigError
 from latentsync.media import AudioReader, RgbPicture
-from latentsync.models.hearing import Sound, sound_of
 
 OF_FILES = ("length", "start_s", "end_s")
 """Options that say which frames of a file are used: a stream takes all it gets."""

@@ -28,8 +28,8 @@ from latentsync.core.errors import LatentSyncError
 from latentsync.core.files import atomic_path, sweep_parts
 from latentsync.core.values import Face, Float, Frame
 from latentsync.faces import FaceTracker, TrackingSession
-from latentsync.pipeline.generate import Generator, Networks, Prepared
-from latentsync.pipeline.stills import References
+from latentsync.generation.latentsync import Generator, Networks, Prepared
+from latentsync.generation.tiny.references import References
 
 log = logging.getLogger(__name__)
 

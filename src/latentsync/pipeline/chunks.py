@@ -15,7 +15,7 @@ FAST_FPS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class FrameTask:
     """One frame with what is to be done to it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Chunk:
         num_held: trailing frames that the next chunk will share.
     """
 
-    items: tuple[Item, ...]
+    items: tuple[FrameTask, ...]
     num_old: int = 0
     num_shared: int = 0
     num_held: int = 0
@@ -68,7 +68,7 @@ def num_sets(fps: Fraction, model_fps: float) -> int:
     return 1 if fps <= FAST_FPS else max(1, round(float(fps) / model_fps))
 
 
-def make_chunks(items: Iterable[Item], size: int, overlap: int) -> Iterator[Chunk]:
+def make_chunks(items: Iterable[FrameTask], size: int, overlap: int) -> Iterator[Chunk]:
     """Group items; every item is delivered exactly once, in order.
 
     Args:
@@ -77,7 +77,7 @@ def make_chunks(items: Iterable[Item], size: int, overlap: int) -> Iterator[Chun
     """
     if not 0 <= overlap < size:
         raise ValueError(f"overlap {overlap}, expected 0 to {size - 1}")
-    run: list[Item] = []  # delivered context (at most `size`), then shared, then new items
+    run: list[FrameTask] = []  # delivered context (at most `size`), then shared, then new items
     num_old = num_shared = 0
 
     def full() -> Iterator[Chunk]:

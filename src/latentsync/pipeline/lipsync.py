@@ -21,9 +21,12 @@ from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, FollowerConfig, MeshTracker, PeopleFollower
+from latentsync.generation.latentsync import Generator, Networks
+from latentsync.generation.precision import choose_device, choose_dtype, explain_out_of_memory
+from latentsync.generation.settings import ModelSettings
 from latentsync.media import Prefetch, VideoReader, VideoWriter
 from latentsync.media.information import VideoInfo, probe
-from latentsync.models.listener import Listener
+from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.models.unet import UNet
 from latentsync.models.weights import (
     Licence,
@@ -36,25 +39,22 @@ from latentsync.models.weights import (
     with_resolution,
 )
 from latentsync.pipeline.arguments import changed, checked_picture, checked_rate, path_of, sound_given, stream_options
+from latentsync.pipeline.audio_features import FrameTasks
 from latentsync.pipeline.cache import RunCache
 from latentsync.pipeline.chunks import num_sets
-from latentsync.pipeline.conveyor import conveyor_for
-from latentsync.pipeline.dubbing import Dubber, Scene, chunks_ahead, one_face_each
-from latentsync.pipeline.generate import Generator, Networks
-from latentsync.pipeline.heard import Hearing
+from latentsync.pipeline.face_pipeline import FacePipeline, FrameFaces, chunks_ahead, one_face_each
 from latentsync.pipeline.pasting import Paster
-from latentsync.pipeline.precision import choose_device, choose_dtype, memory_told
+from latentsync.pipeline.plan import Speaker, SpeechSegment, cut_speech, one_speech, planned
 from latentsync.pipeline.result import Result, peak_memory_gib
-from latentsync.pipeline.script import Part, Role, cut_speech, one_speech, planned
-from latentsync.pipeline.settings import ModelSettings
 from latentsync.pipeline.threads import one_opencv_thread
 from latentsync.pipeline.timing import StageClock
+from latentsync.pipeline.two_stage import executor_for
 
 log = logging.getLogger(__name__)
 
 KEPT_TAGS = ("title", "artist", "album", "date", "genre", "copyright", "description", "synopsis", "show")
 """Of a film's own tags, as FFmpeg names them; others tell of its file or its tools."""
-PARTS = ("unet", "autoencoder", "listener")
+PARTS = ("unet", "autoencoder", "audio_encoder")
 DECODED_AHEAD = 24
 """Frames that the decoding and tracking thread may be ahead of the model: a chunk and a half."""
 
@@ -68,7 +68,7 @@ class _Counts:
     most_faces: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
 
-    def add(self, scene: Scene, options: SyncOptions) -> None:
+    def add(self, scene: FrameFaces, options: SyncOptions) -> None:
         """Raises: NoFaceError: a frame without a face where that is not to be."""
         self.frames += 1
         self.edited += scene.is_edited
@@ -135,19 +135,19 @@ class Lipsync:
         index_settings = with_resolution(located.settings, resolution, located.name)
         settings = ModelSettings.from_index(index_settings, located.name)
         located = completed(located, offline)
-        unet, autoencoder, listener = (load(located, part) for part in PARTS)
+        unet, autoencoder, audio_encoder = (load(located, part) for part in PARTS)
         if adapter is not None:
             merge_adapter(cast(UNet, unet), read_adapter(path_of("adapter", adapter)), located.name)
-        with memory_told(chosen, located.name):
-            unet, autoencoder, listener = (network.to(chosen) for network in (unet, autoencoder, listener))
+        with explain_out_of_memory(chosen, located.name):
+            unet, autoencoder, audio_encoder = (network.to(chosen) for network in (unet, autoencoder, audio_encoder))
             for network in (unet, autoencoder):
                 network.to(number)
         for network in (unet, autoencoder):
             if chosen.type == "cpu":
                 cast(Any, network).to(memory_format=torch.channels_last)  # as activations lie in memory
         networks = Networks(
-            cast(UNet, unet), cast(Any, autoencoder), listener, chosen, number
-        )  # the listener stays in float32: it is cheap
+            cast(UNet, unet), cast(Any, autoencoder), audio_encoder, chosen, number
+        )  # the audio encoder stays in float32: it is cheap
         folder = None if face_model is None else path_of("face_model", face_model)
         tracker = tracker or MeshTracker(model_folder=folder, offline=offline)
         log.info("model %s on %s in %s", located.name, chosen, str(number).removeprefix("torch."))
@@ -158,7 +158,7 @@ class Lipsync:
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None, overwrite: bool = False) -> None:
         """Write the model as a folder that `from_pretrained` takes: `model_index.json` and one sub-folder per part."""
         net = self.networks
-        parts = {"unet": net.unet, "autoencoder": cast(nn.Module, net.autoencoder), "listener": net.listener}
+        parts = {"unet": net.unet, "autoencoder": cast(nn.Module, net.autoencoder), "audio_encoder": net.audio_encoder}
         save_model(
             Path(folder), parts, name=self.name, settings=self._index_settings, licences=self._licences,
             provenance=self._provenance, dtype=dtype, overwrite=overwrite,
@@ -224,8 +224,8 @@ class Lipsync:
                     out, reader.info, options.codec, options.crf, options.pixel_format, metadata, script.track
                 ) as writer,
             ):
-                given = script.frames, script.roles, reader.info.fps, options, clock, counts, kept, stop
-                for frame in self._stream(*given, beside=self._works_beside(reader.info, len(script.roles))):
+                given = script.frames, script.speakers, reader.info.fps, options, clock, counts, kept, stop
+                for frame in self._stream(*given, beside=self._works_beside(reader.info, len(script.speakers))):
                     with clock.stage("write"):
                         writer.write(frame)
                     if counts.frames % 8 == 0:
@@ -235,7 +235,7 @@ class Lipsync:
                         progress(Progress("sync", counts.frames, max(total, counts.frames)))
                 writer.end_s = script.frames.end_s
                 if not counts.edited and 0 < counts.asked == counts.faceless:
-                    raise NoFaceError(_no_face_text(video, script.roles, plan, counts))
+                    raise NoFaceError(_no_face_text(video, script.speakers, plan, counts))
             warnings.extend(writer.losses)
             if not counts.asked:
                 warnings.append("no frame lies in a range of the plan: the picture is unchanged")
@@ -294,14 +294,14 @@ class Lipsync:
                 plain[0] = not isinstance(value, Frame)
                 yield value if isinstance(value, Frame) else Frame(index, index / rate, checked_picture(value, index))
 
-        role = Role(options.face, (Part(sound),))
-        for frame in self._stream(framed(), (role,), rate, options, StageClock(), _Counts()):
+        speaker = Speaker(options.face, (SpeechSegment(sound),))
+        for frame in self._stream(framed(), (speaker,), rate, options, StageClock(), _Counts()):
             yield frame.picture.rgb() if plain[0] else frame
 
     def _stream(
         self,
         frames: Iterable[Frame],
-        roles: Sequence[Role],
+        speakers: Sequence[Speaker],
         fps: Fraction,
         options: SyncOptions,
         clock: StageClock,
@@ -319,22 +319,22 @@ class Lipsync:
         paster = Paster(generator.mask, settings, options)
         tracker = self.tracker if kept is None else kept.tracker(self.tracker)
         generate = generator if kept is None else kept.generator(generator)
-        follower = PeopleFollower(self.tracker, [role.wanted for role in roles], settings.resolution)
+        follower = PeopleFollower(self.tracker, [speaker.wanted for speaker in speakers], settings.resolution)
         sets = num_sets(fps, settings.fps)
         overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
         if overlap >= settings.num_frames:
             raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {settings.num_frames}")
-        listener = cast(Listener, self.networks.listener)
+        audio_encoder = cast(AudioEncoder, self.networks.audio_encoder)
         with (
-            memory_told(self.networks.device, self.name),
+            explain_out_of_memory(self.networks.device, self.name),
             Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed,
-            conveyor_for(generate, self.networks if beside else None) as conveyor,
+            executor_for(generate, self.networks if beside else None) as executor,
         ):
-            dubber = Dubber(generate, paster, settings, sets, overlap, clock, len(roles), conveyor)
-            scenes: Iterator[Scene] = (Scene(frame, faces) for frame, faces in clock.around("wait", followed))
-            scenes = one_face_each(scenes, roles)
-            for person, role in enumerate(roles):
-                scenes = dubber.dub(scenes, person, Hearing(listener, role, options, settings))
+            face_pipeline = FacePipeline(generate, paster, settings, sets, overlap, clock, len(speakers), executor)
+            scenes: Iterator[FrameFaces] = (FrameFaces(frame, faces) for frame, faces in clock.around("wait", followed))
+            scenes = one_face_each(scenes, speakers)
+            for person, speaker in enumerate(speakers):
+                scenes = face_pipeline.dub(scenes, person, FrameTasks(audio_encoder, speaker, options, settings))
             for scene in scenes:
                 counts.add(scene, options)
                 yield scene.frame
@@ -357,13 +357,13 @@ def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
     return {key: text for key, text in metadata.items() if key.lower() in KEPT_TAGS}
 
 
-def _no_face_text(video: Path, roles: Sequence[Role], plan: Plan | None, counts: _Counts) -> str:
+def _no_face_text(video: Path, speakers: Sequence[Speaker], plan: Plan | None, counts: _Counts) -> str:
     which = f"its {counts.frames} frames"
     if plan is not None:
         which = f"the {counts.asked} frames of {'the plan' if plan.name == 'plan' else plan.name}"
-    faces = " or ".join(dict.fromkeys(role.face for role in roles))
+    faces = " or ".join(dict.fromkeys(speaker.face for speaker in speakers))
     most = counts.most_faces
-    if most and all(role.face.isdecimal() and int(role.face) >= most for role in roles):
+    if most and all(speaker.face.isdecimal() and int(speaker.face) >= most for speaker in speakers):
         used = f"the {counts.frames} frames that were used" if plan is None else which
         seen = "1 is" if most == 1 else f"{most} are"
         numbers = "0" if most == 1 else f"0 {'or' if most == 2 else 'to'} {most - 1}, counted from the left"

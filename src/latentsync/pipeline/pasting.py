@@ -9,10 +9,10 @@ import numpy as np
 from latentsync.config.options import SyncOptions
 from latentsync.core.values import Float, Frame
 from latentsync.faces import inpaint_mask, paste_compatible, paste_mouth
+from latentsync.faces import topology as mesh
 from latentsync.faces.alignment import compose, invert, square_matrix, transform
-from latentsync.metrics import mesh
-from latentsync.pipeline.chunks import Item
-from latentsync.pipeline.settings import ModelSettings
+from latentsync.generation.settings import ModelSettings
+from latentsync.pipeline.chunks import FrameTask
 
 CHIN_ROOM = 0.12
 """The outline is lowered by this share of the crop at the chin, and less towards the temples: a chin moves with the new
@@ -30,7 +30,7 @@ class Paster:
         self._is_cut = own is not None  # the frame keeps its own jaw, so nothing new lies beyond its outline
         self._mask = mask if own is None else inpaint_mask(settings.resolution, own)
 
-    def __call__(self, item: Item, crop: Float, original: Float) -> Frame:
+    def __call__(self, item: FrameTask, crop: Float, original: Float) -> Frame:
         """The item's frame with the crop's mouth in it.
 
         Args:

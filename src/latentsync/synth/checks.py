@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Float
 from latentsync.synth.speech.phones import CLOSED, Phone
 
-FPS, RATE_HZ = 25, 16000
+FPS = 25
 OUTER_EYES, INNER_LIPS = (36, 45), (62, 66)
 
 
@@ -18,7 +19,7 @@ def shift_audio(audio: Float, frames: int) -> Float:
 
     A judge that says how far the sound lags behind the picture must answer `frames` more than for the original.
     """
-    n = frames * RATE_HZ // FPS
+    n = frames * SPEECH_RATE_HZ // FPS
     out = np.zeros_like(audio)
     if n >= 0:
         out[n:] = audio[: len(audio) - n]

@@ -19,10 +19,10 @@ import numpy as np
 from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError
 from latentsync.core.files import atomic_path
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Bytes, Float
 from latentsync.synth.config import SynthConfig
 
-RATE_HZ = 16000
 FORMAT_VERSION = 3
 POLL_S = 1.0
 """Between two looks at whether the workers still live."""
@@ -36,7 +36,7 @@ def write_wav(path: Path, audio: Float) -> None:
     with atomic_path(path) as part, wave.open(str(part), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
+        file.setframerate(SPEECH_RATE_HZ)
         file.writeframes(samples.tobytes())
 
 
@@ -65,7 +65,7 @@ def write_mp4(
         video.pix_fmt, video.thread_count = "yuv420p", 1
         video.codec_context.time_base = Fraction(1, 25)
         video.options = {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "mbtree=0"}  # see above
-        sound = container.add_stream("aac", rate=RATE_HZ, layout="mono")
+        sound = container.add_stream("aac", rate=SPEECH_RATE_HZ, layout="mono")
         sound.bit_rate = audio_kbps * 1000
         num = 0
         for i, picture in enumerate(frames):
@@ -77,7 +77,7 @@ def write_mp4(
         for start in range(0, len(audio), 1024):
             block = np.ascontiguousarray(audio[None, start : start + 1024], np.float32)
             piece = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
-            piece.sample_rate, piece.pts, piece.time_base = RATE_HZ, start, Fraction(1, RATE_HZ)
+            piece.sample_rate, piece.pts, piece.time_base = SPEECH_RATE_HZ, start, Fraction(1, SPEECH_RATE_HZ)
             container.mux(sound.encode(piece))
         container.mux(sound.encode(None))
     return num

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Float
 
 Track = NDArray[np.float64]
@@ -42,7 +43,7 @@ class Motion:
     brow: Track
 
 
-def loudness(audio: Float, num: int, rate_hz: int = 16000) -> Track:
+def loudness(audio: Float, num: int, rate_hz: int = SPEECH_RATE_HZ) -> Track:
     """(F,) loudness of speech at the frame times i/25, smoothed over 0.1 s, largest = 1."""
     power = np.convolve(audio.astype(np.float64) ** 2, np.ones(rate_hz // 10) * 10 / rate_hz, "same")
     at = np.minimum(np.arange(num) * rate_hz // FPS, len(audio) - 1)

@@ -16,14 +16,17 @@ ABOUT = {
     "silent": ("probe.min_speech_db", "the sound is very quiet"),
     "damaged_picture": ("probe.max_damaged_share", "too much of the picture is damaged; smaller damage is cut out"),
     "damaged_sound": ("probe.max_damaged_share", "too much of the sound is damaged"),
-    "offset_uncertain": ("sync_limits.correct_above", "an offset was seen, not surely; the ear or a SyncNet is surer"),
+    "offset_uncertain": (
+        "sync_limits.correct_above",
+        "an offset was seen, not surely; the lip opening or a SyncNet is surer",
+    ),
     "no_face": (None, "nobody to be seen, or too small or turned away: nothing to change here"),
     "no_sound": (None, "add the sound, or leave these files out"),
     "no_video": (None, "sound files; leave them out"),
     "unreadable": (None, "export these files again, or check their permissions"),
     "duplicate": (None, "the same content is there under another name; nothing is lost"),
     "damaged_span": (None, "only the damaged part is lost"),
-}  # fmt: skip
+}
 
 
 def advice(rows: Sequence[Mapping[str, Any]], limits: Sequence[Limit]) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from latentsync.core.errors import EmptyAudioError
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Frame
 from latentsync.data.clip import Clip, Json, Rejected
 from latentsync.data.stages.base import PlainStage
-from latentsync.media.audio import SPEECH_RATE_HZ, AudioReader
+from latentsync.media.audio import AudioReader
 from latentsync.media.information import MediaInfo, VideoInfo, probe
 from latentsync.media.reader import GAP_FRAMES, VideoReader
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import GRID_FPS, Clip, Rejected
 from latentsync.data.grid import STEP_S
 from latentsync.data.lip_sync import lip_sync
@@ -18,10 +19,9 @@ from latentsync.data.sound import sound_span
 from latentsync.data.stages.base import PlainStage, Resources
 from latentsync.data.stages.faces import load_geometry
 from latentsync.data.workspace import Workspace
-from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.metrics.lips import lip_opening
 
-BUILT_IN = ("lips", "ear")
+BUILT_IN = ("lips", "lip_opening")
 """Judges that need no file."""
 
 
@@ -118,10 +118,14 @@ def _content(settings: SyncSettings) -> dict[str, Any]:
     from latentsync.data.stages.sync_networks import content_of
 
     told = {"judge": settings.judge, "judge_v2": settings.judge_v2}
-    if settings.judge == "ear":
-        from latentsync.models.lip_ear import HOME
+    if settings.judge == "lip_opening":
+        from latentsync.models.lip_opening import HOME
 
-        return {**told, "ear": content_of(HOME), "judge_v2": told["judge_v2"] and content_of(Path(told["judge_v2"]))}
+        return {
+            **told,
+            "lip_opening": content_of(HOME),
+            "judge_v2": told["judge_v2"] and content_of(Path(told["judge_v2"])),
+        }
     return {key: path if path in (None, "lips") else content_of(Path(str(path))) for key, path in told.items()}
 
 
@@ -142,10 +146,10 @@ def make_judge(settings: SyncSettings) -> SyncJudge:
         return V2Judge(Path(settings.judge_v2))
     if settings.judge == "lips":
         return LipJudge(settings.max_offset_frames)
-    if settings.judge == "ear":
-        from latentsync.data.stages.ear import EarJudge
+    if settings.judge == "lip_opening":
+        from latentsync.data.stages.lip_opening import LipOpeningJudge
 
-        return EarJudge(settings.max_offset_frames)
+        return LipOpeningJudge(settings.max_offset_frames)
     from latentsync.data.stages.sync_networks import OwnJudge
 
     return OwnJudge(Path(settings.judge), settings.max_offset_frames)
@@ -153,10 +157,10 @@ def make_judge(settings: SyncSettings) -> SyncJudge:
 
 def judge_limits(settings: SyncSettings, limits: SyncLimits) -> SyncLimits:
     """Limits with the judge's own in place of None. Chosen as docs/data.md tells."""
-    from latentsync.data.stages.ear import EarJudge
+    from latentsync.data.stages.lip_opening import LipOpeningJudge
     from latentsync.data.stages.sync_networks import OwnJudge, V2Judge
 
-    own: Any = {"lips": LipJudge, "ear": EarJudge}.get(settings.judge, OwnJudge)
+    own: Any = {"lips": LipJudge, "lip_opening": LipOpeningJudge}.get(settings.judge, OwnJudge)
     kind: Any = V2Judge if settings.judge_v2 else own
     least = kind.min_confidence if limits.min_confidence is None else limits.min_confidence
     above = kind.correct_above if limits.correct_above is None else limits.correct_above

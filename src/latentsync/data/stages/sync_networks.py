@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 
 from latentsync.core.errors import WeightsError
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import GRID_FPS, Clip
 from latentsync.data.grid import grid_frames
 from latentsync.data.sound import sound_span
 from latentsync.data.stages.faces import load_geometry
 from latentsync.data.stages.sync import Estimate
 from latentsync.data.workspace import Workspace
-from latentsync.media.audio import SPEECH_RATE_HZ
 from latentsync.media.reader import VideoReader
 from latentsync.metrics.judges import own_audio, own_columns, own_video, v2_crop_boxes, v2_sync_score
 from latentsync.metrics.sync import SyncScore, sync_score
@@ -150,7 +150,7 @@ def _embedding(encoder: Any) -> Callable[[Any], Any]:
     """
     import torch
 
-    from latentsync.pipeline.precision import cpu_multiplies_bfloat16
+    from latentsync.generation.precision import cpu_multiplies_bfloat16
 
     device = next(encoder.parameters()).device
     fast = device.type == "cpu" and cpu_multiplies_bfloat16()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from latentsync.core.files import atomic_path
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Frame
 from latentsync.data.clip import GRID_FPS, Clip, Rejected, dumps
 from latentsync.data.grid import grid_frames
@@ -22,7 +23,7 @@ from latentsync.data.stages.base import PlainStage
 from latentsync.data.stages.faces import crop_writer, load_geometry
 from latentsync.faces import extract_crop
 from latentsync.faces.alignment import transform
-from latentsync.media.audio import SPEECH_RATE_HZ, write_wav
+from latentsync.media.audio import write_wav
 from latentsync.media.pixels import RgbPicture, to_bytes
 from latentsync.media.reader import VideoReader
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from latentsync.models.weights.layout import load_part, save_model
     from latentsync.models.weights.licence import Licence
     from latentsync.models.weights.loaders import (
+        load_audio_encoder,
         load_autoencoder,
-        load_listener,
         load_own_syncnet,
         load_syncnet,
         load_syncnet_v2,
@@ -35,7 +35,7 @@ _HOME = {
     "licence": ("Licence",),
     "loaders": (
         "load_autoencoder",
-        "load_listener",
+        "load_audio_encoder",
         "load_own_syncnet",
         "load_syncnet",
         "load_syncnet_v2",
@@ -64,8 +64,8 @@ __all__ = [
     "licences",
     "list_models",
     "load",
+    "load_audio_encoder",
     "load_autoencoder",
-    "load_listener",
     "load_own_syncnet",
     "load_part",
     "load_strict",

@@ -78,7 +78,9 @@ RELEASED_SETTINGS: dict[str, Any] = {
     "guidance": 1.5,
 }
 
-LISTENER_LICENCE = Licence(part="listener", name="MIT", url="https://github.com/openai/whisper/blob/main/LICENSE")
+AUDIO_ENCODER_LICENCE = Licence(
+    part="audio_encoder", name="MIT", url="https://github.com/openai/whisper/blob/main/LICENSE"
+)
 VAE_LICENCE = Licence(part="autoencoder", name="MIT", url=f"https://huggingface.co/{VAE_REPO}")
 
 FACE_LICENCES = tuple(
@@ -103,7 +105,7 @@ def _released_licences(version: str) -> tuple[Licence, ...]:
         url=f"https://huggingface.co/ByteDance/LatentSync-{version}",
         note="The model card names an OpenRAIL licence, with use restrictions. Read it there; it decides.",
     )
-    return unet, VAE_LICENCE, LISTENER_LICENCE
+    return unet, VAE_LICENCE, AUDIO_ENCODER_LICENCE
 
 
 NAMED: dict[str, NamedModel] = {
@@ -111,14 +113,14 @@ NAMED: dict[str, NamedModel] = {
     "1.5": NamedModel(
         name="1.5",
         title="Released LatentSync 1.5: 256 px",
-        files={"unet": _released("1.5"), "autoencoder": VAE_FILES, "listener": whisper_files("1.5")},
+        files={"unet": _released("1.5"), "autoencoder": VAE_FILES, "audio_encoder": whisper_files("1.5")},
         settings=RELEASED_SETTINGS | {"resolution": 256},
         licences=_released_licences("1.5"),
     ),
     "1.6": NamedModel(
         name="1.6",
         title="Released LatentSync 1.6: 512 px",
-        files={"unet": _released("1.6"), "autoencoder": VAE_FILES, "listener": whisper_files("1.6")},
+        files={"unet": _released("1.6"), "autoencoder": VAE_FILES, "audio_encoder": whisper_files("1.6")},
         settings=RELEASED_SETTINGS | {"resolution": 512},
         licences=_released_licences("1.6"),
     ),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentsync.config import renamed
 from latentsync.core.errors import WeightsError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
@@ -37,7 +38,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Read a `.safetensors` file, or a PyTorch file (`.pt`, `.pth`, `.bin`, `.model`, …) without running its pickle.
 
     Tensors are mapped from the file where its format allows, so that a 5 GB file isn't held twice. The wrappers
-    `state_dict`, `model_state_dict`, `model`, `module` are taken off, and a `module.` before every name.
+    `state_dict`, `model_state_dict`, `model`, `module` are taken off, and a `module.` before every name. Names that
+    earlier versions wrote are today's (`config.renamed`).
 
     Raises:
         WeightsError: no such file, damaged, holding code, or holding no tensors.
@@ -50,11 +52,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
                 f"{path}: a Git LFS pointer, not the weights. Run `git lfs pull`, or download the file itself"
             )
     if path.suffix == SAFETENSORS:
-        return Checkpoint(path, _read_safetensors(path))
+        return Checkpoint(path, renamed.tensors(_read_safetensors(path)))
     tensors, extra = _unwrap(_read_pickle(path))
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors. Give a checkpoint with a `state_dict`")
-    return Checkpoint(path, tensors, extra)
+    return Checkpoint(path, renamed.tensors(tensors), extra)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ KINDS: dict[str, Kind] = {
     "SyncNet": Kind("syncnet", lambda syncnet: syncnet.to_mapping(), is_meta_safe=True),
     "SdAutoencoder": Kind("autoencoder", lambda vae: vae.to_mapping(), lambda vae: vae.network, is_meta_safe=True),
     "TinyAutoencoder": Kind("tiny_autoencoder", lambda vae: vae.to_config()),
-    "Listener": Kind("listener", lambda listener: listener.config),
+    "AudioEncoder": Kind("audio_encoder", lambda audio_encoder: audio_encoder.config),
 }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from latentsync.config import renamed
 from latentsync.core.errors import WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.models.weights.licence import Licence
@@ -21,10 +22,12 @@ AGAIN = "Convert or download the model again"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartEntry:
-    """A part of a model folder: class of the network, and file name → SHA-256."""
+    """A part of a model folder: class of the network, file name → SHA-256, and the folder where it lies (None = one of
+    the part's name)."""
 
     class_name: str
     files: Mapping[str, str]
+    folder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,15 +71,24 @@ def read_index(folder: Path) -> ModelIndex:
         return ModelIndex(
             name=str(content["name"]),
             parts={
-                checked_name(part): PartEntry(class_name=str(entry["class"]), files=dict(entry["sha256"]))
+                renamed.PARTS.get(part, part): PartEntry(
+                    class_name=renamed.CLASSES.get(str(entry["class"]), str(entry["class"])),
+                    files=dict(entry["sha256"]),
+                    folder=checked_name(part),
+                )
                 for part, entry in content["parts"].items()
             },
             settings=dict(content.get("settings", {})),
-            licences=tuple(Licence(**licence) for licence in content.get("licences", ())),
+            licences=tuple(_licence(licence) for licence in content.get("licences", ())),
             provenance=dict(content.get("provenance", {})),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise WeightsError(f"{path}: damaged ({error}). Convert or download the model again") from error
+
+
+def _licence(content: Mapping[str, Any]) -> Licence:
+    part = content["part"]
+    return Licence(**{**content, "part": renamed.PARTS.get(part, part)})
 
 
 def read_json(path: Path) -> dict[str, Any]:

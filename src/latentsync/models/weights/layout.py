@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
+from latentsync.models.weights import open_checkpoint
 from latentsync.models.weights.architecture import load_strict
-from latentsync.models.weights.checkpoints import open_checkpoint
 from latentsync.models.weights.components import build_empty, kind_of
 from latentsync.models.weights.hashing import check_file, sha256
 from latentsync.models.weights.index import (
@@ -51,7 +51,7 @@ def save_model(
     """Write a model folder. Each file appears whole or not at all; the index comes last.
 
     Args:
-        parts: part name ("unet", "autoencoder", "listener", …) → network.
+        parts: part name ("unet", "autoencoder", "audio_encoder", …) → network.
         dtype: of the stored floating-point parameters; None = as they are. Buffers keep theirs.
         overwrite: write into a folder that isn't empty. Files which the new model doesn't have stay where they are.
     Raises:
@@ -143,14 +143,15 @@ def load_part(folder: Path, part: str, dtype: torch.dtype | None = torch.float32
     if part not in index.parts:
         raise WeightsError(f"{folder}: has no {part}, only {', '.join(index.parts)}. Use a complete model folder")
     entry = index.parts[part]
+    home = folder / (entry.folder or part)
     for name in (CONFIG, TENSORS):
-        check_file(folder / part / name, entry.files.get(name, "no hash in the index"), AGAIN)
-    config = read_json(folder / part / CONFIG)
-    state = open_checkpoint(folder / part / TENSORS).tensors
+        check_file(home / name, entry.files.get(name, "no hash in the index"), AGAIN)
+    config = read_json(home / CONFIG)
+    state = open_checkpoint(home / TENSORS).tensors
     try:
-        return fill(entry.class_name, config, state, str(folder / part), dtype)
+        return fill(entry.class_name, config, state, str(home), dtype)
     except ConfigError as error:  # the file's fault, no setting of the user's
-        raise WeightsError(f"{folder / part / CONFIG}: describes no {entry.class_name} ({error}). {AGAIN}") from error
+        raise WeightsError(f"{home / CONFIG}: describes no {entry.class_name} ({error}). {AGAIN}") from error
 
 
 def fill(

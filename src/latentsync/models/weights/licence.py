@@ -10,7 +10,7 @@ class Licence:
     """Under which terms a part may be used.
 
     Attributes:
-        part: "unet", "autoencoder", "listener", …
+        part: "unet", "autoencoder", "audio_encoder", …
         name: SPDX identifier, or `LicenseRef-…` where there is none.
         url: where it's stated.
         note: what a user must know beyond it.

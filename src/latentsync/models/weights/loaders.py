@@ -21,7 +21,7 @@ from latentsync.models.weights.rename import rename_unet_1_0, rename_vae
 
 def load_file(part: str, path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
     """The network of a part from one file. Raises WeightsError where the part isn't known or the file doesn't fit."""
-    known = {"unet": load_unet, "autoencoder": load_autoencoder, "listener": load_listener}
+    known = {"unet": load_unet, "autoencoder": load_autoencoder, "audio_encoder": load_audio_encoder}
     if part not in known:
         raise WeightsError(f"{path}: no reader for {part!r}. Use a model folder")
     return known[part](path, dtype)
@@ -108,22 +108,22 @@ def load_autoencoder(path: Path, dtype: torch.dtype = torch.float32) -> nn.Modul
     return fill("SdAutoencoder", config, rename_vae(open_checkpoint(path).tensors), str(path), dtype)
 
 
-def load_listener(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A listener from OpenAI's Whisper file (which holds its own shape).
+def load_audio_encoder(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """An audio encoder from OpenAI's Whisper file (which holds its own shape).
 
     Raises:
         WeightsError: see `load_unet`; also a file without `dims`.
     """
-    from latentsync.models.listener import Listener, ListenerConfig
+    from latentsync.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 
     checkpoint = open_checkpoint(path)
     dims = checkpoint.extra.get("dims")
     if not isinstance(dims, Mapping):
         raise WeightsError(f"{path}: no `dims`, so not an OpenAI Whisper file. Give whisper/tiny.pt")
     try:
-        config = ListenerConfig.from_openai(dims)
+        config = AudioEncoderConfig.from_openai(dims)
     except KeyError as error:
         raise WeightsError(f"{path}: `dims` lacks {error}. Give whisper/tiny.pt") from error
-    listener = Listener(config)
-    listener.load_whisper(checkpoint.tensors)
-    return listener.to(dtype).eval()
+    audio_encoder = AudioEncoder(config)
+    audio_encoder.load_whisper(checkpoint.tensors)
+    return audio_encoder.to(dtype).eval()

@@ -111,7 +111,7 @@ def convert(
         target: the folder to write; new or empty unless `overwrite`.
         resolution: side of the crop in pixels; needed for a lone U-Net file, which doesn't say it.
         dtype: of the stored parameters: float16, bfloat16 or float32.
-        parts: which parts to write; None = unet, autoencoder and listener.
+        parts: which parts to write; None = unet, autoencoder and audio encoder.
     Returns: `target`.
     Raises:
         ConfigError: a bad dtype, no resolution where one is needed, or another than the model's.

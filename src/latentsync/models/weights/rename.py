@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentsync.core.errors import WeightsError
-from latentsync.models.listener import rename_hub_whisper, rename_openai_whisper
+from latentsync.models.audio_encoder import rename_hub_whisper, rename_openai_whisper
 
 __all__ = [
     "StartReport",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.progress import Progress, ProgressCallback, silent
 from latentsync.models.weights.catalogue import (
-    LISTENER_LICENCE,
+    AUDIO_ENCODER_LICENCE,
     NAMED,
     RELEASED_SETTINGS,
     VAE_FILES,
@@ -65,8 +65,8 @@ def find(
 
     Args:
         offline: never download.
-        complete: for a released folder or a lone U-Net file, add the autoencoder and listener it was trained with from
-            the Hub.
+        complete: for a released folder or a lone U-Net file, add the autoencoder and audio encoder it was trained with
+            from the Hub.
         cache_dir: the Hub's cache; None = the Hub client's own choice (`HF_HOME`).
         record: False = the hashes of a named model's files that have none on record are not recorded, see `fetch_file`.
     Raises:
@@ -143,7 +143,7 @@ def _in_folder(folder: Path) -> Located:
         return Located(
             name=index.name,
             folder=folder,
-            parts={part: folder / part for part in index.parts},
+            parts={part: folder / (entry.folder or part) for part, entry in index.parts.items()},
             settings=index.settings,
             licences=index.licences,
             provenance=index.provenance,
@@ -153,7 +153,7 @@ def _in_folder(folder: Path) -> Located:
         raise WeightsError(f"{folder}: neither model_index.json nor latentsync_unet.pt. Give a model folder")
     parts = {"unet": unet}
     for part, names in (
-        ("listener", ("whisper/tiny.pt", "whisper/small.pt")),
+        ("audio_encoder", ("whisper/tiny.pt", "whisper/small.pt")),
         ("autoencoder", ("vae/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin")),
     ):
         found = [folder / name for name in names if (folder / name).is_file()]
@@ -171,13 +171,13 @@ def _lone(unet: Path, parts: Mapping[str, Path]) -> Located:
         folder=None,
         parts=dict(parts),
         settings=RELEASED_SETTINGS,
-        licences=(licence, VAE_LICENCE, LISTENER_LICENCE),
+        licences=(licence, VAE_LICENCE, AUDIO_ENCODER_LICENCE),
         provenance={"unet": unet.name},
     )
 
 
 def completed(located: Located, offline: bool = False, cache_dir: Path | None = None) -> Located:
-    """The model with the autoencoder and listener it was trained with, from the Hub where it lacks them.
+    """The model with the autoencoder and audio encoder it was trained with, from the Hub where it lacks them.
 
     Model folders of our own are left as they are. Before anything is fetched, the U-Net's tensors are compared with
     the architecture they say they are.
@@ -185,7 +185,7 @@ def completed(located: Located, offline: bool = False, cache_dir: Path | None = 
     Raises: WeightsError: the U-Net's file does not fit, or no parts are known for it. OfflineError: see `find`.
     """
     parts = dict(located.parts)
-    if located.folder is not None or {"listener", "autoencoder"} <= parts.keys():
+    if located.folder is not None or {"audio_encoder", "autoencoder"} <= parts.keys():
         return located
     import torch
 
@@ -198,12 +198,13 @@ def completed(located: Located, offline: bool = False, cache_dir: Path | None = 
     config = infer_unet_config(state, where=where)
     with torch.device("meta"):
         require_fit(UNet.from_config(config), state, where)
-    if config.out_channels != 4 or ("listener" not in parts and config.cross_attention_dim != 384):
+    if config.out_channels != 4 or ("audio_encoder" not in parts and config.cross_attention_dim != 384):
         raise WeightsError(
             f"{where}: {config.out_channels} latent channels and audio states of width "
-            f"{config.cross_attention_dim}: no autoencoder and listener are known for it. Give a complete model folder"
+            f"{config.cross_attention_dim}: no autoencoder and audio encoder are known for it. "
+            "Give a complete model folder"
         )
-    for part, files in (("autoencoder", VAE_FILES), ("listener", whisper_files("1.5"))):
+    for part, files in (("autoencoder", VAE_FILES), ("audio_encoder", whisper_files("1.5"))):
         if part not in parts:
             parts[part] = _fetch_all(files, offline, cache_dir)
     return Located(
@@ -225,7 +226,7 @@ def load(located: Located, part: str, dtype: torch.dtype | None = None) -> nn.Mo
     """One network of a model, strictly loaded, in eval mode on the CPU.
 
     Args:
-        part: "unet", "autoencoder", "listener", …
+        part: "unet", "autoencoder", "audio_encoder", …
         dtype: of the result; None = float32 (never the stored one: fp16 files are for storage).
     Raises:
         WeightsError: the model has no such part, or its file is damaged or doesn't fit.

@@ -9,7 +9,7 @@ from latentsync.synth.arrays import Real
 from latentsync.synth.face.fields import smoothstep
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
-from latentsync.synth.face.parts import Part, grid_triangles, surface_normals
+from latentsync.synth.face.parts import MeshPart, grid_triangles, surface_normals
 from latentsync.synth.render import materials as mat
 
 COLUMNS, ROWS = 96, 26
@@ -45,7 +45,7 @@ def _loft(who: Identity) -> Real:
     return np.stack(rows)
 
 
-def clothes(mesh: HeadMesh, neutral: Real, neck_weight: Real, who: Identity) -> Part:
+def clothes(mesh: HeadMesh, neutral: Real, neck_weight: Real, who: Identity) -> MeshPart:
     """The torso, pushed outside the neck.
 
     Args:
@@ -75,12 +75,12 @@ def clothes(mesh: HeadMesh, neutral: Real, neck_weight: Real, who: Identity) -> 
     att[:, 0] = np.clip(0.45 + 0.55 * np.repeat(np.arange(ROWS) / 7.0, COLUMNS), 0, 1)
     distance, nearest = tree.query(p)
     weight = neck_weight[nearest] * smoothstep(5, 1, distance)
-    return Part.build(p, n, tri, mat.CLOTH, att=att, casts=True, weight=weight)
+    return MeshPart.build(p, n, tri, mat.CLOTH, att=att, casts=True, weight=weight)
 
 
-def throat_wall() -> Part:
+def throat_wall() -> MeshPart:
     """A dark wall behind the throat: the mouth bag of the face model is open at the back."""
     p = np.array([[-3.4, -8.5, 1.6], [3.4, -8.5, 1.6], [3.4, 0.3, 1.6], [-3.4, 0.3, 1.6]])
     att = np.ones((4, 4), np.float32)
     att[:, 0] = 0.02
-    return Part.build(p, np.tile([0.0, 0, 1], (4, 1)), np.array([[0, 1, 2], [0, 2, 3]]), mat.SOCKET, att=att)
+    return MeshPart.build(p, np.tile([0.0, 0, 1], (4, 1)), np.array([[0, 1, 2], [0, 2, 3]]), mat.SOCKET, att=att)

@@ -7,7 +7,7 @@ import numpy as np
 from latentsync.synth.arrays import Real
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
-from latentsync.synth.face.parts import Part, grid_triangles, surface_normals
+from latentsync.synth.face.parts import MeshPart, grid_triangles, surface_normals
 from latentsync.synth.render import materials as mat
 
 HALF_WIDTH_CM, HALF_HEIGHT_CM = 2.5, 2.0
@@ -30,7 +30,7 @@ def _tube(line: Real, radius: float, *, closed: bool) -> tuple[Real, Real]:
     return points, tri
 
 
-def glasses(mesh: HeadMesh, neutral: Real, who: Identity) -> Part:
+def glasses(mesh: HeadMesh, neutral: Real, who: Identity) -> MeshPart:
     """The frame for a person, thickness `who.glasses` cm, `who.glasses_round` from round (2) to square (6)."""
     eyes = mesh.groups["eyes"]
     radius = who.glasses / 2
@@ -67,4 +67,4 @@ def glasses(mesh: HeadMesh, neutral: Real, who: Identity) -> Part:
         tri.append(t + num)
         num += len(p)
     all_points, all_tri = np.concatenate(points), np.concatenate(tri)
-    return Part.build(all_points, surface_normals(all_points, all_tri), all_tri, mat.RIGID, casts=True)
+    return MeshPart.build(all_points, surface_normals(all_points, all_tri), all_tri, mat.RIGID, casts=True)

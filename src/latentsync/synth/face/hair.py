@@ -8,7 +8,7 @@ from latentsync.synth.arrays import Bools, Ints, Real
 from latentsync.synth.face.fields import Noise, smoothstep
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
-from latentsync.synth.face.parts import Part
+from latentsync.synth.face.parts import MeshPart
 from latentsync.synth.face.skin import beard_area, inside_hairline
 from latentsync.synth.render import materials as mat
 
@@ -26,7 +26,9 @@ SHELL_LENGTH = {
 SHELL_LAYERS = {"afro": 12, "short": 7, "crop": 5}
 
 
-def hair_parts(mesh: HeadMesh, neutral: Real, who: Identity, lip_verts: Ints, rng: np.random.Generator) -> list[Part]:
+def hair_parts(
+    mesh: HeadMesh, neutral: Real, who: Identity, lip_verts: Ints, rng: np.random.Generator
+) -> list[MeshPart]:
     """All hair of a person."""
     from latentsync.synth.face.strands import RIBBON_STYLES, grow_ribbons
 
@@ -87,7 +89,7 @@ def shells(
     *,
     stretch: float = 1.0,
     casts: bool = False,
-) -> list[Part]:
+) -> list[MeshPart]:
     """Copies of the skin at growing heights, cut into tufts by the renderer.
 
     Args:
@@ -115,7 +117,7 @@ def shells(
         # tufts are looked up where the hair grows from, pushed along the lean, so that they slant as hair does
         rest = mesh.base[verts] + shift - lean * (0.7 if stretch < 1 else 0.0)
         out.append(
-            Part.build(
+            MeshPart.build(
                 neutral[verts] + rise + lean,
                 normals[verts],
                 tri,

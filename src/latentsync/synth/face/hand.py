@@ -16,7 +16,7 @@ from latentsync.synth.arrays import Ints, Real
 from latentsync.synth.face.fields import Noise, smoothstep
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
-from latentsync.synth.face.parts import Part, grid_triangles, surface_normals
+from latentsync.synth.face.parts import MeshPart, grid_triangles, surface_normals
 from latentsync.synth.face.skin import skin_tone
 from latentsync.synth.face.solid import Field, Rod
 from latentsync.synth.render import materials as mat
@@ -131,10 +131,10 @@ def _tube(start: Real, end: Real, radius: tuple[float, float], flat: float) -> t
     return points.reshape(-1, 3), tri
 
 
-def _part(points: Real, tri: Ints, colour: Real, material: int, number: int) -> Part:
+def _part(points: Real, tri: Ints, colour: Real, material: int, number: int) -> MeshPart:
     att = np.ones((len(points), 4), np.float32)
     att[:, 1:] = colour
-    return Part.build(points, surface_normals(points, tri), tri, material, att=att, casts=True, carrier=number)
+    return MeshPart.build(points, surface_normals(points, tri), tri, material, att=att, casts=True, carrier=number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,12 +148,12 @@ class Held:
     """
 
     gesture: Gesture
-    parts: list[Part]
+    parts: list[MeshPart]
     place: Real
     away_cm: Real
 
 
-def _microphone(rng: np.random.Generator) -> list[Part]:
+def _microphone(rng: np.random.Generator) -> list[MeshPart]:
     """Grille and handle through the fist, along x of the hand."""
     middle, way = np.array([0.0, 10.5, 3.2]), np.array([1.0, 0.18, 0.1])
     way = way / np.linalg.norm(way)

@@ -12,7 +12,7 @@ from latentsync.synth.arrays import Bools, Ints, Real
 from latentsync.synth.face.fields import smoothstep
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
-from latentsync.synth.face.parts import Part, grid_triangles, surface_normals
+from latentsync.synth.face.parts import MeshPart, grid_triangles, surface_normals
 from latentsync.synth.render import materials as mat
 
 CENTRE = np.array([0.0, 5.0, -0.3])
@@ -76,7 +76,7 @@ def _direction(down: Real, azimuth: Real) -> Real:
     return np.stack([np.sin(down) * np.sin(azimuth), np.cos(down), np.sin(down) * np.cos(azimuth)], -1)
 
 
-def _part(points: Real, tri: Ints, colour: Real, *, rib: Real | None = None, inside: Real | None = None) -> Part:
+def _part(points: Real, tri: Ints, colour: Real, *, rib: Real | None = None, inside: Real | None = None) -> MeshPart:
     normals = surface_normals(points, tri)
     if (normals * (points - CENTRE)).sum() < 0:
         tri, normals = tri[:, ::-1], -normals
@@ -87,7 +87,7 @@ def _part(points: Real, tri: Ints, colour: Real, *, rib: Real | None = None, ins
     uv = np.zeros((len(points), 2), np.float32)
     if rib is not None:
         uv[:, 0] = rib
-    return Part.build(points, normals, np.ascontiguousarray(tri), mat.FABRIC, uv=uv, att=att, casts=True)
+    return MeshPart.build(points, normals, np.ascontiguousarray(tri), mat.FABRIC, uv=uv, att=att, casts=True)
 
 
 def _dome(skull: Skull, rim: Rim, offset: Real) -> tuple[Real, Real]:
@@ -98,7 +98,7 @@ def _dome(skull: Skull, rim: Rim, offset: Real) -> tuple[Real, Real]:
     return skull.point(down, np.broadcast_to(azimuth, down.shape), offset), azimuth
 
 
-def _beanie(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) -> list[Part]:
+def _beanie(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) -> list[MeshPart]:
     t = np.linspace(0, 1, DOWN)[:, None] * np.ones(AROUND)
     fold = rng.uniform(0.62, 0.75) if rng.random() < 0.7 else 2.0
     slack = rng.uniform(0.0, 2.2) * smoothstep(0.6, 0.0, t)
@@ -110,7 +110,7 @@ def _beanie(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) -> 
     return [_part(points.reshape(-1, 3), tri, colour.reshape(-1, 3), rib=rib.ravel())]
 
 
-def _brim(edge: Real, width: Real, drop: Real, colour: Real) -> Part:
+def _brim(edge: Real, width: Real, drop: Real, colour: Real) -> MeshPart:
     """A sheet from the edge (N, 3) of a hat outwards; width and drop (N,) cm."""
     out = edge - CENTRE
     out[:, 1] = 0
@@ -124,7 +124,7 @@ def _brim(edge: Real, width: Real, drop: Real, colour: Real) -> Part:
     return _part(rows.reshape(-1, 3), tri, np.broadcast_to(colour, (rows.shape[0] * rows.shape[1], 3)), inside=shade)
 
 
-def _cap(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) -> list[Part]:
+def _cap(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) -> list[MeshPart]:
     t = np.linspace(0, 1, DOWN)[:, None] * np.ones(AROUND)
     azimuth = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
     seam = np.exp(-((np.abs((azimuth / (np.pi / 3) + 0.5) % 1 - 0.5) / 0.05) ** 2))
@@ -141,7 +141,7 @@ def _cap(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) -> lis
     return [*parts, _brim(edge, width, drop, mat.linear(who.hat2_rgb))]
 
 
-def _brimmed(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) -> list[Part]:
+def _brimmed(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) -> list[MeshPart]:
     t = np.linspace(0, 1, DOWN)[:, None] * np.ones(AROUND)
     azimuth = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
     tall = rng.uniform(2.0, 4.5)
@@ -157,7 +157,7 @@ def _brimmed(skull: Skull, rim: Rim, who: Identity, rng: np.random.Generator) ->
     return [*parts, _brim(edge, np.full(len(angle), rng.uniform(4.5, 7.0)), drop, mat.linear(who.hat_rgb))]
 
 
-def _scarf(skull: Skull, neutral: Real, who: Identity, rng: np.random.Generator) -> list[Part]:
+def _scarf(skull: Skull, neutral: Real, who: Identity, rng: np.random.Generator) -> list[MeshPart]:
     """Over hair, ears and neck: rings with an opening for the face, which closes under the chin."""
     rows, top = 60, float(neutral[:, 1].max())
     y = np.concatenate([top + 1.1 - 4.0 * np.linspace(0, 1, 12) ** 2, np.linspace(top - 3.4, -17.5, rows - 12)])
@@ -193,7 +193,7 @@ def _scarf(skull: Skull, neutral: Real, who: Identity, rng: np.random.Generator)
     return [part]
 
 
-def hat_parts(mesh: HeadMesh, neutral: Real, who: Identity) -> list[Part]:
+def hat_parts(mesh: HeadMesh, neutral: Real, who: Identity) -> list[MeshPart]:
     """What the person wears on the head, or nothing."""
     if who.hat == "none":
         return []
@@ -204,7 +204,7 @@ def hat_parts(mesh: HeadMesh, neutral: Real, who: Identity) -> list[Part]:
     return make(skull, rim_of(who), who, rng)
 
 
-def press_hair(parts: list[Part], mesh: HeadMesh, neutral: Real, who: Identity) -> list[Part]:
+def press_hair(parts: list[MeshPart], mesh: HeadMesh, neutral: Real, who: Identity) -> list[MeshPart]:
     """Hair parts with what lies under the hat pressed flat; a scarf lets only a beard be seen."""
     if who.hat == "none":
         return parts
@@ -220,7 +220,7 @@ def press_hair(parts: list[Part], mesh: HeadMesh, neutral: Real, who: Identity) 
     return [p for p in (_without(part, who, rim) for part in parts) if len(p.tri)]
 
 
-def _without(part: Part, who: Identity, rim: Rim) -> Part:
+def _without(part: MeshPart, who: Identity, rim: Rim) -> MeshPart:
     """Drop triangles that nobody can see: a hand's breadth above the rim, or all but the beard under a scarf."""
     hidden: Bools = np.all((rim.above(part.points) > 1.5)[part.tri], axis=1)
     if who.hat == "scarf":

@@ -18,7 +18,7 @@ from latentsync.synth.face.hair import hair_parts, lips_of
 from latentsync.synth.face.hats import hat_parts, press_hair
 from latentsync.synth.face.identity import Identity
 from latentsync.synth.face.model import HeadMesh
-from latentsync.synth.face.parts import Part
+from latentsync.synth.face.parts import MeshPart
 from latentsync.synth.face.posing import FLAT, STRAIGHT, Pose, Tongue, carry, moves_of
 from latentsync.synth.face.skin import iris_texture, paint_skin
 from latentsync.synth.face.strands import strand_texture
@@ -66,7 +66,7 @@ class Head:
         tongue = mesh.groups["tongue"]
         self._tip = np.where(tongue, smoothstep(5.5, 9.6, z), 0).astype(np.float32)
         self._body = np.where(tongue, np.exp(-(((z - 6.2) / 1.6) ** 2)), 0).astype(np.float32)
-        skin = Part(
+        skin = MeshPart(
             points=self.neutral[self.vertex],
             normals=mesh.normals(self.neutral)[self.vertex],
             tri=tri,
@@ -236,7 +236,7 @@ class Head:
         both[:, eyes] = np.clip(both[:, eyes] * 0.62 + 0.22, 0, 1)
         self._visibility = both.astype(np.float32)
 
-    def hold(self, parts: Sequence[Part]) -> None:
+    def hold(self, parts: Sequence[MeshPart]) -> None:
         """Let the person hold some parts (with a `carrier`) instead of those held before; needs a new `pose`."""
         if tuple(parts) != tuple(self.parts[len(self._own) :]):
             self.parts = [*self._own, *parts]

@@ -10,7 +10,7 @@ from latentsync.synth.arrays import Bools, Ints, Real
 
 
 @dataclass(eq=False)
-class Part:
+class MeshPart:
     """Geometry that moves as a whole.
 
     Attributes:
@@ -50,10 +50,10 @@ class Part:
         weight: Real | float = 1.0,
         skin_verts: Ints | None = None,
         carrier: int | None = None,
-    ) -> Part:
+    ) -> MeshPart:
         """A part of one material, with plain defaults."""
         num, f4 = len(points), np.float32
-        return Part(
+        return MeshPart(
             points=np.ascontiguousarray(points, f4),
             normals=np.ascontiguousarray(normals, f4),
             tri=np.asarray(tri, np.int32),

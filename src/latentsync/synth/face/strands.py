@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from latentsync.synth.arrays import Real
 from latentsync.synth.face.fields import smoothstep
 from latentsync.synth.face.model import HeadMesh
-from latentsync.synth.face.parts import Part
+from latentsync.synth.face.parts import MeshPart
 from latentsync.synth.render import materials as mat
 
 
@@ -80,7 +80,7 @@ def _keep_clear(q: Real, part: float, clear: Real, near: np.ndarray) -> Real:
 
 def grow_ribbons(
     mesh: HeadMesh, neutral: Real, normals: Real, density: Real, style: str, rng: np.random.Generator
-) -> Part:
+) -> MeshPart:
     """Grow all ribbons of a style, outer ones first (they hide the rest)."""
     look = RIBBON_STYLES[style]
     num = look.num
@@ -124,7 +124,7 @@ def grow_ribbons(
     return _ribbons(np.stack(points, 1), _unit(np.stack(facing, 1)), root, clear, look.falls, rng)
 
 
-def _ribbons(line: Real, facing: Real, root: Real, clear: Real, falls: bool, rng: np.random.Generator) -> Part:
+def _ribbons(line: Real, facing: Real, root: Real, clear: Real, falls: bool, rng: np.random.Generator) -> MeshPart:
     """Turn (N, K, 3) centre lines into flat ribbons with rounded normals."""
     num, steps = line.shape[:2]
     side = _unit(np.cross(_unit(np.gradient(line, axis=1)), facing))
@@ -139,7 +139,7 @@ def _ribbons(line: Real, facing: Real, root: Real, clear: Real, falls: bool, rng
     att[:, 0], att[:, 1], att[:, 2] = np.clip(0.55 + 0.45 * depth, 0, 1), depth, np.repeat(rng.random(num), per)
     i = (np.arange(num)[:, None] * per + np.arange(steps - 1)[None] * 2).ravel()
     tri = np.concatenate([np.stack([i, i + 1, i + 2], 1), np.stack([i + 1, i + 3, i + 2], 1)])
-    return Part.build(
+    return MeshPart.build(
         points,
         normals,
         tri,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from latentsync.core.errors import MediaError
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.synth.arrays import Real
 from latentsync.synth.speech.phones import SILENCE, Phone, from_arpabet
 
@@ -72,7 +73,7 @@ def align(audio: Real, text: str) -> tuple[Phone, ...]:
         found = [(p.name, p.start, p.duration) for word in decoder.get_alignment() for p in word]
     except RuntimeError:
         raise MediaError(f"{text!r}: these words do not fit the sound. Check the transcript.") from None
-    end_s, out = len(audio) / 16000, []
+    end_s, out = len(audio) / SPEECH_RATE_HZ, []
     for name, start, num in found:
         a, b = (min(t / FRAMES_PER_S + FRAME_MIDDLE_S, end_s) for t in (start, start + num))
         if b > a:

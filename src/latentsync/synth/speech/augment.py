@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.synth.arrays import Real
-from latentsync.synth.speech.engines import RATE_HZ, Utterance
+from latentsync.synth.speech.engines import Utterance
 
 
 def change_size(said: Utterance, factor: float) -> Utterance:
@@ -27,7 +28,7 @@ def change_size(said: Utterance, factor: float) -> Utterance:
 def tilt_spectrum(audio: Real, db_per_octave: float) -> Real:
     """Brighter (> 0) or duller voice: a linear-phase tilt around 1 kHz, without delay."""
     spectrum = np.fft.rfft(audio)
-    hz = np.fft.rfftfreq(len(audio), 1 / RATE_HZ)
+    hz = np.fft.rfftfreq(len(audio), 1 / SPEECH_RATE_HZ)
     gain = 10 ** (db_per_octave * np.log2(np.maximum(hz, 60) / 1000) / 20)
     return np.fft.irfft(spectrum * np.clip(gain, 0.1, 10), len(audio)).astype(np.float32)
 
@@ -36,7 +37,7 @@ def small_room(audio: Real, rng: np.random.Generator, length_s: float, level: fl
     """Add the echo of a small room; the direct sound is not delayed."""
     from scipy.signal import fftconvolve
 
-    n = int(RATE_HZ * length_s)
+    n = int(SPEECH_RATE_HZ * length_s)
     response = rng.normal(size=n) * np.exp(-np.arange(n) / (n / 6)) * level
     response[0] = 1
     return fftconvolve(audio, response)[: len(audio)].astype(np.float32)
@@ -45,13 +46,13 @@ def small_room(audio: Real, rng: np.random.Generator, length_s: float, level: fl
 def background_noise(num: int, rng: np.random.Generator, level: float, colour: float) -> Real:
     """(num,) noise with spectrum 1/f^colour (0 = white, 1 = pink, 2 = brown) and the given deviation."""
     spectrum = np.fft.rfft(rng.normal(size=num))
-    hz = np.fft.rfftfreq(num, 1 / RATE_HZ)
+    hz = np.fft.rfftfreq(num, 1 / SPEECH_RATE_HZ)
     noise = np.fft.irfft(spectrum / np.maximum(hz, 40) ** (colour / 2), num)
     return (noise / (noise.std() + 1e-12) * level).astype(np.float32)
 
 
 def breath(rng: np.random.Generator, length_s: float) -> Real:
     """A soft breath taken in: filtered noise that swells and fades."""
-    n = int(length_s * RATE_HZ)
+    n = int(length_s * SPEECH_RATE_HZ)
     swell = np.sin(np.linspace(0, np.pi, n)) ** 2
     return background_noise(n, rng, 0.006, 0.7) * swell.astype(np.float32)

@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from latentsync.core.errors import MediaError
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.synth.arrays import Real
 from latentsync.synth.speech.phones import Phone, from_arpabet, from_ipa
-
-RATE_HZ = 16000
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class Utterance:
     text: str
 
 
-def resample(audio: Real, from_hz: int, to_hz: int = RATE_HZ) -> Real:
+def resample(audio: Real, from_hz: int, to_hz: int = SPEECH_RATE_HZ) -> Real:
     """Polyphase resampling; the length is the exact ratio, rounded up."""
     from scipy.signal import resample_poly
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from latentsync.core.errors import MediaError
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Float
 from latentsync.synth.speech import augment
-from latentsync.synth.speech.engines import RATE_HZ, Utterance, espeak, flite, flite_program, has_espeak
+from latentsync.synth.speech.engines import Utterance, espeak, flite, flite_program, has_espeak
 from latentsync.synth.speech.phones import Phone
 from latentsync.synth.speech.piper import has_piper, piper, piper_voices
 from latentsync.synth.speech.recordings import speakers, speech_of
@@ -148,13 +149,13 @@ def speak(
 
     def add(audio: Float, spoken: tuple[Phone, ...] = ()) -> None:
         nonlocal t
-        phones.extend(p.moved(t / RATE_HZ) for p in spoken)
+        phones.extend(p.moved(t / SPEECH_RATE_HZ) for p in spoken)
         pieces.append(audio)
         t += len(audio)
 
     if rng.random() < 0.4:
-        add(np.zeros(int(rng.uniform(0.1, 0.7) * RATE_HZ), np.float32))
-    while t < (seconds + 0.3) * RATE_HZ:
+        add(np.zeros(int(rng.uniform(0.1, 0.7) * SPEECH_RATE_HZ), np.float32))
+    while t < (seconds + 0.3) * SPEECH_RATE_HZ:
         said = say()
         add(said.audio, said.phones)
         texts.append(said.text)
@@ -164,9 +165,9 @@ def speak(
             add(
                 augment.breath(rng, pause)
                 if pause > 0.3 and rng.random() < 0.5
-                else np.zeros(int(pause * RATE_HZ), np.float32)
+                else np.zeros(int(pause * SPEECH_RATE_HZ), np.float32)
             )
-    num = round(seconds * RATE_HZ)
+    num = round(seconds * SPEECH_RATE_HZ)
     audio = disturb(np.concatenate(pieces)[:num], rng)
     return Speech(audio, tuple(p for p in phones if p.start_s < seconds), voice, " ".join(texts))
 

@@ -1,6 +1,13 @@
 """Training data: sources of clips, how they are mixed, changed, and what is kept of them."""
 
-from latentsync.training.datasets.augment import Look, LookRange, SoundRange, apply_look, change_sound, draw_look
+from latentsync.training.datasets.augment import (
+    Augmentation,
+    AugmentationRange,
+    SoundRange,
+    augment,
+    change_sound,
+    draw_augmentation,
+)
 from latentsync.training.datasets.cache import ArrayCache, content_of, file_hash, module_hash
 from latentsync.training.datasets.clips import AnyClip, LazyClip, num_frames
 from latentsync.training.datasets.mixture import Mixture, Source, TrainingData, long_enough, open_data
@@ -8,17 +15,17 @@ from latentsync.training.datasets.mixture import Mixture, Source, TrainingData, 
 __all__ = [
     "AnyClip",
     "ArrayCache",
+    "Augmentation",
+    "AugmentationRange",
     "LazyClip",
-    "Look",
-    "LookRange",
     "Mixture",
     "SoundRange",
     "Source",
     "TrainingData",
-    "apply_look",
+    "augment",
     "change_sound",
     "content_of",
-    "draw_look",
+    "draw_augmentation",
     "file_hash",
     "long_enough",
     "module_hash",

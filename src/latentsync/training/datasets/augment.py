@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 
 from latentsync.core.errors import ConfigError
-
-RATE_HZ = 16_000
+from latentsync.core.rates import SPEECH_RATE_HZ
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LookRange:
+class AugmentationRange:
     """How far a look may go. All zero = the clip as it is. Chosen by eye on studio clips.
 
     Attributes:
@@ -28,7 +27,7 @@ class LookRange:
         shift: ± this share of the side.
         flip: share of clips that are mirrored.
         warp: standard deviation of a smooth distortion that makes other faces of a few people's, as a share of the
-            side: wider mouths, longer chins, thinner lips. `Look.affine` does not tell of it.
+            side: wider mouths, longer chins, thinner lips. `Augmentation.affine` does not tell of it.
     """
 
     gain: float = 0.3
@@ -52,11 +51,11 @@ class LookRange:
 WARP_KNOTS = 4
 """Displacements along each side from which a distortion is interpolated."""
 
-NO_LOOK = LookRange(gain=0, gamma=0, blur_px=0, jpeg=0, scale=0, rotation_deg=0, shift=0, flip=0)
+NO_AUGMENTATION = AugmentationRange(gain=0, gamma=0, blur_px=0, jpeg=0, scale=0, rotation_deg=0, shift=0, flip=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class Augmentation:
     """One look. `affine` tells where points of the picture go; colours and compression are `paint`'s."""
 
     gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -94,7 +93,7 @@ class Look:
         return np.asarray(places, np.float32)
 
 
-def draw_look(rng: np.random.Generator, limits: LookRange) -> Look:
+def draw_augmentation(rng: np.random.Generator, limits: AugmentationRange) -> Augmentation:
     """A look within `limits`; always takes the same number of draws, so that other draws of `rng` stay in place."""
     both = rng.uniform(-1, 1, 9)
     chance = rng.random(4)
@@ -102,7 +101,7 @@ def draw_look(rng: np.random.Generator, limits: LookRange) -> Look:
     knots = np.random.default_rng(int(chance[3] * 2**53)).normal(0, limits.warp, 2 * WARP_KNOTS**2)
     tint = limits.gain / 2 if limits.tint is None else limits.tint
     gains = (1 + limits.gain * both[0]) * (1 + tint * both[1:4])
-    return Look(
+    return Augmentation(
         gains=(float(gains[0]), float(gains[1]), float(gains[2])),
         gamma=float((1 + limits.gamma) ** both[4]),
         blur_px=float(limits.blur_px * chance[0] * 3) if chance[0] < 1 / 3 else 0.0,
@@ -115,7 +114,7 @@ def draw_look(rng: np.random.Generator, limits: LookRange) -> Look:
     )
 
 
-def apply_look(frames: np.ndarray, look: Look, lower_half: bool = False) -> np.ndarray:
+def augment(frames: np.ndarray, look: Augmentation, lower_half: bool = False) -> np.ndarray:
     """Square frames (F, R, R, 3) uint8 → (F, R, R, 3) uint8, or with `lower_half` rows R/2 … R − 1 of that."""
     side = frames.shape[1]
     top = side // 2 if lower_half else 0
@@ -136,7 +135,7 @@ def apply_look(frames: np.ndarray, look: Look, lower_half: bool = False) -> np.n
     return out
 
 
-def _table(look: Look) -> np.ndarray | None:
+def _table(look: Augmentation) -> np.ndarray | None:
     """(1, 256, 3) uint8 of gains and gamma, None where they change nothing."""
     if look.gains == (1.0, 1.0, 1.0) and look.gamma == 1.0:
         return None
@@ -144,7 +143,7 @@ def _table(look: Look) -> np.ndarray | None:
     return np.rint(levels.clip(0, 1) * 255).astype(np.uint8)[None]
 
 
-def _paint(picture: np.ndarray, look: Look, table: np.ndarray | None) -> np.ndarray:
+def _paint(picture: np.ndarray, look: Augmentation, table: np.ndarray | None) -> np.ndarray:
     if table is not None:
         picture = cv2.LUT(picture, table)
     if look.blur_px > 0.1:
@@ -196,7 +195,7 @@ def change_sound(wave: np.ndarray, rng: np.random.Generator, limits: SoundRange)
 
 def add_room(wave: np.ndarray, rng: np.random.Generator, length_s: float, level: float) -> np.ndarray:
     """(S,) float32 with the echo of a small room, which dies away over `length_s`; the direct sound is not delayed."""
-    tail = int(RATE_HZ * length_s)
+    tail = int(SPEECH_RATE_HZ * length_s)
     echo = rng.standard_normal(tail) * np.exp(-np.arange(tail) / (tail / 6)) * level
     echo[0] = 1
     size = 2 ** int(np.ceil(np.log2(len(wave) + tail)))
@@ -206,5 +205,5 @@ def add_room(wave: np.ndarray, rng: np.random.Generator, length_s: float, level:
 def _tilted(wave: np.ndarray, tilt_db: float) -> np.ndarray:
     """Gain of `tilt_db` an octave about 1 kHz, held below 125 Hz; zero phase."""
     spectrum = np.fft.rfft(wave)
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(wave), 1 / RATE_HZ), 125.0) / 1000)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(wave), 1 / SPEECH_RATE_HZ), 125.0) / 1000)
     return np.fft.irfft(spectrum * 10 ** (tilt_db * octaves / 20), len(wave))

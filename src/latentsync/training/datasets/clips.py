@@ -1,4 +1,4 @@
-"""What every source of training clips gives: clips with the attributes of `training.clips.Clip`."""
+"""What every source of training clips gives: clips with the attributes of `datasets.clip_files.Clip`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLES_PER_FRAME = 640
 
 
 class AnyClip(Protocol):
-    """A clip of any source; see `training.clips.Clip` for shapes."""
+    """A clip of any source; see `datasets.clip_files.Clip` for shapes."""
 
     @property
     def path(self) -> Path: ...

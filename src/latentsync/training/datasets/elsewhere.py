@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from latentsync.audio.mel import whisper_log_mel
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.training.datasets.augment import SoundRange, add_room, change_sound
 
 FLOOR_DECADES = 0.6
 """Largest rise of the log-mel's floor: a window's loudest sound may be this much softer than the film's."""
 BAND_HZ = (3400, 7000)
-RATE_HZ = 16_000
 QUIET = (1e-5, 1e-2)
 """Root mean square of what is heard where nobody speaks."""
 HUM_HZ = (50, 60, 100, 120)
@@ -32,7 +32,7 @@ def heard_elsewhere(
     if chance[1] < band:
         spectrum = np.fft.rfft(wave)
         edge = BAND_HZ[0] + (BAND_HZ[1] - BAND_HZ[0]) * most[2]
-        spectrum[np.fft.rfftfreq(len(wave), 1 / RATE_HZ) > edge] *= 0.003
+        spectrum[np.fft.rfftfreq(len(wave), 1 / SPEECH_RATE_HZ) > edge] *= 0.003
         wave = np.fft.irfft(spectrum, len(wave)).astype(np.float32)
     mel = whisper_log_mel(change_sound(wave, rng, sound))
     curve = np.interp(np.linspace(0, 4, len(mel)), np.arange(5), rng.standard_normal(5)) * colour / 4
@@ -53,10 +53,10 @@ def without_speech(rng: np.random.Generator, length: int) -> np.ndarray:
     if rng.random() < 0.25:
         return np.zeros(length, np.float32)
     spectrum = np.fft.rfft(rng.standard_normal(length))
-    spectrum *= np.maximum(np.fft.rfftfreq(length, 1 / RATE_HZ), 40.0) ** rng.uniform(-1, 0.3)
+    spectrum *= np.maximum(np.fft.rfftfreq(length, 1 / SPEECH_RATE_HZ), 40.0) ** rng.uniform(-1, 0.3)
     noise = np.fft.irfft(spectrum, length)
     noise /= noise.std()
     if rng.random() < 0.3:
-        noise += rng.uniform(0, 2) * np.sin(2 * np.pi * rng.choice(HUM_HZ) * np.arange(length) / RATE_HZ)
+        noise += rng.uniform(0, 2) * np.sin(2 * np.pi * rng.choice(HUM_HZ) * np.arange(length) / SPEECH_RATE_HZ)
     low, high = np.log10(QUIET)
     return np.asarray(noise / noise.std() * 10 ** rng.uniform(low, high), np.float32)

@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
+from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.training.datasets.augment import SoundRange, change_sound
 from latentsync.training.datasets.cache import ArrayCache, module_hash
 from latentsync.training.datasets.clips import AnyClip
 
 if TYPE_CHECKING:
-    from latentsync.models.listener import Listener
-
-RATE_HZ = 16_000
+    from latentsync.models.audio_encoder import AudioEncoder
 
 
 def small_crops(clip: AnyClip, side: int, cache: ArrayCache) -> np.ndarray:
@@ -68,18 +67,18 @@ def latents_of(clip: AnyClip, autoencoder: Any, cache: ArrayCache, resolution: i
     return cache.get("latents", (cache.content_of(clip), _hash_of(autoencoder), str(resolution)), make)
 
 
-def states_of(clip: AnyClip, listener: Listener, silence_s: float, cache: ArrayCache) -> np.ndarray:
-    """(T, L, D) float16: the listener's states of the whole sound, 50 a second.
+def states_of(clip: AnyClip, audio_encoder: AudioEncoder, silence_s: float, cache: ArrayCache) -> np.ndarray:
+    """(T, L, D) float16: the audio encoder's states of the whole sound, 50 a second.
 
     Args: `silence_s`: silence that is heard after the end of the sound, see `ModelSettings.trailing_silence_s`.
     """
-    from latentsync.models.hearing import StreamingListener, sound_of
+    from latentsync.audio.streaming import StreamingAudioEncoder, sound_of
 
     def make() -> np.ndarray:
-        sound = np.concatenate([np.array(clip.wave), np.zeros(int(silence_s * RATE_HZ), np.float32)])
-        return StreamingListener(listener).states(sound_of(sound)).half().cpu().numpy()
+        sound = np.concatenate([np.array(clip.wave), np.zeros(int(silence_s * SPEECH_RATE_HZ), np.float32)])
+        return StreamingAudioEncoder(audio_encoder).states(sound_of(sound)).half().cpu().numpy()
 
-    return cache.get("states", (cache.content_of(clip), _hash_of(listener), f"{silence_s:g}"), make)
+    return cache.get("states", (cache.content_of(clip), _hash_of(audio_encoder), f"{silence_s:g}"), make)
 
 
 def precompute(
@@ -87,7 +86,7 @@ def precompute(
     cache: ArrayCache,
     *,
     mel: bool = True,
-    listener: Listener | None = None,
+    audio_encoder: AudioEncoder | None = None,
     silence_s: float = 0.0,
     autoencoder: Any = None,
     resolution: int = 256,
@@ -103,8 +102,8 @@ def precompute(
         check(stop)
         if mel:
             syncnet_mel_of(clip, cache)
-        if listener is not None:
-            states_of(clip, listener, silence_s, cache)
+        if audio_encoder is not None:
+            states_of(clip, audio_encoder, silence_s, cache)
         if autoencoder is not None:
             latents_of(clip, autoencoder, cache, resolution)
         progress(Progress("features", number + 1, len(clips), "clips"))

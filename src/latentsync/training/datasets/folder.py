@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 from latentsync.core.errors import LatentSyncError
-from latentsync.training.clips import load_clips
+from latentsync.training.datasets.clip_files import load_clips
 from latentsync.training.datasets.clips import FPS, SAMPLES_PER_FRAME, AnyClip
 
 MANIFEST = "manifest.parquet"
 
 
 def folder_clips(root: Path, split: str | None) -> list[AnyClip]:
-    """Prepared clips of one split (None = of all), sorted by name; see `training.clips.Clip` for the files.
+    """Prepared clips of one split (None = of all), sorted by name; see `datasets.clip_files.Clip` for the files.
 
     Raises: LatentSyncError: there are none; a build without arrays; clips that aren't at 25 frames a second.
     """

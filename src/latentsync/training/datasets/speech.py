@@ -11,11 +11,11 @@ import numpy as np
 
 from latentsync import __version__
 from latentsync.core.errors import LatentSyncError
+from latentsync.core.rates import SAMPLES_PER_STATE, STATE_RATE_HZ
 from latentsync.synth.speech.phones import PHONES, SILENCE
 from latentsync.training.datasets.cache import ArrayCache
 from latentsync.training.datasets.clips import AnyClip
 
-RATE_HZ, SAMPLES_PER_STATE, STATES_PER_S = 16_000, 320, 50
 PAD_STATES = 25
 """Silence put before and after each sound: half a second, of which a drawn part is used."""
 CLASSES = tuple(sorted(PHONES))
@@ -56,7 +56,7 @@ class Sound:
         """Phone class at the time of each state of `at_speed`: (T,) int64, silence between phones."""
         if self.phones is None:
             return np.full(num_states, UNKNOWN, np.int64)
-        times = (np.arange(num_states) - PAD_STATES) / STATES_PER_S * speed
+        times = (np.arange(num_states) - PAD_STATES) / STATE_RATE_HZ * speed
         spans = self.phones()
         out = np.full(num_states, CLASSES.index(SILENCE), np.int64)
         for kind, start, end in spans:

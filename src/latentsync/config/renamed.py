@@ -1,0 +1,62 @@
+"""Names that earlier versions wrote into files, and today's names for them: the one table.
+
+Model folders, checkpoints, presets, data settings and command lines of earlier versions go through it when they are
+read. Nothing writes an old name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+PARTS = {"listener": "audio_encoder"}
+"""Parts of a model folder, and their licences."""
+CLASSES = {"Listener": "AudioEncoder"}
+"""Network classes in `model_index.json`."""
+TENSORS = {"ear.": "lip_predictor."}
+"""Beginnings of the names of tensors."""
+TASKS = {"listener": "audio_encoder", "ear": "lip_predictor"}
+"""Training tasks, in checkpoints and on the command line."""
+PRESETS = {"tiny_critic": "tiny_discriminator"}
+"""Presets of all kinds."""
+JUDGES = {"ear": "lip_opening"}
+"""Values of `sync.judge` in data settings."""
+FILES = {"ear.safetensors": "lip_predictor.safetensors"}
+"""Files of a training component."""
+TASK_SETTINGS: dict[str, str] = {
+    "ear": "lip_predictor",
+    "listener_rate": "audio_encoder_rate",
+    "components.listener": "components.audio_encoder",
+}
+"""Keys of a preset's `task:` section, dotted."""
+
+Value = TypeVar("Value")
+
+
+def tensor_name(name: str) -> str:
+    """Today's name of a tensor."""
+    return next((new + name.removeprefix(old) for old, new in TENSORS.items() if name.startswith(old)), name)
+
+
+def tensors(state: Mapping[str, Value]) -> dict[str, Value]:
+    """The same tensors under today's names."""
+    return {tensor_name(name): value for name, value in state.items()}
+
+
+def task_settings(settings: Mapping[str, Any], table: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A preset's `task:` section with today's keys. Where both are there, today's wins."""
+    out = {key: dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+    for old, new in (TASK_SETTINGS if table is None else table).items():
+        home, _, key = old.rpartition(".")
+        place = out.get(home) if home else out
+        if isinstance(place, dict) and key in place:
+            value = place.pop(key)
+            place.setdefault(new.rpartition(".")[2], value)
+    return out
+
+
+def existing(path: Path) -> Path:
+    """A file, or the one of its earlier name where only that is there."""
+    earlier = (path.with_name(old) for old, new in FILES.items() if new == path.name)
+    return path if path.exists() else next((each for each in earlier if each.exists()), path)

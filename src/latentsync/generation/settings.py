@@ -1,0 +1,130 @@
+"""How a checkpoint wants to be run: read from its `model_index.json`, never guessed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from latentsync.config.options import Silence
+from latentsync.core.errors import WeightsError
+from latentsync.diffusion import SamplerConfig
+
+OWN = (
+    "num_frames",
+    "fps",
+    "mask",
+    "paste_mask",
+    "overlap_frames",
+    "keep_latents",
+    "still_reference",
+    "open_reference",
+    "posed_references",
+    "shaped_references",
+    "residual",
+    "reference_texture",
+    "reference_teeth",
+    "window",
+    "trailing_silence_s",
+    "silence",
+    "token_positions",
+    "feather",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSettings:
+    """Facts of a trained model that are not in its tensors.
+
+    Attributes:
+        resolution: side of the crop, pixels.
+        num_frames: frames denoised together, as trained.
+        fps: spacing of the frames in training.
+        mask: name of the inpainting mask.
+        paste_mask: name of the mask inside which the generated crop is laid over the frame; None = `mask`. A
+            smaller one keeps the frame's own cheeks and jaw, which a small model draws less sharply.
+        sampler: what the U-Net predicts, default steps and guidance.
+        overlap_frames: default overlap of chunks.
+        still_reference: the reference of every frame is one crop of its track, not the frame itself: a fixed mouth
+            cannot leak the old movement, but the pose of the reference is another one.
+        open_reference: a second still reference follows the first on the channels: the most open mouth, for the teeth.
+        posed_references: the still references of each frame are turned as its head is, see `tiny.pose_warp`.
+        shaped_references: and their lips are moved as the lip predictor of the U-Net tells, see `tiny.lip_warp`.
+        residual: the network gives the difference from the reference's latents, see `tiny.residual`; wants a still
+            reference.
+        reference_texture: what the autoencoder loses of the still references is added where the network leaves them as
+            they are, see `tiny.detail`; wants a residual network.
+        reference_teeth: no mouth gets greener than the still references are, see `tiny.teeth_colour`.
+        window: the latent cells in which the U-Net works and that are decoded, as in training: top, bottom, left,
+            right, ends excluded; None = all.
+        keep_latents: latent cells away from the mask are taken from the masked frame instead of the U-Net.
+        trailing_silence_s: silence that the audio encoder is given after the end of the speech. 0 = its window is
+            filled up as Whisper's is; an audio encoder that was trained on full windows wants one window of it.
+        token_positions: `audio.windows.position_code` is added to what a frame hears.
+        silence: default of what the mouth does where nobody speaks.
+        feather: width of the paste border, share of the crop's side.
+    """
+
+    resolution: int
+    num_frames: int = 16
+    fps: float = 25.0
+    mask: str = "mask"
+    paste_mask: str | None = None
+    sampler: SamplerConfig = SamplerConfig()  # noqa: RUF009 - frozen
+    overlap_frames: int = 0
+    still_reference: bool = False
+    open_reference: bool = False
+    posed_references: bool = False
+    shaped_references: bool = False
+    residual: bool = False
+    reference_texture: bool = False
+    reference_teeth: bool = False
+    window: tuple[int, int, int, int] | None = None
+    keep_latents: bool = False
+    trailing_silence_s: float = 0.0
+    token_positions: bool = False
+    silence: Silence = "model"
+    feather: float = 10 / 256
+
+    def __post_init__(self) -> None:
+        for name, fewest in (("resolution", 1), ("num_frames", 1), ("overlap_frames", 0)):
+            if type(getattr(self, name)) is not int or getattr(self, name) < fewest:
+                raise ValueError(f"{name} {getattr(self, name)!r} is not a whole number of {fewest} or more")
+        if self.silence not in get_args(Silence):
+            raise ValueError(f"silence {self.silence!r} is none of {', '.join(get_args(Silence))}")
+        for name, least in (("fps", 1.0), ("trailing_silence_s", 0.0), ("feather", 0.0)):
+            if not least <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} is not a number of {least:g} or more")
+        if self.residual and not self.still_reference:
+            raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
+        if self.reference_texture and not self.residual:
+            raise ValueError("reference_texture needs residual: else nobody knows where the reference is left as it is")
+        if self.shaped_references and not self.posed_references:
+            raise ValueError("shaped_references needs posed_references")
+        for name in ("open_reference", "posed_references", "reference_teeth"):
+            if getattr(self, name) and not self.still_reference:
+                raise ValueError(f"{name} needs still_reference")
+
+    @classmethod
+    def from_index(cls, settings: Mapping[str, Any], model: str) -> ModelSettings:
+        """From the settings of a model folder or of a named model.
+
+        Raises: WeightsError: the resolution is missing, or a value cannot be used.
+        """
+        if "resolution" not in settings:
+            fix = "Convert it with `latentsync models convert --resolution 256` (1.5) or 512 (1.6)"
+            raise WeightsError(f"{model}: the file does not say which resolution it was trained at. {fix}")
+        try:
+            sampler = SamplerConfig(
+                kind=settings.get("scheduler", "ddim"),
+                prediction=settings.get("prediction", "epsilon"),
+                steps=int(settings.get("steps", 20)),
+                guidance=float(settings.get("guidance", 1.0)),
+            )
+            own = {key: settings[key] for key in OWN if key in settings}
+            if own.get("window") is not None:
+                own["window"] = tuple(own["window"])
+            return cls(resolution=int(settings["resolution"]), sampler=sampler, **own)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"{model}: its settings cannot be used ({error}). Convert the model again") from error

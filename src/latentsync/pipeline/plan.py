@@ -1,0 +1,264 @@
+"""Who says what in one film, and what is heard of it: from a speech or a plan to the speakers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+from latentsync.audio.activity import speech_activity
+from latentsync.audio.streaming import Sound, measure
+from latentsync.config.options import SyncOptions
+from latentsync.config.plan import Plan, PlanEntry, load_plan, refuse_length
+from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.core.rates import SPEECH_RATE_HZ
+from latentsync.core.values import Float
+from latentsync.faces import Wanted
+from latentsync.media import AudioPlan, AudioReader, Insert, MixPlan, VideoReader, fit_length
+from latentsync.media.information import probe
+from latentsync.media.lengths import FittedFrames
+from latentsync.pipeline.preflight import check_faces
+
+ROUNDING_S = Fraction(1, 25)
+"""Lengths of files that differ by less are equal: no warning is worth it."""
+
+WHOLE_PACKETS = ("aac", "aac_latm", "ac3", "eac3", "dca", "mp2")
+"""Names of decoders whose sound FFmpeg gives with the last packet's filling."""
+
+PACKET_S = Fraction(1, 20)
+"""More than the longest packet of those in use: 2048 samples of HE-AAC at 44.1 kHz are 46 ms."""
+
+SAMPLE_S = Fraction(1, SPEECH_RATE_HZ)
+"""Sound that passes a frame's end by less makes no frame: rates are rounded so."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSegment:
+    """One speech of one person.
+
+    Attributes:
+        sound: the speech, from the moment that is heard at `start_s`.
+        start_s, end_s: its range in the time of the frames; None = from the first frame, to the last.
+        length_s: after the speech silence is heard up to here, in its own time.
+        fades_in, fades_out: the new mouth comes and goes over a few frames at that end of the range.
+        name: the file of the speech, for errors; None = it has none.
+    """
+
+    sound: Sound
+    start_s: Fraction = Fraction(0)
+    end_s: Fraction | None = None
+    length_s: Fraction = Fraction(0)
+    fades_in: bool = False
+    fades_out: bool = False
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """One person: which face, and what it says, in order. A part without an end is the only one."""
+
+    face: str
+    parts: tuple[SpeechSegment, ...]
+
+    @property
+    def wanted(self) -> Wanted:
+        """The face to follow, and when."""
+        ends = [(part.start_s, part.end_s) for part in self.parts if part.end_s is not None]
+        return Wanted(self.face, tuple(ends) or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A run before it begins.
+
+    Attributes:
+        frames: of the result's length and in its time. duration_s: that length, seconds.
+        track: the sound of the result.
+    """
+
+    speakers: tuple[Speaker, ...]
+    frames: FittedFrames
+    duration_s: Fraction
+    track: AudioPlan | MixPlan | None
+    warnings: tuple[str, ...] = ()
+
+
+def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script:
+    """One person, one speech from the beginning.
+
+    Raises: MediaError: the speech cannot be read. EmptyAudioError: there is none in it.
+    """
+    sound = AudioReader(audio).blocks
+    heard_s = _heard_s(audio)
+    warnings: list[str] = _unspoken(audio)
+    frames, total_s = _fitted(reader, heard_s, options, warnings)
+    speakers = (Speaker(options.face, (SpeechSegment(sound, length_s=total_s, name=str(audio)),)),)
+    return Script(speakers, frames, total_s, AudioPlan(audio, mode=options.keep_audio), tuple(warnings))
+
+
+def _heard_s(path: Path) -> Fraction:
+    """How long a file's sound is heard, to the sample at 16 kHz.
+
+    Some codecs come in whole packets, whose last one is filled up. What the container says is believed then where it is
+    a packet shorter at most; else what does not fill 10 ms is left out, so that the filling makes no frame.
+
+    Raises: MediaError: it cannot be read. EmptyAudioError: there is less than 20 ms of it.
+    """
+    reader = AudioReader(path)
+    num_samples = 0
+
+    def counted() -> Iterator[Float]:
+        nonlocal num_samples
+        for block in reader.blocks():
+            num_samples += len(block)
+            yield block
+
+    num_steps = measure(counted, str(path)).num_steps
+    exact_s, said_s = Fraction(num_samples, SPEECH_RATE_HZ), reader.info.duration_s
+    if reader.info.codec not in WHOLE_PACKETS:
+        return exact_s
+    if said_s is not None and exact_s - PACKET_S <= said_s <= exact_s:
+        return said_s
+    return Fraction(num_steps, 100)
+
+
+def _unspoken(audio: Path) -> list[str]:
+    """A warning where nobody speaks in a sound: noise, tones and silence move no mouth."""
+    if speech_activity(AudioReader(audio).blocks()).spans:
+        return []
+    return [f"no speech is heard in {audio.name}: there is nothing for the mouth to say"]
+
+
+def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:
+    """Several people or speeches, each in its range; the result is as long as the video.
+
+    Raises: ConfigError: see `load_plan`; words that mean no face, entries outside the video, or for one face at one
+        time; a length that is not the video's. MediaError, EmptyAudioError: a speech cannot be read.
+    """
+    refuse_length(options.length)
+    plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
+    warnings: list[str] = []
+    check_faces(plan, options)
+    video_s = _end_of(reader, options, warnings)
+    if video_s is None:
+        raise LatentSyncError(f"{reader.path}: its length is not known. Pass --end")
+    from_s = options.start_s or Fraction(0)
+    entries = tuple(_ended(entry, plan, reader, options, warnings) for entry in plan.entries)
+    plan = Plan(entries, plan.name)  # now that all ends are known: does anybody say two things at once?
+    inside = [entry for entry in entries if _end(entry) > from_s and entry.start_s < video_s]
+    if not inside:
+        raise ConfigError("plan", plan.name, "no entry lies in the chosen part of the video; see --start and --end")
+    if len(inside) < len(entries):
+        left_out = f"{len(entries) - len(inside)} of {len(entries)} entries of the plan"
+        warnings.append(f"{left_out} lie outside --start and --end and were left out")
+    for path in dict.fromkeys(entry.audio for entry in inside):
+        warnings += _unspoken(path)
+    speakers = tuple(
+        Speaker(face or options.face, tuple(_parts(own, from_s, video_s)))
+        for face, own in Plan(tuple(inside), plan.name).by_face().items()
+    )
+    inserts = tuple(_insert(entry, from_s) for entry in inside)
+    track = None if options.keep_audio == "none" else MixPlan(reader.path, inserts, from_s)
+    return Script(speakers, fit_length(reader, None, "none"), video_s - from_s, track, tuple(warnings))
+
+
+def _ended(entry: PlanEntry, plan: Plan, reader: VideoReader, options: SyncOptions, warnings: list[str]) -> PlanEntry:
+    """The entry with its face and its end."""
+    whole_s = reader.info.duration_s
+    if whole_s is not None and entry.start_s >= whole_s:
+        raise ConfigError("plan", plan.name, f"{entry.words}: the video ends at {float(whole_s):g} s")
+    said_s = _sound_s(entry.audio) - entry.audio_start_s
+    if said_s <= 0:
+        raise ConfigError("plan", plan.name, f"{entry.words}: the speech ends before audio_start")
+    end_s = entry.start_s + said_s if entry.end_s is None else entry.end_s
+    last_s = end_s if whole_s is None else min(end_s, whole_s)
+    if entry.start_s + said_s > last_s + ROUNDING_S:
+        late_s = float(entry.start_s + said_s - last_s)
+        warnings.append(f"{entry.audio.name} is {late_s:.2f} s longer than its range and was cut")
+    return replace(entry, face=options.face if entry.face is None else entry.face, end_s=end_s)
+
+
+def _parts(entries: Sequence[PlanEntry], from_s: Fraction, video_s: Fraction) -> Iterator[SpeechSegment]:
+    touching = {second.start_s for first, second in pairwise(entries) if first.end_s == second.start_s}
+    for entry in entries:
+        end_s = _end(entry)
+        length_s = end_s - entry.start_s
+        sound = AudioReader(entry.audio, entry.audio_start_s, entry.audio_start_s + length_s).blocks
+        yield SpeechSegment(
+            sound,
+            entry.start_s - from_s,
+            end_s - from_s,
+            length_s,
+            fades_in=entry.start_s > from_s and entry.start_s not in touching,
+            fades_out=end_s < video_s and end_s not in touching,
+            name=str(entry.audio),
+        )
+
+
+def _insert(entry: PlanEntry, from_s: Fraction) -> Insert:
+    at_s = max(entry.start_s, from_s)
+    skipped_s = at_s - entry.start_s
+    return Insert(
+        entry.audio,
+        at_s - from_s,
+        _end(entry) - at_s,
+        entry.audio_start_s + skipped_s,
+        replaces=entry.sound == "replace",
+    )
+
+
+def _end(entry: PlanEntry) -> Fraction:
+    if entry.end_s is None:
+        raise ValueError(f"{entry.words}: its end is not known yet")
+    return entry.end_s
+
+
+def _sound_s(path: Path) -> Fraction:
+    """Length of a file's sound: as the file says, else counted.
+
+    Raises: MediaError, EmptyAudioError: it cannot be read, or there is none.
+    """
+    reader = AudioReader(path)
+    said = probe(path).duration_s if reader.info.duration_s is None else reader.info.duration_s
+    return said or Fraction(sum(len(block) for block in reader.blocks()), SPEECH_RATE_HZ)
+
+
+def cut_speech(heard_s: Fraction, video_s: Fraction) -> list[str]:
+    """A warning where a speech is longer than the video that it was cut to."""
+    if heard_s <= video_s + ROUNDING_S:
+        return []
+    return [f"the speech is {float(heard_s - video_s):.2f} s longer than the video and was cut"]
+
+
+def _fitted(
+    reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
+) -> tuple[FittedFrames, Fraction]:
+    """Frames of the wanted length, and that length in seconds."""
+    end = _end_of(reader, options, warnings)
+    own_s = None if end is None else max(Fraction(0), end - (options.start_s or 0))
+    if options.length == "video":
+        if own_s is not None:
+            warnings.extend(cut_speech(heard_s, own_s))
+        return fit_length(reader, None, "none"), own_s or heard_s
+    if options.length in (None, "audio"):
+        return fit_length(reader, heard_s - SAMPLE_S, "ping_pong"), heard_s
+    if own_s is None:
+        raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")
+    wanted = max(own_s, heard_s)
+    return fit_length(reader, max(own_s, heard_s - SAMPLE_S), options.length), wanted
+
+
+def _end_of(reader: VideoReader, options: SyncOptions, warnings: list[str]) -> Fraction | None:
+    """Where the chosen part of the video ends, seconds from its start; None = not known. An end after it is warned of.
+
+    Raises: LatentSyncError: the part begins where the video is over.
+    """
+    whole_s = reader.info.duration_s
+    if whole_s is not None and options.start_s is not None and options.start_s >= whole_s:
+        raise LatentSyncError(f"{reader.path}: it ends at {float(whole_s):g} s. Choose a --start before that")
+    if whole_s is not None and options.end_s is not None and options.end_s > whole_s + ROUNDING_S:
+        warnings.append(f"the video ends at {float(whole_s):g} s, before --end {float(options.end_s):g}")
+    known = [end_s for end_s in (whole_s, options.end_s) if end_s is not None]
+    return min(known, default=None)

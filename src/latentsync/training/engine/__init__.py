@@ -1,0 +1,1 @@
+"""The training loop: tasks, optimisers, averaged weights, checkpoints, processes, logs."""

@@ -1,0 +1,5 @@
+"""The audio encoder."""
+
+from latentsync.training.tasks.audio_encoder.task import build
+
+__all__ = ["build"]

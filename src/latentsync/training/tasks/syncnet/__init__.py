@@ -1,0 +1,5 @@
+"""SyncNet."""
+
+from latentsync.training.tasks.syncnet.task import build
+
+__all__ = ["build"]

@@ -1,0 +1,239 @@
+"""Training examples of few-step models: windows of clips with one look each, a still reference, what is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol, cast
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentsync.config.checked import checked
+from latentsync.faces import topology as mesh
+from latentsync.generation.tiny.lip_warp import Bend
+from latentsync.generation.tiny.pose_warp import crop_terms, head_moves, repose, terms_at
+from latentsync.generation.tiny.references import mouths_of
+from latentsync.training.datasets import (
+    AnyClip,
+    Augmentation,
+    AugmentationRange,
+    Mixture,
+    augment,
+    draw_augmentation,
+    long_enough,
+    num_frames,
+)
+from latentsync.training.datasets.audio_features import ClipAudioFeatures
+from latentsync.training.engine.task import rng_of
+
+STILL_FRAMES = 50
+"""At run time the references are the most closed and the most open mouth of so many frames."""
+
+
+WIDE_OF = 4
+"""Windows among which the one with the widest mouth is sought."""
+OPEN_PX, GROWN_PX = 100, 9
+"""Openings of at least so many pixels of 256 × 256 are grown by an ellipse of this diameter: the mesh's lips are some
+pixels off the real ones, mostly too high."""
+AROUND_OF = 6
+"""Times in a clip among which the one with the head held most alike is sought."""
+
+
+class Windows:
+    """Examples by number.
+
+    Example: `target` (F, R, R, 3) uint8, `references` (1 or 2, R, R, 3) uint8, or (F, 1 or 2, R, R, 3) in the pose of
+    each frame, `heard` (F, K, D) float16, `seed` int64; `code` (F, n) float32, less that of the first reference, and
+    `in_sync` where the code of the lips is known; `surroundings` (F, R, R, 3) uint8 where what is seen outside the mask
+    may be of another time; `between` (F, R, R) uint8, 1 between the lips, where that is asked for. Nothing is heard of
+    a clip that is not in sync.
+    """
+
+    def __init__(
+        self,
+        clips: Mixture,
+        hearing: ClipAudioFeatures,
+        *,
+        frames: int,
+        seed: int,
+        look: AugmentationRange,
+        sounds: int,
+        lips: Lips | None = None,
+        closed_still: float = 0.0,
+        open_reference: bool = False,
+        posed: bool = False,
+        wide: float = 0.0,
+        half_open: float = 0.0,
+        around: float = 0.0,
+        shaped: bool = False,
+        between: bool = False,
+    ) -> None:
+        """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
+
+        Args:
+            sounds: versions of each sound, the first unchanged.
+            lips: code (F, n) of the lips of a clip, or of its mirror image; examples then hold it as `code`.
+            closed_still: share of examples whose references are the most closed and the most open mouth of
+                `STILL_FRAMES` frames, as at run time; in the others they are any two of them. Needs `lips`.
+            open_reference: two references.
+            posed: each frame has its own, turned as its head is (`tiny.pose_warp`).
+            shaped: and their lips are where the code says (`tiny.lip_warp`). Needs `posed` and `lips`.
+            wide: share of examples whose window is the one of `WIDE_OF` in which the mouth opens most: wide mouths are
+                rare, and what was hardly seen gets the wrong colours. Needs `lips`.
+            half_open: share of those examples whose second reference is any mouth of the 50 instead of the most open.
+                Who hardly opens the mouth in a film's first two seconds has to be drawn wider than in any reference;
+                with the most open one always at hand, mixing the two is enough, and that is all that is learnt.
+            around: share of examples that see the head, outside the mask, at another time of the clip. The chin tells
+                how far the mouth was open: at run time that is the old one.
+            between: tell what lies between the lips.
+        Raises: LatentSyncError: no clip is long enough.
+        """
+        self.clips = long_enough(clips, frames + 1, leave_out_short=True)
+        self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
+        self.lips, self.closed_still, self.open_reference, self.wide = lips, closed_still, open_reference, wide
+        self.posed, self.half_open, self.around, self.shaped = posed, half_open, around, shaped
+        self.between = between
+
+    def example(self, number: int) -> dict[str, Tensor]:
+        """See `Task.example`."""
+        rng = rng_of(self.seed, number)
+        clip = self.clips.draw(rng)
+        heard = self.hearing(clip, int(rng.integers(self.sounds)))
+        if not clip.in_sync:
+            heard = torch.zeros_like(heard)
+        total = min(num_frames(clip), len(heard))
+        start = self._start(rng, clip, total)
+        stills = self._stills(rng, clip, start, total)
+        look = draw_augmentation(rng, self.look)
+        window = slice(start, start + self.frames)
+        references = np.stack([clip.crops[k] for k in stills])
+        if self.posed:
+            meshes = np.asarray(clip.mesh)
+            change = self._change(clip, window, stills[0]) if self.shaped else None
+            references = augmented_references(references, meshes[stills], meshes[window], look, change)
+        else:
+            references = augment(references, look)
+        example = {
+            "target": torch.from_numpy(augment(np.asarray(clip.crops[window]), look)),
+            "references": torch.from_numpy(references),
+            "heard": heard[window],
+            "seed": torch.tensor(int(rng.integers(2**40)), dtype=torch.int64),
+        }
+        if self.around > 0:
+            first = self._elsewhere(rng, clip, start, total) if rng.random() < self.around else start
+            seen = np.asarray(clip.crops[first : first + self.frames])
+            example["surroundings"] = torch.from_numpy(augment(seen, look))
+        if self.between:
+            made = between_lips(np.asarray(clip.mesh[window], np.float32), clip.crops.shape[1], look)
+            example["between"] = torch.from_numpy(made)
+        if self.lips is not None:
+            code = self.lips(clip, look.flip)
+            example["code"] = code[window] - code[stills[0]]
+            example["in_sync"] = torch.tensor(clip.in_sync)
+        return example
+
+    def _change(self, clip: AnyClip, window: slice, still: int) -> np.ndarray:
+        """(F, 80) how far the lips are from those of a still picture, as far as the code knows."""
+        lips = cast(Lips, self.lips)
+        code = lips(clip)
+        return ((code[window] - code[still]) @ lips.motion).numpy()
+
+    def _start(self, rng: np.random.Generator, clip: AnyClip, total: int) -> int:
+        """Where a window begins."""
+        if self.lips is None or rng.random() >= self.wide:
+            return int(rng.integers(0, total - self.frames + 1))
+        starts = rng.integers(0, total - self.frames + 1, WIDE_OF)
+        opening = self.lips.opening(self.lips(clip))
+        return int(max(starts, key=lambda start: float(opening[start : start + self.frames].max())))
+
+    def _elsewhere(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> int:
+        """Where another window begins, with the head held as in this one: the most alike of some that overlap it by
+        half at most; this one where there is none."""
+        still = np.asarray(clip.mesh)[:, list(mesh.STILL)]
+        wanted = still[start : start + self.frames]
+        starts = rng.integers(0, total - self.frames + 1, AROUND_OF)
+        others = [int(at) for at in starts if 2 * abs(int(at) - start) >= self.frames] or [start]
+        return min(others, key=lambda at: float(np.square(still[at : at + self.frames] - wanted).mean()))
+
+    def _stills(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> list[int]:
+        """Frames before or after the window; often the most closed and the most open mouth of some, as at run time."""
+        others = rng.integers(0, total - self.frames, STILL_FRAMES)
+        others += self.frames * (others >= start)
+        if self.lips is None or rng.random() >= self.closed_still:
+            picks = others[:2]
+        else:
+            opening = self.lips.opening(self.lips(clip))[others]
+            order = opening.argsort().numpy()
+            second = STILL_FRAMES - 1
+            if self.half_open > 0 and rng.random() < self.half_open:
+                second = int(rng.integers(STILL_FRAMES))
+            picks = others[order[[0, second]]]
+        return [int(pick) for pick in picks][: 1 + self.open_reference]
+
+
+def augmented_references(
+    stills: np.ndarray,
+    still_meshes: np.ndarray,
+    meshes: np.ndarray,
+    look: Augmentation,
+    change: np.ndarray | None = None,
+) -> np.ndarray:
+    """Still pictures (n, R, R, 3) uint8 in the pose of each frame and in a look: (F, n, R, R, 3) uint8.
+
+    Args:
+        still_meshes (n, 468, 2), meshes (F, 468, 2): crop pixels, before the look.
+        change: (F, 80) of the lips from those of the first still, see `tiny.lip_warp.Mouths.wanted`.
+    """
+    side = stills.shape[1]
+    at = terms_at((look.sources(side) + np.float32(0.5)) / np.float32(side)) if look.moves() else crop_terms(side)
+    painted = augment(stills, replace(look, scale=1.0, rotation_deg=0.0, shift=(0.0, 0.0), flip=False, warp=()))
+    moves = head_moves(meshes, still_meshes, side)
+    ways: list[list[Bend | None]] = [[None] * len(meshes)] * len(stills)
+    if change is not None:
+        mouths = mouths_of(still_meshes, stills)
+        wanted = mouths.wanted(change)
+        ways = [mouths.bends(k, wanted[:, k]) for k in range(len(stills))]
+    return np.stack(
+        [
+            [repose(still, move, at, way[k]) for still, move, way in zip(painted, each, ways, strict=True)]
+            for k, each in enumerate(moves)
+        ]
+    )
+
+
+def between_lips(meshes: np.ndarray, side: int, look: Augmentation) -> np.ndarray:
+    """(F, side, side) uint8: 1 between open lips, and near by, in a look; see `OPEN_PX`.
+
+    Args: meshes: (F, 468, 2) crop pixels, before it.
+    """
+    out = np.zeros((len(meshes), side, side), np.uint8)
+    grown = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GROWN_PX, GROWN_PX))
+    sources = look.sources(side) if look.moves() else None
+    for canvas, points in zip(out, meshes, strict=True):
+        cv2.fillPoly(canvas, [np.rint(points[list(mesh.INNER_LIPS)]).astype(np.int32)], 1)
+        if canvas.sum() < OPEN_PX:
+            canvas[:] = 0
+            continue
+        canvas[:] = cv2.dilate(canvas, grown)
+        if sources is not None:
+            canvas[:] = cv2.remap(canvas, sources, None, cv2.INTER_NEAREST)
+    return out
+
+
+class Lips(Protocol):
+    """See `lip_shape.LipParameterBasis`."""
+
+    def __call__(self, clip: AnyClip, flip: bool = False) -> Tensor: ...
+
+    def opening(self, code: Tensor) -> Tensor: ...
+
+    @property
+    def motion(self) -> Tensor: ...
+
+
+def augmentation_range(mapping: Mapping[str, Any]) -> AugmentationRange:
+    """From a preset. Raises ConfigError on an unknown key."""
+    return checked(AugmentationRange, mapping, "task.look")

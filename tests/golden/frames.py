@@ -64,9 +64,9 @@ def released_shape(folder: Path) -> Path:
 
     torch.manual_seed(15)
     parts = {"unet": UNet.from_config(RELEASED)}
-    for part, kind, config in (("autoencoder", "SdAutoencoder", VAE), ("listener", "Listener", ENCODER)):
+    for part, kind, config in (("autoencoder", "SdAutoencoder", VAE), ("audio_encoder", "AudioEncoder", ENCODER)):
         module = build_empty(kind, config, part).to_empty(device="cpu")
-        generator = torch.Generator().manual_seed(len(part))
+        generator = torch.Generator().manual_seed({"audio_encoder": 8}.get(part, len(part)))
         for parameter in module.parameters():
             parameter.data.normal_(0, 0.08, generator=generator)
         parts[part] = module

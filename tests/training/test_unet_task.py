@@ -17,9 +17,9 @@ from latentsync.core.errors import ConfigError, LatentSyncError, WeightsError
 from latentsync.faces import inpaint_mask
 from latentsync.models import UNet
 from latentsync.training.datasets import TrainingData, open_data
+from latentsync.training.tasks.unet import task as unet_task
 from latentsync.training.tasks.unet.objective import choose_trainable
 from latentsync.training.tasks.unet.task import UNetTask, build, reference_starts
-from latentsync.training.tasks.unet.task import task as unet_task
 from latentsync.training.tasks.unet.validate import Driven, measured, warnings_of
 from micro_model import AUDIO_ENCODER, UNET
 

@@ -38,7 +38,7 @@ def load_preset(name_or_path: str, kind: str = "sync") -> dict[str, object]:
 
     Raises: ConfigError: there is no such preset or file, or it isn't a YAML mapping.
     """
-    if not Path(name_or_path).is_file():
+    if name_or_path not in preset_names(kind):
         name_or_path = renamed.PRESETS.get(name_or_path, name_or_path)
     if name_or_path in preset_names(kind):
         text = (resources.files("latentsync.config") / "presets" / kind / f"{name_or_path}.yaml").read_text("utf-8")

@@ -36,7 +36,9 @@ def test_list_shows_every_named_model(run, folder: Path) -> None:
     assert [row["name"] for row in rows] == NAMES
     assert {row["name"]: row["resolution"] for row in rows}["1.6"] == 512
     table = run("models", "list").out.splitlines()
-    assert [line.split()[0] for line in table] == ["name", *NAMES]
+    assert [line.split()[0] for line in table[: 1 + len(NAMES)]] == ["name", *NAMES]
+    judges = {line.split()[0]: line.split()[1] for line in table[table.index("Public judges of `evaluate`:") + 2 :]}
+    assert judges["syncnet-v2"] in ("yes", "no") and {"inception", "i3d", "vgg16", "lpips", "sface"} <= set(judges)
 
 
 def test_verify_says_ok_then_finds_one_changed_byte(run, folder: Path) -> None:

@@ -41,6 +41,8 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         write_json([asdict(row) for row in rows])
         return
+    from latentsync.models.weights.judges import JUDGES
+
     table(
         ("name", "resolution", "here", "size", "from", "what"),
         (
@@ -55,17 +57,36 @@ def list_(as_json: Json = False) -> None:
             for row in rows
         ),
     )
+    sys.stdout.write("\nPublic judges of `evaluate`:\n")
+    table(
+        ("name", "here", "scores", "what"),
+        (
+            (judge.name, "yes" if judge.is_local else "no", ", ".join(judge.scores), judge.title)
+            for judge in JUDGES.values()
+        ),
+    )
 
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="tiny, 1.5, 1.6, or face-model for `synth`.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Of `models list`: a model or a judge; or face-model for `synth`."),
+    ],
     offline: Annotated[bool, typer.Option("--offline", help="Only check that every file is here.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Download a model's files, once; their commit and hashes are recorded and compared from then on."""
     if name == "face-model":
         fetch_face(offline, quiet)
+        return
+    from latentsync.models.weights.judges import JUDGES, fetch_judge
+
+    if name in JUDGES:
+        with showing(quiet) as progress:
+            path = fetch_judge(name, offline, progress)
+        if not quiet:
+            sys.stdout.write(f"{path}\n")
         return
     from latentsync.models.weights import fetch as fetch_model
     from latentsync.models.weights import list_models
@@ -152,6 +173,10 @@ def licences(
     )
     rows = [{"model": name} | asdict(licence) for name in names for licence in licences_of(name)]
     rows += [{"model": "every model"} | asdict(licence) for licence in FACE_LICENCES]
+    if model is None:
+        from latentsync.models.weights.judges import JUDGES
+
+        rows += [{"model": "evaluate"} | asdict(judge.licence) for judge in JUDGES.values()]
     if as_json:
         write_json(rows)
     else:

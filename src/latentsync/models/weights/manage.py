@@ -88,7 +88,10 @@ def fetch(
         WeightsError: no such name, or a file's hash isn't the recorded one. OfflineError: see `find`.
     """
     if name not in NAMED:
-        raise WeightsError(f"{name}: no model of that name. Choose {', '.join(NAMED)}, or face-model (for `synth`)")
+        raise WeightsError(
+            f"{name}: no model of that name. Choose {', '.join(NAMED)}, face-model (for `synth`), or a judge that "
+            "`latentsync models list` shows"
+        )
     return find(name, offline, progress=progress, cache_dir=cache_dir)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+import latentsync
 import planted
 
 
@@ -34,3 +38,30 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_the_clips_are_driven
     (tmp_path / "locked").mkdir()
     told = run("evaluate", tmp_path / "wall.mp4", "-o", tmp_path / "locked", "--quiet")
     assert (told.code, "report.html: the folder cannot be written to" in told.err) == (1, True)
+
+
+def test_other_videos_alone_are_scored_and_the_page_says_what_is_missing(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATENTSYNC_CACHE", str(tmp_path / "cache"))
+    sample = Path(latentsync.__file__).parent / "assets" / "sample" / "talk.mp4"
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    shutil.copy(sample, theirs / "talk.mp4")
+    words = ["evaluate", sample, "--model", "none", "--results", f"theirs={theirs}", "--max-frames", "40", "--latex"]
+    told = run(*words, "-o", tmp_path / "report", "--json")
+    assert told.code == 0, told.err
+    answer = json.loads(told.out)
+    assert answer["methods"] == ["theirs"] and list(answer["tables"]) == ["paired"]
+    assert answer["tables"]["paired"]["ssim_face"]["theirs"]["mean"] == 1
+    assert answer["missing"]["LSE-C"] == "syncnet_v2.model is not here: latentsync models fetch syncnet-v2"
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "FVD: –, because i3d_torchscript.pt is not here" in page
+    assert r"theirs & 1.000" in (tmp_path / "report" / "summary.tex").read_text()
+    lines = list(csv.DictReader((tmp_path / "report" / "summary.csv").open()))
+    assert [line["method"] for line in lines] == ["theirs", "untouched", "frozen mouth"]
+    shutil.rmtree(theirs)
+    told = run(*words, "-o", tmp_path / "second")
+    assert (told.code, "no such folder" in told.err) == (1, True)
+    told = run("evaluate", sample, "--model", "none", "-o", tmp_path / "third")
+    assert (told.code, "--results NAME=FOLDER" in told.err) == (2, True)

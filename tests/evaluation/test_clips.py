@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from latentsync.core.errors import ConfigError, MediaError
-from latentsync.evaluation.clips import TestClip, clips_of, read_phones, split_by_person, spread, write_list
+from latentsync.evaluation.clips import UNKNOWN, TestClip, clips_of, read_phones, split_by_person, spread, write_list
 
 
 def fill(root: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_folder_gives_persons_and_hashes(tmp_path: Path) -> None:
         (tmp_path / hidden).write_bytes(hidden.encode())
     clips = clips_of(tmp_path)
     assert [(clip.path.name, clip.person) for clip in clips] == [
-        ("a.MP4", "anna"), ("b.mp4", "anna"), ("c.mkv", "ben"), ("d.mp4", "d"),
+        ("a.MP4", "anna"), ("b.mp4", "anna"), ("c.mkv", "ben"), ("d.mp4", UNKNOWN),
     ]  # fmt: skip
     assert len({clip.sha256 for clip in clips}) == 4
 

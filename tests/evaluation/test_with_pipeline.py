@@ -10,8 +10,11 @@ from typer.testing import CliRunner
 
 from latentsync.cli.evaluate import app
 from latentsync.core.errors import ConfigError, MediaError
+from latentsync.data.sources import Speaker
 from latentsync.evaluation.clips import clips_of
-from latentsync.evaluation.suite import MODEL, UNTOUCHED, SuiteOptions, run_suite
+from latentsync.evaluation.methods import Method
+from latentsync.evaluation.results import MODEL, UNTOUCHED, SuiteOptions
+from latentsync.evaluation.suite import run_suite
 
 
 def small_lipsync() -> object:
@@ -60,7 +63,7 @@ def test_an_untrained_model_is_driven_and_scored(tmp_path: Path) -> None:
         lipsync(video, speech, out, steps=1, keep_audio="encode")  # type: ignore[operator]
 
     options = SuiteOptions(resolution=64, protocols=("cross", "silent"))
-    found = run_suite(clips_of(tmp_path), drive, MouthTracker(), options)
+    found = run_suite(clips_of(tmp_path, Speaker(r"(p\d)")), [Method(MODEL, drive)], MouthTracker(), options)
     assert found.failed == []
     model = {row.protocol: row.scores for row in found.rows if row.system == MODEL}
     untouched = {row.protocol: row.scores for row in found.rows if row.system == UNTOUCHED}
@@ -104,13 +107,22 @@ def test_nobody_else_to_lend_speech(
         seen.update(given)
         return small_lipsync()
 
-    def note(clips: Any, drive: Any, tracker: Any, options: SuiteOptions, *_: Any) -> None:
+    def note(clips: Any, methods: Any, tracker: Any, options: SuiteOptions, *_: Any, **__: Any) -> None:
         seen["protocols"] = options.protocols
         raise MediaError("seen enough")
 
     monkeypatch.setattr("latentsync.pipeline.Lipsync.from_pretrained", load)
     monkeypatch.setattr("latentsync.evaluation.suite.run_suite", note)
-    words = [str(tmp_path), "-o", str(tmp_path / "report"), "--adapter", "mine.safetensors", *asked]
+    words = [
+        str(tmp_path),
+        "--speaker",
+        r"(p\d)",
+        "-o",
+        str(tmp_path / "report"),
+        "--adapter",
+        "mine.safetensors",
+        *asked,
+    ]
     assert isinstance(CliRunner().invoke(app, words).exception, MediaError)
     assert seen["protocols"] == left
     assert seen["adapter"] == Path("mine.safetensors")

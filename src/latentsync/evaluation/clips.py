@@ -7,11 +7,12 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latentsync.core.errors import ConfigError, MediaError
 from latentsync.core.files import atomic_path
+from latentsync.data.sources import Speaker
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
 COLUMNS = ("file", "person", "sha256", "phones")
@@ -53,13 +54,19 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def clips_of(source: Path) -> list[TestClip]:
+UNKNOWN = ""
+"""The person of a clip that nothing is said of; `people.told_apart` gives it a name."""
+
+
+def clips_of(source: Path, speaker: Speaker | None = None) -> list[TestClip]:
     """The clips of a folder or of a list; a video is a clip by itself.
 
-    A folder: its videos, sorted, hidden ones left out; the person is the sub-folder's name, or the file's stem where it
-    lies at the top. A list: CSV with the columns file (relative to the list), person, and optionally sha256 and phones
-    (a JSON file of [start_s, end_s, label]). A hash that is given must fit.
+    A folder: its videos, sorted, hidden ones left out; the person is the sub-folder's name, and `UNKNOWN` where the
+    file lies at the top: a flat folder does not say who is who. A list: CSV with the columns file (relative to the
+    list), person, and optionally sha256 and phones (a JSON file of [start_s, end_s, label]). A hash that is given must
+    fit.
 
+    Args: speaker: who is in a file by its name below the folder, instead of all that.
     Raises: MediaError: nothing there, a file is missing, or its content is not what the list was made for.
     """
     if source.is_dir():
@@ -71,7 +78,7 @@ def clips_of(source: Path) -> list[TestClip]:
             and path.is_file()
         )
         clips = [
-            TestClip(path, path.parent.name if path.parent != source else path.stem, sha256_of(path)) for path in files
+            TestClip(path, path.parent.name if path.parent != source else UNKNOWN, sha256_of(path)) for path in files
         ]
     elif source.is_file() and source.suffix.lower() in SUFFIXES:
         clips = [TestClip(source, source.stem, sha256_of(source))]
@@ -81,7 +88,14 @@ def clips_of(source: Path) -> list[TestClip]:
         raise MediaError(f"{source}: no such folder or list. Give a folder of videos or a CSV list")
     if not clips:
         raise MediaError(f"{source}: no clips in it. Put videos ({', '.join(SUFFIXES)}) there")
-    return clips
+    if speaker is None or speaker.pattern is None:
+        return clips
+    root = source if source.is_dir() else source.parent
+    return [replace(clip, person=speaker.of(_below(clip.path, root), None)) for clip in clips]
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def _read_list(path: Path) -> list[TestClip]:

@@ -16,16 +16,17 @@ Kind = Literal["FID", "FVD"]
 
 @dataclass(frozen=True)
 class Distribution:
-    """A Fréchet distance between all results of a protocol and the real clips."""
+    """A Fréchet distance between all results of one system in a protocol and the real clips."""
 
     name: Kind
     protocol: Protocol
+    system: str
     frechet: Frechet
 
 
-@dataclass
+@dataclass(frozen=True)
 class Collector:
-    """Gathers features of one kind.
+    """Makes features of one kind.
 
     Attributes:
         kind: "FID": every `stride`-th crop as a picture; "FVD": 16 frames of each clip.
@@ -37,25 +38,12 @@ class Collector:
     network: FeatureNetwork
     side_px: int
     stride: int = 5
-    _results: dict[Protocol, list[np.ndarray]] = field(default_factory=dict)
-    _real: dict[Protocol, list[np.ndarray]] = field(default_factory=dict)
 
-    def add(self, protocol: Protocol, result: np.ndarray, real: np.ndarray) -> None:
-        """Take in one case: (F, R, R, 3) uint8 crops of the result and of its real clip."""
-        for crops, kept in ((result, self._results), (real, self._real)):
-            if self.kind == "FVD" and len(crops) < 16:
-                return
-            kept.setdefault(protocol, []).append(np.asarray(self.network.features(self._batch(crops))))
-
-    def results(self) -> list[Distribution]:
-        """The distances of all protocols with at least two samples on either side."""
-        found = []
-        for protocol, parts in self._results.items():
-            a, b = np.concatenate(parts), np.concatenate(self._real[protocol])
-            if min(len(a), len(b)) >= 2:
-                distance = Frechet(frechet_distance(a, b), self.network.name, len(a), len(b))
-                found.append(Distribution(self.kind, protocol, distance))
-        return found
+    def features(self, crops: np.ndarray) -> np.ndarray | None:
+        """(F, R, R, 3) uint8 crops → (N, D) features; None where there are too few frames."""
+        if not len(crops) or (self.kind == "FVD" and len(crops) < 16):
+            return None
+        return np.asarray(self.network.features(self._batch(crops)), np.float32)
 
     def _batch(self, crops: np.ndarray) -> np.ndarray:
         picked = crops[:: self.stride] if self.kind == "FID" else crops
@@ -64,3 +52,24 @@ class Collector:
         if self.kind == "FVD":
             return fvd_clip(small)
         return np.ascontiguousarray(small.astype(np.float32).transpose(0, 3, 1, 2) / 255)
+
+
+@dataclass
+class Gathered:
+    """Features by kind, protocol and system, as cases are done."""
+
+    _parts: dict[tuple[Kind, Protocol, str], list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+
+    def add(self, kind: str, protocol: Protocol, system: str, result: np.ndarray, real: np.ndarray) -> None:
+        """Take in one case: (N, D) features of the result and of its real clip."""
+        self._parts.setdefault((kind, protocol, system), []).append((result, real))  # type: ignore[arg-type]
+
+    def results(self, names: dict[str, str]) -> list[Distribution]:
+        """Every distance of at least two samples on either side. Args: names: kind → name of its network."""
+        found = []
+        for (kind, protocol, system), parts in self._parts.items():
+            a, b = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+            if min(len(a), len(b)) >= 2:
+                distance = Frechet(frechet_distance(a, b), names[kind], len(a), len(b))
+                found.append(Distribution(kind, protocol, system, distance))
+        return found

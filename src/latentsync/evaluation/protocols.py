@@ -13,11 +13,15 @@ from latentsync.core.errors import ConfigError
 from latentsync.evaluation.clips import TestClip
 from latentsync.evaluation.speech import Donor, Speech, assemble, own_speech, shifted, silence
 
-Protocol = Literal["reconstruction", "cross", "silent", "shifted", "single"]
+Protocol = Literal["paired", "reconstruction", "cross", "silent", "shifted", "single"]
 PROTOCOLS: tuple[Protocol, ...] = ("reconstruction", "cross", "silent", "shifted")
-"""Those of a suite; "single" is one result that somebody made."""
+"""Those of a suite where none is asked for."""
+ALL_PROTOCOLS: tuple[Protocol, ...] = ("paired", *PROTOCOLS)
+"""Those that can be asked for; "single" is one result that somebody made."""
 
 EXPLAINED = {
+    "paired": "The clip's own speech over the clip as it is: the setting of most papers. The right mouth is there to "
+    "be copied, so an untouched video scores best; read it beside the others.",
     "reconstruction": "The clip's own speech; every frame's mouth region is first exchanged with one from half the "
     "clip away, so the right mouth is nowhere to be copied from.",
     "cross": "Another person's speech, put together from parts of several sentences so that no shared rhythm helps.",
@@ -67,7 +71,7 @@ def cases_of(
     steps = own.num_steps
     cases = []
     for protocol in protocols:
-        if protocol == "reconstruction":
+        if protocol in ("paired", "reconstruction"):
             cases.append(Case(protocol, clip, own_speech(own, steps)))
         elif protocol == "silent":
             cases.append(Case(protocol, clip, silence(steps)))

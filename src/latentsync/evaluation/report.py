@@ -16,10 +16,11 @@ import numpy as np
 
 from latentsync import __version__
 from latentsync.core.files import atomic_path
+from latentsync.evaluation.field import field_html, latex, summary_csv
 from latentsync.evaluation.protocols import EXPLAINED, Protocol
+from latentsync.evaluation.results import Evidence, Row, SuiteResult, systems_of
 from latentsync.evaluation.scoring import ABOUT
 from latentsync.evaluation.speech import GRID_HZ
-from latentsync.evaluation.suite import SYSTEMS, Evidence, Row, SuiteResult
 from latentsync.evaluation.svg import curves_svg
 from latentsync.metrics.statistics import Interval, bootstrap_mean
 
@@ -27,6 +28,7 @@ Table = dict[str, dict[str, Interval]]
 """score → system → mean and interval."""
 
 WORST_BY = {
+    "paired": "lmd_pct",
     "reconstruction": "lmd_pct",
     "cross": "cross_r",
     "silent": "still_share",
@@ -36,14 +38,18 @@ WORST_BY = {
 """The score that decides which clip of a protocol is worst."""
 
 
-def tables(rows: Sequence[Row]) -> dict[Protocol, Table]:
-    """Mean and 95 % interval of each score, by protocol and system; persons are resampled, not clips."""
+def tables(rows: Sequence[Row], methods: Sequence[str] = ()) -> dict[Protocol, Table]:
+    """Mean and 95 % interval of each score, by protocol and system; persons are resampled, not clips.
+
+    Args: methods: what was under test, in the order of its columns.
+    """
+    systems = systems_of(rows, methods)
     found: dict[Protocol, Table] = {}
     for protocol in EXPLAINED:
         own = [row for row in rows if row.protocol == protocol]
         table: Table = {}
         for name in ABOUT:
-            for system in SYSTEMS:
+            for system in systems:
                 having = [row for row in own if row.system == system and name in row.scores]
                 if having:
                     table.setdefault(name, {})[system] = bootstrap_mean(
@@ -69,21 +75,26 @@ def as_dict(result: SuiteResult, about: dict[str, Any]) -> dict[str, Any]:
         "scores": {name: {"label": note.label, "better": note.better} for name, note in ABOUT.items()},
         "tables": {
             protocol: {name: {s: asdict(cell) for s, cell in row.items()} for name, row in table.items()}
-            for protocol, table in tables(result.rows).items()
+            for protocol, table in tables(result.rows, result.methods).items()
         },
+        "missing": result.missing,
         "distributions": [asdict(line) for line in result.distributions],
         "rows": [asdict(row) for row in result.rows],
         "failed": [{"clip": clip, "protocol": protocol, "why": why} for clip, protocol, why in result.failed],
     }
 
 
-def write_report(result: SuiteResult, folder: Path, about: dict[str, Any]) -> dict[str, Path]:
-    """Write report.json, scores.csv and report.html into a folder that exists; each appears whole or not at all."""
+def write_report(result: SuiteResult, folder: Path, about: dict[str, Any], with_latex: bool = False) -> dict[str, Path]:
+    """Write report.json, scores.csv, summary.csv and report.html, and with `with_latex` summary.tex, into a folder that
+    exists; each appears whole or not at all."""
     texts = {
         "report.json": json.dumps(as_dict(result, about), indent=1, ensure_ascii=False, default=_plain),
         "scores.csv": scores_csv(result.rows),
+        "summary.csv": summary_csv(result),
         "report.html": html(result, about),
     }
+    if with_latex:
+        texts["summary.tex"] = latex(result)
     paths = {}
     for name, text in texts.items():
         paths[name] = folder / name
@@ -108,16 +119,11 @@ def html(result: SuiteResult, about: dict[str, Any]) -> str:
     """The page: what was run, a table per protocol, then every case with its curves and strip, the worst first."""
     parts = ["<!doctype html><html lang=en><meta charset=utf-8>", "<title>LatentSync evaluation</title>", _STYLE]
     parts += ["<h1>LatentSync evaluation</h1>", _about(result, about)]
-    found = tables(result.rows)
+    found = tables(result.rows, result.methods)
+    if result.methods:
+        parts.append(field_html(result))
     for protocol, table in found.items():
-        parts.append(f"<h2>{protocol}</h2><p>{escape(EXPLAINED[protocol])}</p>{_table(table)}")
-    if result.distributions:
-        lines = "".join(
-            f"<tr><th>{line.name}, {line.protocol}<td>{line.frechet.distance:.2f}<td>{escape(line.frechet.network)}"
-            f"<td>{line.frechet.num_a} / {line.frechet.num_b}"
-            for line in result.distributions
-        )
-        parts.append(f"<h2>Distributions</h2><table><tr><th><th>distance<th>network<th>samples{lines}</table>")
+        parts.append(f"<h2>{protocol}</h2><p>{escape(EXPLAINED[protocol])}</p>{_table(table, result.systems)}")
     if result.failed:
         lines = "".join(f"<li>{escape(c)}, {escape(p)}: {escape(why)}" for c, p, why in result.failed)
         parts.append(f"<h2>Could not be done</h2><ul>{lines}</ul>")
@@ -153,8 +159,8 @@ def _about(result: SuiteResult, about: dict[str, Any]) -> str:
     return f"<table class=facts>{rows}</table>"
 
 
-def _table(table: Table) -> str:
-    systems = [system for system in SYSTEMS if any(system in row for row in table.values())]
+def _table(table: Table, systems: Sequence[str]) -> str:
+    systems = [system for system in systems if any(system in row for row in table.values())]
     head = "".join(f"<th>{escape(system)}" for system in systems)
     lines = []
     for name, row in table.items():
@@ -177,7 +183,7 @@ def _case(evidence: Evidence) -> str:
     scores = ", ".join(f"{name} {row.scores[name]:.{ABOUT[name].digits}f}" for name in ABOUT if name in row.scores)
     picture = base64.b64encode(evidence.strip).decode("ascii")
     return (
-        f"<section><h3>{escape(row.clip_id)} <small>{escape(row.person)}</small></h3>"
+        f"<section><h3>{escape(row.clip_id)} <small>{escape(row.person)}, {escape(row.system)}</small></h3>"
         f"{curves_svg(curves, evidence.loudness, GRID_HZ)}"
         f'<img alt="source above, result below" src="data:image/jpeg;base64,{picture}">'
         f"<p class=scores>{escape(scores)}</p></section>"

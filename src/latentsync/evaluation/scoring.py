@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +45,8 @@ ABOUT = {
     "sync_confidence": About("sync confidence, own judge", "higher", 3),
     "sync_distance": About("sync distance, own judge", "lower", 3),
     "av_offset_frames": About("offset found by own judge (frames)", "zero", 1),
+    "lips_confidence": About("sync confidence, shipped lip judge", "higher"),
+    "late_ms": About("picture late by, shipped lip judge (ms)", "zero", 0),
     "lse_c": About("LSE-C, SyncNet-v2", "higher"),
     "lse_d": About("LSE-D, SyncNet-v2", "lower"),
     "lse_offset_frames": About("offset found by SyncNet-v2 (frames)", "zero", 1),
@@ -54,11 +56,15 @@ ABOUT = {
     "still_share": About("closed and still in silence (share of frames)", "higher"),
     "psnr_mouth_db": About("PSNR, generated region (dB)", "higher", 1),
     "ssim_mouth": About("SSIM, generated region", "higher", 3),
+    "psnr_face_db": About("PSNR, whole face crop (dB)", "higher", 1),
+    "ssim_face": About("SSIM, whole face crop", "higher", 3),
+    "lpips": About("LPIPS, whole face crop", "lower", 3),
     "psnr_rest_db": About("PSNR, rest of the face crop (dB)", "higher", 1),
     "ssim_rest": About("SSIM, rest of the face crop", "higher", 3),
     "sharpness_ratio": About("sharpness of the mouth over the real one's", "one"),
     "finest_detail_ratio": About("… finest octave alone", "one"),
     "perceptual_mouth": About("feature distance, generated region", "lower", 3),
+    "csim": About("cosine similarity of a face recogniser", "higher", 3),
     "identity_similarity": About("identity, stand-in (0 … 1)", "higher"),
     "quality": About("no-reference quality (0 … 100)", "higher", 0),
     "border_step": About("step at the patch border (levels of 255)", "zero"),
@@ -68,6 +74,9 @@ ABOUT = {
     "jaw_jitter_ratio": About("trembling of the jaw line over the source's", "one"),
 }
 """Every score a table may hold, in the order of its rows."""
+
+Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+"""(F, R, R, 3) uint8 twice and an (R, R) region → mean distance."""
 
 Judge = Callable[[Watched, Path | None, np.ndarray], SyncScore | None]
 """(what was watched, its file if there is one, (S,) sound) → score; None where this judge cannot say."""
@@ -80,13 +89,21 @@ class Judges:
     Attributes:
         own: our SyncNet.
         v2: the public SyncNet-v2.
-        perceptual: (F, R, R, 3) uint8 twice and an (R, R) region → distance.
-        names: what was used, for the report.
+        perceptual: a distance in the generated region, of features that the user gives.
+        lips: the shipped judge, see `lip_judge`.
+        lpips: LPIPS of whole crops.
+        face: (result, real), as many frames each → cosine of a face recogniser's embeddings, see `face_judge`.
+        missing: name of the field's score → why there is no judge for it.
+        names: what was used, with the beginning of each file's hash, for the report.
     """
 
     own: Judge | None = None
     v2: Judge | None = None
-    perceptual: Callable[[np.ndarray, np.ndarray, np.ndarray], float] | None = None
+    perceptual: Distance | None = None
+    lips: Judge | None = None
+    lpips: Distance | None = None
+    face: Callable[[Watched, Watched], float] | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
 
@@ -143,6 +160,8 @@ def sync_scores(
     if speech.width is not None:
         found["width_r"] = lagged_correlation(result.width, speech.width, MAX_LAG).best_r
     if np.any(speech.wave):
+        if judges.lips is not None and (lips := judges.lips(result, path, speech.wave)) is not None:
+            found |= {"lips_confidence": lips.confidence_at_zero, "late_ms": 1000 / GRID_HZ * lips.av_offset_frames}
         if judges.own is not None and (own := judges.own(result, path, speech.wave)) is not None:
             found |= {
                 "sync_confidence": own.confidence_at_zero,
@@ -196,8 +215,14 @@ def _picture_scores(material: Material, judges: Judges) -> Scores:
         found["border_flicker"] = border_flicker(clip, real, mask)
     if material.chunk_frames is not None:
         found["seam_ratio"] = seam_score(clip, range(material.chunk_frames, len(clip), material.chunk_frames), mask)
+    if judges.face is not None:
+        length = len(material.result)
+        found["csim"] = judges.face(material.result, real_all.cut(length))
     if material.truth is not None:
         found |= {"psnr_mouth_db": min(psnr(clip, real, mask), 99.0), "ssim_mouth": ssim(clip, real, mask)}
+        found |= {"psnr_face_db": min(psnr(clip, real), 99.0), "ssim_face": ssim(clip, real)}
+        if judges.lpips is not None:
+            found["lpips"] = judges.lpips(clip, real, np.ones_like(mask))
         if judges.perceptual is not None:
             found["perceptual_mouth"] = judges.perceptual(clip, real, mask)
     return found

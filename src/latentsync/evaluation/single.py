@@ -9,9 +9,9 @@ from typing import Any
 from latentsync.evaluation.clips import TestClip, sha256_of
 from latentsync.evaluation.pictures import strip_jpeg
 from latentsync.evaluation.report import write_report
+from latentsync.evaluation.results import MODEL, UNTOUCHED, Evidence, Row, SuiteOptions, SuiteResult
 from latentsync.evaluation.scoring import Judges, Material, score
 from latentsync.evaluation.speech import SAMPLES_PER_STEP, Speech, loudness_db
-from latentsync.evaluation.suite import MODEL, UNTOUCHED, Evidence, Row, SuiteOptions, SuiteResult
 from latentsync.evaluation.watching import GRID_HZ, watch
 from latentsync.faces.masks import inpaint_mask
 from latentsync.faces.tracker import FaceTracker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,15 @@ class Speech:
     @property
     def duration_s(self) -> float:
         return len(self.wave) / SPEECH_RATE_HZ
+
+    @property
+    def digest(self) -> str:
+        """A name for what is heard and for what its speaker's mouth did."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.wave).tobytes())
+        for curve in (self.opening, self.width):
+            digest.update(b"" if curve is None else np.ascontiguousarray(curve).tobytes())
+        digest.update(repr(self.phones).encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,278 +1,209 @@
-"""Run a suite: every clip through every protocol, beside the baselines, into rows of scores."""
+"""Run a suite: every clip through every protocol, by every method and beside the baselines, into rows of scores."""
 
 from __future__ import annotations
 
+import csv
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from latentsync.core.errors import ConfigError, EmptyAudioError, LatentSyncError, Stopped
-from latentsync.core.files import temporary_folder, without_temporary
+from latentsync.core.errors import EmptyAudioError, LatentSyncError, Stopped
+from latentsync.core.files import atomic_path, temporary_folder, without_temporary
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
-from latentsync.core.values import Float, Frame
-from latentsync.evaluation.baselines import frozen_mouth, moved_mouth, there_and_back
+from latentsync.evaluation.bench import Bench, write_inputs
 from latentsync.evaluation.clips import TestClip
-from latentsync.evaluation.distributions import Collector, Distribution
-from latentsync.evaluation.pictures import strip_jpeg
-from latentsync.evaluation.protocols import MIN_STEPS, PROTOCOLS, Case, Protocol, cases_of
-from latentsync.evaluation.scoring import Judges, Material, Scores, score, shifted_lag, sync_scores
-from latentsync.evaluation.speech import Donor, Speech, loudness_db, own_speech
-from latentsync.evaluation.watching import Watched, measure, watch
-from latentsync.faces.masks import inpaint_mask
+from latentsync.evaluation.distributions import Collector, Gathered
+from latentsync.evaluation.keep import Keep, Kept, key_of
+from latentsync.evaluation.methods import Method, refuse_names
+from latentsync.evaluation.protocols import MIN_STEPS, Case, cases_of
+from latentsync.evaluation.results import FROZEN, REAL, UNTOUCHED, SuiteOptions, SuiteResult
+from latentsync.evaluation.scoring import Judges
+from latentsync.evaluation.speech import Donor
+from latentsync.evaluation.watching import measure
 from latentsync.faces.tracker import FaceTracker
-from latentsync.media.audio import read_audio, write_wav
-from latentsync.media.reader import VideoReader
-from latentsync.media.writer import VideoWriter
+from latentsync.media.audio import read_audio
 
 log = logging.getLogger(__name__)
-
-Driver = Callable[[Path, Path, Path], None]
-"""(video, speech, out): lip-sync with the model under test; the result starts with the video's first frame."""
-
-MODEL, UNTOUCHED, FROZEN, SHUFFLED, REAL = "model", "untouched", "frozen mouth", "shuffled audio", "real"
-SYSTEMS = (MODEL, UNTOUCHED, FROZEN, SHUFFLED, REAL)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SuiteOptions:
-    """What a suite does.
-
-    Attributes:
-        protocols: see `protocols.EXPLAINED`.
-        seed: decides who speaks over whom, and which parts of their sentences.
-        resolution: side of the aligned crops that pictures are compared in.
-        mask: name of the model's inpaint mask.
-        shift_frames: delay of the shifted protocol, 1/25 s.
-        chunk_frames: frames the model denoises together; None = not known, no seam score.
-        max_frames: frames used of each clip.
-        keep_folder: where results are kept as videos; None = they are deleted after scoring.
-    """
-
-    protocols: tuple[Protocol, ...] = PROTOCOLS
-    seed: int = 0
-    resolution: int = 256
-    mask: str = "mask"
-    shift_frames: int = 5
-    chunk_frames: int | None = 16
-    max_frames: int = 500
-    keep_folder: Path | None = None
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.protocols if name not in PROTOCOLS]
-        if unknown or not self.protocols:
-            raise ConfigError("protocol", ",".join(self.protocols), f"choose of {', '.join(PROTOCOLS)}")
-        if self.shift_frames == 0 or abs(self.shift_frames) > 10:
-            raise ConfigError("shift_frames", self.shift_frames, "choose 1 to 10 frames, or a negative number")
-        if self.max_frames < MIN_STEPS:
-            raise ConfigError("max_frames", self.max_frames, f"choose {MIN_STEPS} or more")
-
-
-@dataclass(frozen=True)
-class Row:
-    """Scores of one system on one case; `speech` says whose words, in parts."""
-
-    protocol: Protocol
-    system: str
-    clip_id: str
-    person: str
-    speech: tuple[tuple[str, float, float], ...]
-    scores: Scores
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a person looks at: curves on the 25 Hz grid and a strip of mouths, source over result (JPEG)."""
-
-    row: Row
-    opening: np.ndarray
-    speaker: np.ndarray | None
-    old: np.ndarray
-    loudness: np.ndarray
-    strip: bytes
-
-
-@dataclass
-class SuiteResult:
-    """Everything a report is made of. `failed`: (clip, protocol, message) that could not be done."""
-
-    clips: list[TestClip]
-    options: SuiteOptions
-    rows: list[Row] = field(default_factory=list)
-    evidence: list[Evidence] = field(default_factory=list)
-    failed: list[tuple[str, str, str]] = field(default_factory=list)
-    distributions: list[Distribution] = field(default_factory=list)
 
 
 def run_suite(
     clips: Sequence[TestClip],
-    driver: Driver,
+    methods: Sequence[Method],
     tracker: FaceTracker,
     options: SuiteOptions | None = None,
     judges: Judges | None = None,
     collectors: Sequence[Collector] = (),
     progress: ProgressCallback = silent,
     stop: StopFlag = never,
+    *,
+    keep: Path | None = None,
 ) -> SuiteResult:
-    """Drive every clip by every protocol and score it and the baselines.
+    """Drive every clip by every protocol and method, and score the results and the baselines.
 
-    One clip's crops are held at a time. A clip or case that cannot be done (no face, no sound, the model refuses) is
-    listed in `failed` and the suite goes on; our own bugs fly.
+    One clip's crops are held at a time. A clip or case that cannot be done (no face, no sound, the model refuses, a
+    method has no video of it) is listed in `failed` and the suite goes on; our own bugs fly.
 
-    Raises: ConfigError: cross-driving with one person. Stopped: the stop flag.
+    Args: keep: folder for scores that are done; a later run with the same clips, methods and options takes them.
+    Raises: ConfigError: cross-driving with one person, two methods of one name. Stopped: the stop flag.
     """
-    options, judges = options or SuiteOptions(), judges or Judges()
+    options, judges, store = options or SuiteOptions(), judges or Judges(), Keep(keep)
+    refuse_names(methods, (UNTOUCHED, FROZEN, REAL))
+    result = SuiteResult(
+        list(clips), options, methods=[method.name for method in methods], missing=dict(judges.missing)
+    )
+    donors = _donors(clips, tracker, options, store, result, progress, stop)
+    by_person = _by_person(clips, donors)
+    usable = [clip for clip in clips if clip.clip_id in donors]
+    done, total = 0, len(usable) * len(options.protocols)
+    gathered = Gathered()
+    with temporary_folder() as folder:
+        for clip in usable:
+            own = donors[clip.clip_id]
+            bench = Bench(clip, own, tracker, options, judges, collectors, folder, len(methods) > 1)
+            for case in cases_of(clip, options.protocols, by_person, own, options.seed, options.shift_frames):
+                check(stop)
+                progress(Progress("drive", done, total, "cases"))
+                for method in (None, *methods):
+                    check(stop)
+                    _add(result, gathered, case, _one(bench, case, method, store, result, clips))
+                bench.clear()
+                done += 1
+    progress(Progress("drive", total, total, "cases"))
+    result.distributions = gathered.results({collector.kind: collector.network.name for collector in collectors})
+    return result
+
+
+def prepare_inputs(
+    clips: Sequence[TestClip],
+    tracker: FaceTracker,
+    out: Path,
+    options: SuiteOptions,
+    progress: ProgressCallback = silent,
+    stop: StopFlag = never,
+) -> Path:
+    """Write what a suite would drive, for methods that run elsewhere: PROTOCOL/CLIP.mkv or .mp4, PROTOCOL/CLIP.wav.
+
+    Returns: `inputs.csv` in `out`, with the columns protocol, clip, person, video, speech and result: where the
+        method's video belongs, below the folder that `--results` takes.
+    Raises: as `run_suite`.
+    """
     result = SuiteResult(list(clips), options)
+    donors = _donors(clips, tracker, options, Keep(None), result, progress, stop)
+    if result.failed:
+        name, _, why = result.failed[0]
+        raise LatentSyncError(f"{name}: {why}")
+    by_person = _by_person(clips, donors)
+    lines: list[Sequence[str]] = [("protocol", "clip", "person", "video", "speech", "result")]
+    for done, clip in enumerate(clips):
+        progress(Progress("write", done, len(clips), "clips"))
+        bench = Bench(clip, donors[clip.clip_id], tracker, options, Judges(), (), out)
+        for case in cases_of(
+            clip, options.protocols, by_person, donors[clip.clip_id], options.seed, options.shift_frames
+        ):
+            check(stop)
+            video, speech = write_inputs(bench, case, out)
+            names = [path.relative_to(out).as_posix() for path in (video, speech)]
+            made = f"{case.protocol}/{clip.clip_id}.mp4"
+            lines.append((case.protocol, clip.clip_id, clip.person, *names, made))
+    path = out / "inputs.csv"
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    return path
+
+
+def _one(
+    bench: Bench, case: Case, method: Method | None, store: Keep, result: SuiteResult, clips: Sequence[TestClip]
+) -> Kept | None:
+    """A method's scores of one case, or with None the baselines': kept ones, or done now."""
+    who = "" if method is None or len(result.methods) == 1 else f"{method.name}: "
+    try:
+        video = None if method is None else method.find(case.clip, case.protocol, clips)
+        if method is not None and method.driver is None and video is None:
+            raise LatentSyncError(f"no video of it in {method.folder}")
+        key = _key(bench, case, method, video, result)
+        kept = store.load(key)
+        if kept is None:
+            kept = bench.baselines(case) if method is None else bench.run(case, method, video)
+            store.save(key, kept)
+    except Stopped:
+        raise
+    except LatentSyncError as error:
+        failed = case.clip.clip_id, case.protocol, who + without_temporary(str(error))
+        if failed not in result.failed:
+            log.warning("%s, %s: %s", *failed)
+            result.failed.append(failed)
+        return None
+    return kept
+
+
+def _key(bench: Bench, case: Case, method: Method | None, video: Path | None, result: SuiteResult) -> str:
+    options = asdict(result.options)
+    for other in ("protocols", "keep_folder", "seed"):
+        options.pop(other)
+    changed = None if video is None else (video.stat().st_size, video.stat().st_mtime_ns)
+    return key_of(
+        clip=case.clip.sha256,
+        person=case.clip.person,
+        protocol=case.protocol,
+        speech=case.speech.digest,
+        seed=result.options.seed,
+        options=options,
+        judges=bench.judges.names,
+        collectors=[collector.network.name for collector in bench.collectors],
+        method=None if method is None else (method.name, method.settings, str(video), changed, method.chunk_frames),
+        one_of=len(result.methods) == 1,
+    )
+
+
+def _add(result: SuiteResult, gathered: Gathered, case: Case, kept: Kept | None) -> None:
+    if kept is None:
+        return
+    result.rows += kept.rows
+    if kept.evidence is not None:
+        result.evidence.append(kept.evidence)
+    for name, (made, real) in kept.features.items():
+        kind, _, system = name.partition("/")
+        gathered.add(kind, case.protocol, system, made, real)
+
+
+def _by_person(clips: Sequence[TestClip], donors: dict[str, Donor]) -> dict[str, list[Donor]]:
+    found: dict[str, list[Donor]] = {}
+    for clip in clips:
+        if clip.clip_id in donors:
+            found.setdefault(clip.person, []).append(donors[clip.clip_id])
+    return found
+
+
+def _donors(
+    clips: Sequence[TestClip],
+    tracker: FaceTracker,
+    options: SuiteOptions,
+    store: Keep,
+    result: SuiteResult,
+    progress: ProgressCallback,
+    stop: StopFlag,
+) -> dict[str, Donor]:
     donors: dict[str, Donor] = {}
     for index, clip in enumerate(clips):
         check(stop)
         progress(Progress("listen", index, len(clips), "clips"))
         try:
-            donors[clip.clip_id] = _donor(clip, tracker, options.max_frames)
+            donors[clip.clip_id] = _donor(clip, tracker, options.max_frames, store)
         except LatentSyncError as error:
             result.failed.append((clip.clip_id, "all", str(error)))
     progress(Progress("listen", len(clips), len(clips), "clips"))
-    by_person: dict[str, list[Donor]] = {}
-    usable = [clip for clip in clips if clip.clip_id in donors]
-    for clip in usable:
-        by_person.setdefault(clip.person, []).append(donors[clip.clip_id])
-    done, total = 0, len(usable) * len(options.protocols)
-    with temporary_folder() as folder:
-        for clip in usable:
-            bench = _Bench(clip, driver, tracker, options, judges, collectors, folder)
-            own = donors[clip.clip_id]
-            for case in cases_of(clip, options.protocols, by_person, own, options.seed, options.shift_frames):
-                check(stop)
-                progress(Progress("drive", done, total, "cases"))
-                try:
-                    rows, evidence = bench.run(case, own)
-                    result.rows += rows
-                    result.evidence.append(evidence)
-                except Stopped:
-                    raise
-                except LatentSyncError as error:
-                    why = without_temporary(str(error))
-                    log.warning("%s, %s: %s", clip.clip_id, case.protocol, why)
-                    result.failed.append((clip.clip_id, case.protocol, why))
-                done += 1
-    progress(Progress("drive", total, total, "cases"))
-    result.distributions = [line for collector in collectors for line in collector.results()]
-    return result
+    return donors
 
 
-def _donor(clip: TestClip, tracker: FaceTracker, max_frames: int) -> Donor:
-    lips = measure(clip.path, tracker, max_frames)
-    donor = Donor(clip.clip_id, read_audio(clip.path), lips.opening, clip.phones, lips.width)
+def _donor(clip: TestClip, tracker: FaceTracker, max_frames: int, store: Keep) -> Donor:
+    key = key_of(donor=clip.sha256, max_frames=max_frames)
+    lips = store.arrays(key)
+    if lips is None:
+        found = measure(clip.path, tracker, max_frames)
+        lips = {"opening": found.opening, "width": found.width}
+        store.save_arrays(key, lips)
+    donor = Donor(clip.clip_id, read_audio(clip.path), lips["opening"], clip.phones, lips["width"])
     if donor.num_steps < MIN_STEPS:
         raise EmptyAudioError(f"{clip.path}: shorter than {MIN_STEPS / 25:.0f} s. Use a longer clip")
     return donor
-
-
-class _Bench:
-    """One clip on the bench: watched once, driven by each of its cases."""
-
-    def __init__(
-        self,
-        clip: TestClip,
-        driver: Driver,
-        tracker: FaceTracker,
-        options: SuiteOptions,
-        judges: Judges,
-        collectors: Sequence[Collector],
-        folder: Path,
-    ) -> None:
-        self.clip, self.driver, self.tracker = clip, driver, tracker
-        self.options, self.judges, self.collectors, self.folder = options, judges, collectors, folder
-        self.mask: Float = inpaint_mask(options.resolution, options.mask)
-        self.real = watch(clip.path, tracker, options.resolution, max_frames=options.max_frames)
-
-    def run(self, case: Case, own: Donor) -> tuple[list[Row], Evidence]:
-        video, driven, truth = self.clip.path, self.real, None
-        if case.protocol == "reconstruction":
-            video = self.folder / f"{self.clip.clip_id}-moved.mkv"
-            write_moved(self.clip.path, video, self.real, self.mask)
-            truth = self.real
-            driven = watch(video, self.tracker, self.options.resolution, self.real)
-        speech_path = self.folder / f"{self.clip.clip_id}-{case.protocol}-speech.wav"
-        write_wav(speech_path, case.speech.wave)
-        out_folder = self.options.keep_folder or self.folder
-        out = out_folder / f"{self.clip.clip_id}-{case.protocol}.mp4"
-        self.driver(video, speech_path, out)
-        result = watch(out, self.tracker, self.options.resolution, self.real)
-        driven, truth = driven.cut(len(result)), None if truth is None else truth.cut(len(result))
-        material = Material(result, driven, case.speech, self.mask, truth, out, chunk_frames=self.options.chunk_frames)
-        for collector in self.collectors:
-            collector.add(case.protocol, result.crops[driven.seen], self.real.crops[self.real.seen])
-        rows = [self._row(case, MODEL, self._scored(case, material, own))]
-        rows += [self._row(case, name, found) for name, found in self._baselines(case, material, video, own)]
-        evidence = Evidence(
-            rows[0],
-            result.opening,
-            case.speech.opening,
-            driven.opening,
-            loudness_db(case.speech.wave, len(result.opening)),
-            strip_jpeg(driven.crops, result.crops),
-        )
-        for path in (video, out, speech_path):
-            if path.parent == self.folder:
-                path.unlink()
-        return rows, evidence
-
-    def _scored(self, case: Case, material: Material, own: Donor) -> Scores:
-        found = score(material, self.judges)
-        if case.protocol == "shifted":
-            found["lag_frames"] = shifted_lag(material.result, own_speech(own, own.num_steps)) - case.shift_frames
-        return found
-
-    def _baselines(self, case: Case, material: Material, video: Path, own: Donor) -> Iterator[tuple[str, Scores]]:
-        driven = material.driven
-        yield UNTOUCHED, self._scored(case, replace(material, result=driven, path=video, chunk_frames=None), own)
-        frozen = frozen_mouth(driven, self.mask)
-        yield FROZEN, self._scored(case, replace(material, result=frozen, path=None, chunk_frames=None), own)
-        if case.other is not None:
-            yield SHUFFLED, sync_scores(material.result, case.other, None, self.judges, material.path)
-        real = self.real.cut(len(driven))
-        back = there_and_back(real)
-        ceiling = replace(
-            material, result=back, driven=real, speech=_own_sound(own, real), path=self.clip.path, chunk_frames=None
-        )
-        yield REAL, _without_trivial(score(ceiling, self.judges))
-
-    def _row(self, case: Case, system: str, scores: Scores) -> Row:
-        return Row(case.protocol, system, self.clip.clip_id, self.clip.person, case.speech.pieces, scores)
-
-
-def _own_sound(own: Donor, real: Watched) -> Speech:
-    return own_speech(own, len(real.opening))
-
-
-def _without_trivial(scores: Scores) -> Scores:
-    """A clip compared with itself follows itself perfectly and leaks itself: such figures say nothing."""
-    return {
-        name: value
-        for name, value in scores.items()
-        if name not in ("cross_r", "cross_chance", "lag_frames", "width_r", "leakage_r", "leakage", "lmd_pct")
-    }
-
-
-def write_moved(source: Path, target: Path, watched: Watched, mask: Float) -> None:
-    """Write the clip with each frame's mouth region exchanged for that of `moved_mouth`, same size, rate and times.
-
-    Args:
-        watched: of `source`; its frames alone are written.
-        mask: (R, R) 1 = exchanged, at the crops' resolution.
-    """
-    from latentsync.faces.paste import paste_mouth
-
-    order = moved_mouth(watched)
-    crops = watched.crops.astype(np.float32) / 255
-    with VideoReader(source) as reader, VideoWriter(target, like=reader.info, codec="ffv1") as writer:
-        for index, frame in enumerate(reader):
-            if index >= len(watched):
-                break
-            picture = frame.picture
-            if order[index] != index:
-                picture = paste_mouth(picture, crops[order[index]], watched.frame_to_crop[index], mask)
-            writer.write(Frame(frame.index, frame.time_s, picture))

@@ -67,6 +67,20 @@ class Watched:
         grid = np.arange(grid_length(self.times_s)) / GRID_HZ
         return np.clip(np.searchsorted(self.times_s, grid + 1e-6, side="right") - 1, 0, len(self) - 1)
 
+    def at(self, times_s: np.ndarray) -> Watched:
+        """The frames shown at other times, one for each, counted from the first frame of either.
+
+        The same rate gives the same frames; another rate repeats frames or leaves some out.
+        """
+        wanted = times_s - times_s[0] + self.times_s[0]
+        after = np.clip(np.searchsorted(self.times_s, wanted), 1, max(len(self) - 1, 1))
+        before = after - 1
+        after = np.minimum(after, len(self) - 1)
+        nearer = np.abs(self.times_s[after] - wanted) <= np.abs(self.times_s[before] - wanted)
+        index = np.where(nearer, after, before)
+        parts = {name: getattr(self, name)[index] for name in ("landmarks", "frame_to_crop", "crops")}
+        return replace(self, times_s=np.asarray(times_s), **parts)
+
     def cut(self, num_frames: int) -> Watched:
         """The first frames only."""
         parts = {name: getattr(self, name)[:num_frames] for name in ("times_s", "landmarks", "frame_to_crop", "crops")}
@@ -117,13 +131,15 @@ def watch(
         start_s, end_s: the part to watch, as in `VideoReader`; times count from its start.
     Raises: NoFaceError: no face in any frame. MediaError: the file cannot be read.
     """
+    length_s = None
     if geometry is not None:
-        max_frames = min(max_frames, len(geometry))
-    times_s, meshes, size = _track(path, tracker, max_frames, start_s, end_s)
+        step_s = float(np.median(np.diff(geometry.times_s))) if len(geometry) > 1 else 1 / GRID_HZ
+        length_s = float(geometry.times_s[-1] - geometry.times_s[0]) + step_s / 2
+    times_s, meshes, size = _track(path, tracker, max_frames, start_s, end_s, length_s)
     if geometry is None:
         matrices = _matrices(times_s, meshes, resolution)
     else:
-        matrices = geometry.frame_to_crop[: len(times_s)]
+        matrices = geometry.at(times_s).frame_to_crop
     crops = np.full((len(times_s), resolution, resolution, 3), 127, dtype=np.uint8)
     with VideoReader(path, start_s, end_s) as reader:
         for index, frame in enumerate(reader):
@@ -141,16 +157,22 @@ def measure(path: Path, tracker: FaceTracker, max_frames: int = 1500) -> LipCurv
 
 
 def _track(
-    path: Path, tracker: FaceTracker, max_frames: int, start_s: Fraction | None = None, end_s: Fraction | None = None
+    path: Path,
+    tracker: FaceTracker,
+    max_frames: int,
+    start_s: Fraction | None = None,
+    end_s: Fraction | None = None,
+    length_s: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     times: list[float] = []
     faces: list[tuple[Face, ...]] = []
     size = (0, 0)
     with VideoReader(path, start_s, end_s) as reader, tracker.open() as session:
         for frame in reader:
-            if len(times) == max_frames:
+            time_s = float(frame.time_s - (start_s or 0))
+            if len(times) == max_frames or (times and length_s is not None and time_s - times[0] > length_s):
                 break
-            times.append(float(frame.time_s - (start_s or 0)))
+            times.append(time_s)
             faces.append(session.track(frame))
             size = _size(frame)
     main = _main_track(faces)

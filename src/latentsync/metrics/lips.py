@@ -85,8 +85,14 @@ def told_opening(landmarks: np.ndarray) -> NDArray[np.float32]:
     Args: landmarks: (F, 468, 2) mesh in pixels of the aligned crop, whose sides are stretched.
     Returns: (F,) float32; frames without a face count as closed.
     """
-    opening = np.nan_to_num(lip_opening(landmarks))
-    return np.clip((opening - opening.mean()) * 30, -4, 4).astype(np.float32)
+    return opening_about_mean(np.nan_to_num(lip_opening(landmarks))).astype(np.float32)
+
+
+def opening_about_mean(opening: np.ndarray) -> Curve:
+    """(F,) opening in eye distances → as `told_opening` gives it; NaN stays NaN and takes no part."""
+    if not np.isfinite(opening).any():
+        return np.full(len(opening), np.nan)
+    return np.clip((opening - np.nanmean(opening)) * 30, -4, 4)
 
 
 def smooth(curve: np.ndarray, sigma_frames: float) -> Curve:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import talkers
+from latentsync.metrics.mesh import LEFT_EYE_OUTER
 from talkers import MouthTracker, babble, deaf_driver, perfect_driver, write_talker
 
 from latentsync.core.errors import ConfigError, MediaError
@@ -26,7 +27,6 @@ from latentsync.media.pixels import RgbPicture
 from latentsync.media.reader import VideoReader
 from latentsync.media.writer import VideoWriter
 from latentsync.metrics.lips import lagged_correlation
-from latentsync.metrics.mesh import LEFT_EYE_OUTER
 
 OPTIONS = SuiteOptions(resolution=64, seed=3, protocols=("paired", "cross"))
 

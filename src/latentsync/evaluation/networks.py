@@ -108,14 +108,14 @@ def _together(hashes: Sequence[str]) -> str:
 
 
 def lip_judge() -> Judge:
-    """The judge of the package: lip opening in the mesh against the one that the shipped listener hears.
+    """The judge of the package: lip opening in the mesh against the one that the shipped audio encoder hears.
 
-    Its listener is that of `tiny`, so it says when a mouth is late, not which of two models is better: `tiny` draws
+    Its audio encoder is that of `tiny`, so it says when a mouth is late, not which of two models is better: `tiny` draws
     what this listener hears.
     """
-    from latentsync.data.stages.ear import LEAD_FRAMES, SAMPLES_PER_FRAME, EarJudge
+    from latentsync.data.stages.lip_opening import LEAD_FRAMES, SAMPLES_PER_FRAME, LipOpeningJudge
 
-    ear = EarJudge(LIPS_MAX_SHIFT)
+    lips = LipOpeningJudge(LIPS_MAX_SHIFT)
 
     def judge(watched: Watched, _: Path | None, wave: np.ndarray) -> SyncScore | None:
         opening = crop_opening(watched)
@@ -124,7 +124,7 @@ def lip_judge() -> Judge:
         first = LEAD_FRAMES * SAMPLES_PER_FRAME
         part = wave[: len(sound) - first]
         sound[first : first + len(part)], known[first : first + len(part)] = part, True
-        found = ear.compare(opening, *ear.hear(sound, known))
+        found = lips.compare(opening, *lips.hear(sound, known))
         if not np.isfinite(found.confidence):
             return None
         offset = -round(found.late_s * GRID_HZ)

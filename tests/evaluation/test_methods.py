@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import talkers
-from latentsync.metrics.mesh import LEFT_EYE_OUTER
 from talkers import MouthTracker, babble, deaf_driver, perfect_driver, write_talker
 
 from latentsync.core.errors import ConfigError, MediaError
@@ -23,6 +22,7 @@ from latentsync.evaluation.people import groups, told_apart
 from latentsync.evaluation.results import FROZEN, UNTOUCHED, SuiteOptions, SuiteResult
 from latentsync.evaluation.suite import prepare_inputs, run_suite
 from latentsync.evaluation.watching import watch
+from latentsync.faces.topology import LEFT_EYE_OUTER
 from latentsync.media.pixels import RgbPicture
 from latentsync.media.reader import VideoReader
 from latentsync.media.writer import VideoWriter

@@ -110,8 +110,8 @@ def _together(hashes: Sequence[str]) -> str:
 def lip_judge() -> Judge:
     """The judge of the package: lip opening in the mesh against the one that the shipped audio encoder hears.
 
-    Its audio encoder is that of `tiny`, so it says when a mouth is late, not which of two models is better: `tiny` draws
-    what this listener hears.
+    Its audio encoder is that of `tiny`, so it says when a mouth is late, not which of two models is better: `tiny`
+    draws what this encoder hears.
     """
     from latentsync.data.stages.lip_opening import LEAD_FRAMES, SAMPLES_PER_FRAME, LipOpeningJudge
 

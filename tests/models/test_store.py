@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from latentsync.core.errors import ConfigError, OfflineError, WeightsError
+from latentsync.core.hashing import file_sha256
 from latentsync.core.progress import Progress
 from latentsync.models import AudioEncoder, TinyAutoencoder, UNet
 from latentsync.models.weights import (
@@ -27,7 +28,6 @@ from latentsync.models.weights import (
     verify,
 )
 from latentsync.models.weights.catalogue import NAMED
-from latentsync.models.weights.hashing import sha256
 from latentsync.models.weights.hub import fetch_file, registry_path
 from latentsync.pipeline import Lipsync
 
@@ -187,7 +187,7 @@ def test_a_config_that_describes_no_network_is_named(
     path, index = folder / part / "config.json", folder / "model_index.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     told = json.loads(index.read_text())
-    told["parts"][part]["sha256"]["config.json"] = sha256(path)
+    told["parts"][part]["sha256"]["config.json"] = file_sha256(path)
     index.write_text(json.dumps(told))
     with pytest.raises(WeightsError) as caught:
         load_part(folder, part)

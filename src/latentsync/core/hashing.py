@@ -1,4 +1,4 @@
-"""SHA-256 of files and of what is written."""
+"""SHA-256 of files."""
 
 from __future__ import annotations
 
@@ -22,8 +22,3 @@ def file_sha256(path: Path) -> str:
     for block in blocks(path):
         digest.update(block)
     return digest.hexdigest()
-
-
-def text_sha256(text: str) -> str:
-    """SHA-256 of a text in UTF-8 as 64 hexadecimal digits; what no UTF-8 holds (names of files) counts escaped."""
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from latentsync.core.errors import ConfigError, MediaError
 from latentsync.core.files import atomic_path
+from latentsync.core.hashing import file_sha256
 from latentsync.data.clip import Clip, Source, dumps, whole
 from latentsync.data.workspace import Workspace
 
@@ -156,7 +157,7 @@ def _identified(source: Source, workspace: Workspace) -> Clip:
         except (OSError, ValueError):
             found = None
         if found is None or found["stamp"] != stamp:
-            found = {"stamp": stamp, "sha256": _sha256(path)}
+            found = {"stamp": stamp, "sha256": file_sha256(path)}
             with atomic_path(memo) as part:
                 part.write_text(dumps(found), encoding="utf-8")
         return whole(replace(source, path=str(path), sha256=found["sha256"]))
@@ -188,11 +189,3 @@ def _fetched(source: Source, workspace: Workspace) -> Path:
         except (ImportError, ValueError) as error:
             raise MediaError(f"{source.path}: cannot be fetched ({error}). Check the URL.") from error
     return target
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

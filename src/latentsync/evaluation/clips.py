@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from latentsync.core.errors import ConfigError, MediaError
 from latentsync.core.files import atomic_path
+from latentsync.core.hashing import file_sha256
 from latentsync.data.sources import Speaker
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
@@ -45,15 +45,6 @@ class TestClip:
         return f"{self.path.stem}-{self.sha256[:8]}"
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 UNKNOWN = ""
 """The person of a clip that nothing is said of; `people.told_apart` gives it a name."""
 
@@ -78,10 +69,10 @@ def clips_of(source: Path, speaker: Speaker | None = None) -> list[TestClip]:
             and path.is_file()
         )
         clips = [
-            TestClip(path, path.parent.name if path.parent != source else UNKNOWN, sha256_of(path)) for path in files
+            TestClip(path, path.parent.name if path.parent != source else UNKNOWN, file_sha256(path)) for path in files
         ]
     elif source.is_file() and source.suffix.lower() in SUFFIXES:
-        clips = [TestClip(source, source.stem, sha256_of(source))]
+        clips = [TestClip(source, source.stem, file_sha256(source))]
     elif source.is_file():
         clips = _read_list(source)
     else:
@@ -111,7 +102,7 @@ def _read_list(path: Path) -> list[TestClip]:
         video = path.parent / row["file"]
         if not video.is_file():
             raise MediaError(f"{path}: {video} is missing. Fetch it, or take its line out")
-        found, wanted = sha256_of(video), (row.get("sha256") or "").strip().lower()
+        found, wanted = file_sha256(video), (row.get("sha256") or "").strip().lower()
         if wanted and wanted != found:
             raise MediaError(f"{video}: SHA-256 is {found[:12]}…, the list says {wanted[:12]}…. Fetch the right file")
         phones = row.get("phones")

@@ -6,7 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from latentsync.evaluation.clips import TestClip, sha256_of
+from latentsync.core.hashing import file_sha256
+from latentsync.evaluation.clips import TestClip
 from latentsync.evaluation.pictures import strip_jpeg
 from latentsync.evaluation.report import write_report
 from latentsync.evaluation.results import MODEL, UNTOUCHED, Evidence, Row, SuiteOptions, SuiteResult
@@ -45,7 +46,7 @@ def score_result(
     source = source.cut(len(seen))
     speech = Speech(read_audio(audio)[: len(seen.opening) * SAMPLES_PER_STEP], None)
     mask = inpaint_mask(options.resolution, options.mask)
-    clip = TestClip(video, video.stem, sha256_of(video))
+    clip = TestClip(video, video.stem, file_sha256(video))
     material = Material(seen, source, speech, mask, path=result, chunk_frames=options.chunk_frames)
     plain = Material(source, source, speech, mask, path=None if start_s else video)  # a judge reads files from 0
     rows = [

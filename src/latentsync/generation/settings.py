@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from latentsync.config.checked import checked
 from latentsync.config.options import Silence
-from latentsync.core.errors import WeightsError
+from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.diffusion import SamplerConfig
+from latentsync.faces.masks import MASKS
 
-OWN = (
-    "num_frames",
-    "fps",
-    "mask",
-    "paste_mask",
-    "overlap_frames",
-    "keep_latents",
-    "still_reference",
-    "open_reference",
-    "posed_references",
-    "shaped_references",
-    "residual",
-    "reference_texture",
-    "reference_teeth",
-    "window",
-    "trailing_silence_s",
-    "silence",
-    "token_positions",
-    "feather",
-)
+SAMPLER_KEYS = {"scheduler": "kind", "prediction": "prediction", "steps": "steps", "guidance": "guidance"}
+"""Settings of a model that are those of its sampler."""
+FIXED: dict[str, object] = {
+    "audio_window": [2, 2], "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+}  # fmt: skip
+"""Settings of released models that have one value."""
+RANGES = {
+    "resolution": (8, 4096), "num_frames": (1, 1024), "overlap_frames": (0, 1023), "fps": (1.0, 1000.0),
+    "trailing_silence_s": (0.0, 60.0), "feather": (0.0, 1.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,14 +79,20 @@ class ModelSettings:
     feather: float = 10 / 256
 
     def __post_init__(self) -> None:
-        for name, fewest in (("resolution", 1), ("num_frames", 1), ("overlap_frames", 0)):
-            if type(getattr(self, name)) is not int or getattr(self, name) < fewest:
-                raise ValueError(f"{name} {getattr(self, name)!r} is not a whole number of {fewest} or more")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} {getattr(self, name)} is not a number from {low:g} to {high:g}")
+        if self.overlap_frames >= self.num_frames:
+            raise ValueError(f"overlap_frames {self.overlap_frames} is not less than num_frames {self.num_frames}")
         if self.silence not in get_args(Silence):
             raise ValueError(f"silence {self.silence!r} is none of {', '.join(get_args(Silence))}")
-        for name, least in (("fps", 1.0), ("trailing_silence_s", 0.0), ("feather", 0.0)):
-            if not least <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)} is not a number of {least:g} or more")
+        for name, mask in (("mask", self.mask), ("paste_mask", self.paste_mask)):
+            if mask is not None and mask not in MASKS:
+                raise ValueError(f"{name} {mask!r} is none of {', '.join(MASKS)}")
+        if self.window is not None:
+            top, bottom, left, right = self.window
+            if not (0 <= top < bottom <= self.resolution and 0 <= left < right <= self.resolution):
+                raise ValueError(f"window {self.window} is not top, bottom, left, right of some cells")
         if self.residual and not self.still_reference:
             raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
         if self.reference_texture and not self.residual:
@@ -116,15 +113,13 @@ class ModelSettings:
             fix = "Convert it with `latentsync models convert --resolution 256` (1.5) or 512 (1.6)"
             raise WeightsError(f"{model}: the file does not say which resolution it was trained at. {fix}")
         try:
-            sampler = SamplerConfig(
-                kind=settings.get("scheduler", "ddim"),
-                prediction=settings.get("prediction", "epsilon"),
-                steps=int(settings.get("steps", 20)),
-                guidance=float(settings.get("guidance", 1.0)),
-            )
-            own = {key: settings[key] for key in OWN if key in settings}
-            if own.get("window") is not None:
-                own["window"] = tuple(own["window"])
-            return cls(resolution=int(settings["resolution"]), sampler=sampler, **own)
-        except (TypeError, ValueError) as error:
+            fixed = {key: settings[key] for key in FIXED if key in settings}
+            for key, value in fixed.items():
+                if value != FIXED[key]:
+                    raise ValueError(f"{key} {value!r} is not {FIXED[key]!r}, which alone is supported")
+            told = {name: settings[key] for key, name in SAMPLER_KEYS.items() if key in settings}
+            sampler = checked(SamplerConfig, {"guidance": 1.0, **told})
+            own = {key: value for key, value in settings.items() if key not in SAMPLER_KEYS and key not in FIXED}
+            return checked(cls, own, sampler=sampler)
+        except (TypeError, ValueError, ConfigError) as error:
             raise WeightsError(f"{model}: its settings cannot be used ({error}). Convert the model again") from error

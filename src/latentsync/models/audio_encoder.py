@@ -48,6 +48,9 @@ class AudioEncoderConfig:
         for key in ("width", "num_layers", "num_heads", "feed_forward", "positions", "mel_bins"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"audio_encoder.{key}", getattr(self, key), "choose 1 or more")
+        for key, most in (("num_layers", 256), ("width", 16384), ("feed_forward", 65536), ("positions", 65536)):
+            if getattr(self, key) > most:
+                raise ConfigError(f"audio_encoder.{key}", getattr(self, key), f"choose {most} or less")
         if self.width % self.num_heads or self.width % 2 or self.width < 4:
             raise ConfigError("audio_encoder.width", self.width, f"choose an even multiple of {self.num_heads} heads")
         if self.states is not None:

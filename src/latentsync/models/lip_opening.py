@@ -68,16 +68,16 @@ def load_lip_opening_reader(home: Path = HOME, audio_encoder_home: Path = AUDIO_
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from latentsync.models.weights.index import read_index
+    from latentsync.models.weights.index import read_index, read_json
     from latentsync.models.weights.layout import load_part
 
     try:
-        told = json.loads((home / "config.json").read_text(encoding="utf-8"))
+        told = read_json(home / "config.json")
         lip_opening = LipOpeningPredictor(told["heard"], told["width"])
         lip_opening.load_state_dict(
             {key: value.float() for key, value in load_file(home / "model.safetensors").items()}
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise WeightsError(f"{home}: cannot be read ({error}). Install latentsync again.") from error
     if read_index(audio_encoder_home).parts["audio_encoder"].files["model.safetensors"] != told["audio_encoder"]:
         raise WeightsError(f"{home}: was fitted to another audio encoder. Run recipes/lip_opening.py")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError
 
 STEM = 4
@@ -47,6 +48,9 @@ class TinyAutoencoderConfig:
             or min(self.latent_channels, self.encoder_blocks, self.decoder_blocks) < 1
         ):
             raise ConfigError("widths", self.widths, "choose positive widths, channels and blocks")
+        most = max(self.encoder_blocks, self.decoder_blocks, len(self.widths)), max(*self.widths, self.latent_channels)
+        if most[0] > 64 or most[1] > 8192:
+            raise ConfigError("widths", self.widths, "choose at most 64 levels and blocks, 8192 channels")
         for key in ("latent_mean", "latent_std"):
             values = getattr(self, key)
             if values is not None and len(values) != self.latent_channels:
@@ -105,11 +109,7 @@ class TinyAutoencoder(nn.Module):
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> TinyAutoencoder:
         """Build from a plain mapping, as stored in `config.json`."""
-        known = TinyAutoencoderConfig.__dataclass_fields__
-        if unknown := set(mapping) - set(known):
-            raise ConfigError("autoencoder", sorted(unknown), f"use only {', '.join(known)}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
-        return cls(TinyAutoencoderConfig(**values))
+        return cls(checked(TinyAutoencoderConfig, mapping, "autoencoder"))
 
     def to_config(self) -> dict[str, Any]:
         """The mapping `from_config` takes."""

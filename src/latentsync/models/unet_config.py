@@ -43,6 +43,24 @@ FIXED_KEYS: dict[str, tuple[Any, ...]] = {
 }
 
 
+RANGES = {
+    "in_channels": (1, 4096), "out_channels": (1, 4096), "layers_per_block": (1, 64), "attention_head_dim": (1, 4096),
+    "cross_attention_dim": (1, 65536), "norm_num_groups": (1, 4096), "audio_embedding_tokens": (0, 4096),
+    "audio_code": (0, 4096), "audio_map_channels": (0, 4096), "audio_lip_points": (0, 4096),
+    "num_attention_heads": (1, 4096), "num_transformer_block": (1, 64), "temporal_attention_dim_div": (1, 4096),
+    "temporal_position_encoding_max_len": (1, 65536),
+}  # fmt: skip
+"""What a file may say: far beyond any release, and less than would take a computer down."""
+MOST_LEVELS, WIDEST = 12, 65536
+
+
+def _in_range(config: object, where: str) -> None:
+    for key, (low, high) in RANGES.items():
+        value = getattr(config, key, low)
+        if not low <= value <= high:
+            raise ConfigError(f"{where}.{key}", value, f"choose {low} to {high}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionConfig:
     """The temporal modules (`motion_module_kwargs` of the released files).
@@ -66,6 +84,9 @@ class MotionConfig:
     zero_initialize: bool = True
 
     def __post_init__(self) -> None:
+        _in_range(self, "motion_module_kwargs")
+        if len(self.attention_block_types) > 64:
+            raise ConfigError("motion_module_kwargs.attention_block_types", len(self.attention_block_types), "give 2")
         for kind in self.attention_block_types:
             if kind != "Temporal_Self":
                 raise ConfigError("motion_module_kwargs.attention_block_types", kind, 'use "Temporal_Self"')
@@ -118,6 +139,10 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         levels = len(self.block_out_channels)
+        _in_range(self, "model")
+        if not 1 <= levels <= MOST_LEVELS or not all(1 <= width <= WIDEST for width in self.block_out_channels):
+            fix = f"choose 1 to {MOST_LEVELS} levels of 1 to {WIDEST} channels"
+            raise ConfigError("model.block_out_channels", list(self.block_out_channels), fix)
         for key in ("down_block_types", "up_block_types"):
             if len(getattr(self, key)) != levels:
                 raise ConfigError(f"model.{key}", list(getattr(self, key)), f"give {levels} entries, one per level")

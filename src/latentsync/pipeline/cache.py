@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.files import atomic_path, sweep_parts
+from latentsync.core.hashing import blocks
 from latentsync.core.values import Face, Float, Frame
 from latentsync.faces import FaceTracker, TrackingSession
 from latentsync.generation.latentsync import Generator, Networks, Prepared
@@ -70,9 +71,8 @@ class RunCache:
         if identity is None:
             return tracker
         digest = hashlib.sha256(f"{VERSION} {identity} {self._span}".encode())
-        with self._video.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
+        for block in blocks(self._video):
+            digest.update(block)
         path = self._tracks / f"{digest.hexdigest()}.faces"
         return _KnownTracker(tracker, path, self._total_s, self._trouble)
 

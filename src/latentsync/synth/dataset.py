@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing as mp
 import wave
@@ -18,6 +17,7 @@ import numpy as np
 
 from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError
 from latentsync.core.files import atomic_path
+from latentsync.core.hashing import file_sha256
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Bytes, Float
@@ -83,10 +83,6 @@ def write_mp4(
     return num
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def stem_of(identity: int, clip: int) -> str:
     """File name without suffix of a clip."""
     return f"id{identity:05d}_{clip:03d}"
@@ -106,7 +102,7 @@ def _write_clip(studio: Any, out: Path, identity: int, clip: int) -> dict[str, A
         "frames": num,
         "voice": truth.voice,
         "text": truth.text,
-        "sha256": {s: _sha256(stem.with_suffix(f".{s}")) for s in ("mp4", "wav", "npz", "json")},
+        "sha256": {s: file_sha256(stem.with_suffix(f".{s}")) for s in ("mp4", "wav", "npz", "json")},
     }
     with atomic_path(stem.with_suffix(".done")) as part:
         part.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from latentsync.core.hashing import file_sha256
 from latentsync.core.values import Bytes, Float
 from latentsync.synth import motion as motions
 from latentsync.synth.config import SynthConfig
@@ -59,13 +59,7 @@ def load_mesh(face_model: Path | None) -> tuple[HeadMesh, Atlas]:
         mesh = builtin_head()
         return mesh, build_atlas(mesh, 512)
     mesh = load_face_model(face_model)
-    with face_model.open("rb") as file:
-        key = (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else hashlib.sha256(file.read()).hexdigest()
-        )
-    return mesh, cached_atlas(mesh, model_path().parent, key)
+    return mesh, cached_atlas(mesh, model_path().parent, file_sha256(face_model))
 
 
 class Studio:

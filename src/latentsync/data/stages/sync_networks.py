@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from latentsync.core.errors import WeightsError
+from latentsync.core.hashing import blocks
 from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import GRID_FPS, Clip
 from latentsync.data.grid import grid_frames
@@ -126,9 +127,8 @@ def content_of(path: Path) -> str:
     for file in files:
         if not file.is_file():
             raise WeightsError(f"{file}: no such file. Give a SyncNet's checkpoint or folder.")
-        with file.open("rb") as opened:
-            for block in iter(lambda: opened.read(1 << 20), b""):
-                digest.update(block)
+        for block in blocks(file):
+            digest.update(block)
     return digest.hexdigest()[:16]
 
 

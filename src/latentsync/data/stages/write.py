@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import zipfile
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from latentsync.core.files import atomic_path
+from latentsync.core.hashing import file_sha256
 from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Frame
 from latentsync.data.clip import GRID_FPS, Clip, Rejected, dumps
@@ -145,7 +145,7 @@ def truth_of(source: Path) -> str:
     truth = source.with_suffix(".npz")
     if not truth.is_file() or not truth.with_suffix(".json").is_file():
         return ""
-    return hashlib.sha256(truth.read_bytes()).hexdigest()[:16]
+    return file_sha256(truth)[:16]
 
 
 def _link(source: Path, target: Path) -> None:

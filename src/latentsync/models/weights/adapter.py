@@ -7,6 +7,7 @@ File: safetensors, `<layer>.down` (r, in, …) and `<layer>.up` (out, r, …) pe
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentsync.core.errors import WeightsError
+from latentsync.config.checked import as_kind
+from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
+from latentsync.core.reading import parse_json
 from latentsync.models.unet import UNet
 from latentsync.models.unet_config import UNetConfig
+from latentsync.models.weights.checkpoints import require_finite, require_weights
 
 FORMAT, VERSION = "latentsync-adapter", "1"
 MARKED = ("conv_in.weight", "conv_out.weight", "time_embedding.linear_1.weight", "time_embedding.linear_2.weight")
@@ -36,7 +40,7 @@ class Adapter:
     matrices: Mapping[str, tuple[Tensor, Tensor]]
     scale: float
     base: str
-    unet: Mapping[str, Any]
+    unet: UNetConfig
     fingerprint: tuple[float, ...]
 
 
@@ -78,8 +82,7 @@ def read_adapter(path: Path) -> Adapter:
     """Raises: WeightsError: no such file, damaged, or not an adapter."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file. Give an adapter.safetensors of `latentsync train unet`")
+    require_weights(path, "Give an adapter.safetensors of `latentsync train unet`")
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
@@ -90,18 +93,43 @@ def read_adapter(path: Path) -> Adapter:
         raise WeightsError(f"{path}: not an adapter but other weights. Pass a model with --model")
     if about.get("version") != VERSION:
         raise WeightsError(f"{path}: adapter version {about.get('version')}, this is for {VERSION}. Update latentsync")
-    layers = sorted(key.removesuffix(".down") for key in tensors if key.endswith(".down"))
+    require_finite(tensors, str(path))
     try:
         return Adapter(
             path=path,
-            matrices={layer: (tensors[f"{layer}.down"], tensors[f"{layer}.up"]) for layer in layers},
-            scale=float(about["scale"]),
+            matrices=_pairs(tensors),
+            scale=_number(float(about["scale"])),
             base=about["base"],
-            unet=json.loads(about["unet"]),
-            fingerprint=tuple(json.loads(about["fingerprint"])),
+            unet=UNetConfig.from_mapping(as_kind("unet", parse_json(about["unet"]), dict)),
+            fingerprint=_fingerprint(parse_json(about["fingerprint"])),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, ConfigError) as error:
         raise WeightsError(f"{path}: damaged ({error}). Train or copy it again") from error
+
+
+def _pairs(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Layer → (down, up). Raises: KeyError, ValueError: one without the other, or of shapes that make no product."""
+    layers = sorted({key.rpartition(".")[0] for key in tensors})
+    if extra := [key for key in tensors if key.rpartition(".")[2] not in ("down", "up")]:
+        raise ValueError(f"{extra[0]} is neither a layer's down nor its up")
+    pairs = {layer: (tensors[f"{layer}.down"], tensors[f"{layer}.up"]) for layer in layers}
+    for layer, (down, up) in pairs.items():
+        kinds = {down.is_floating_point(), up.is_floating_point(), down.ndim in (2, 4), down.ndim == up.ndim}
+        if kinds != {True} or not down.shape[0] or up.flatten(1).shape[1] != down.shape[0]:
+            raise ValueError(f"{layer}: {tuple(up.shape)} and {tuple(down.shape)} are no low-rank change")
+    return pairs
+
+
+def _fingerprint(values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list) or len(values) != len(MARKED):
+        raise ValueError(f"its fingerprint is not {len(MARKED)} numbers")
+    return tuple(_number(as_kind("fingerprint", value, float)) for value in values)
+
+
+def _number(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no number")
+    return value
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> list[float]:
@@ -121,7 +149,7 @@ def merge_adapter(unet: UNet, adapter: Adapter, name: str = "this model") -> Non
     Raises: WeightsError: it was made for another architecture or for other weights. Nothing is changed then.
     """
     made_for = f"made for {adapter.base}"
-    if UNetConfig.from_mapping(adapter.unet) != unet.config:
+    if adapter.unet != unet.config:
         raise WeightsError(
             f"{adapter.path}: does not fit {name}: {made_for}, a U-Net of another shape. Pass --model {adapter.base}"
         )
@@ -139,6 +167,7 @@ def merge_adapter(unet: UNet, adapter: Adapter, name: str = "this model") -> Non
             raise WeightsError(f"{adapter.path}: does not fit {name}: no layer {layer} of that shape. Train it again")
         product = (up.flatten(1).float() @ down.flatten(1).float()).view(weight.shape)
         changes[f"{layer}.weight"] = weight.float() + adapter.scale * product.to(weight.device)
+    require_finite(changes, f"{adapter.path}: merged into {name}")
     with torch.no_grad():
         for key, value in changes.items():
             own[key].copy_(value)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from latentsync.core.errors import WeightsError
 from latentsync.models.unet_config import MotionConfig, UNetConfig
+from latentsync.models.weights.checkpoints import require_finite
 
 SHOWN = 3
 
@@ -98,9 +99,11 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str, assig
         what: the file or model, for the message.
         assign: put the tensors themselves into the module, with their dtype, in place of copying their values.
     Raises:
-        WeightsError: names are missing or unknown, or shapes differ; the message counts them and shows the first.
+        WeightsError: names are missing or unknown, or shapes differ; the message counts them and shows the first. Or a
+            value is NaN or infinite.
     """
     require_fit(module, state, what)
+    require_finite(state, what)
     module.load_state_dict(dict(state), strict=True, assign=assign)
 
 

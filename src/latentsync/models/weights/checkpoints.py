@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,14 @@ import torch
 from torch import Tensor
 
 from latentsync.config import renamed
-from latentsync.core.errors import WeightsError
+from latentsync.core.errors import MediaError, WeightsError
+from latentsync.core.reading import require_file
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 SAFETENSORS = ".safetensors"
 POINTER = b"version https://git-lfs"
+SMALL_BYTES = 1 << 20
+"""Up to this a tensor may repeat fewer numbers than it has (tables that are the same for all)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: no such file, damaged, holding code, or holding no tensors.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file. Give the path of a .pt or .safetensors checkpoint")
+    require_weights(path, "Give the path of a .pt or .safetensors checkpoint")
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
             raise WeightsError(
@@ -53,10 +58,50 @@ def open_checkpoint(path: Path) -> Checkpoint:
             )
     if path.suffix == SAFETENSORS:
         return Checkpoint(path, renamed.tensors(_read_safetensors(path)))
-    tensors, extra = _unwrap(_read_pickle(path))
+    _refuse_compressed(path)
+    tensors, extra = _unwrap(_read_pickle(path), path)
+    for name, value in tensors.items():
+        if value.numel() * value.element_size() > max(value.untyped_storage().nbytes(), SMALL_BYTES):
+            raise WeightsError(f"{path}: {name} repeats few numbers as {value.numel()}. Give the file of a release")
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors. Give a checkpoint with a `state_dict`")
     return Checkpoint(path, renamed.tensors(tensors), extra)
+
+
+def require_weights(path: Path, fix: str) -> None:
+    """Raises: WeightsError: a path that leads to no regular file."""
+    try:
+        require_file(path)
+    except MediaError as error:
+        raise WeightsError(f"{str(error).rpartition('. ')[0]}. {fix}") from error
+
+
+def _refuse_compressed(path: Path) -> None:
+    """PyTorch stores its files' content as it is; a compressed one may become a thousand times as large."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise WeightsError(f"{path}: damaged or not a PyTorch checkpoint. Download it again") from error
+    if packed:
+        raise WeightsError(f"{path}: compressed, as no PyTorch checkpoint is. Unpack it first")
+
+
+def require_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """Raises: WeightsError: a tensor holds NaN or infinity: a network with it draws nothing, or one colour."""
+    for name, value in state.items():
+        if value.is_floating_point() and value.numel() and value.device.type != "meta" and not _is_finite(value):
+            raise WeightsError(f"{where}: {name} holds values that are no numbers (NaN or infinity). Use other weights")
+
+
+def _is_finite(value: Tensor) -> bool:
+    try:
+        low, high = torch.aminmax(value.detach())  # passes NaN on; no copy of the size of the tensor
+    except RuntimeError:  # number formats of 8 bits have no such operation
+        low, high = torch.aminmax(value.detach().float())
+    return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -92,15 +137,24 @@ def _read_pickle(path: Path) -> object:
         KeyError,
         IndexError,
         AttributeError,
-        UnicodeDecodeError,
+        TypeError,
+        AssertionError,
+        RecursionError,
+        MemoryError,
+        OverflowError,
+        struct.error,
     ) as error:
         why = f" ({_line(error)})" if isinstance(error, RuntimeError | OSError) else ""  # the rest only tripped over it
         raise WeightsError(f"{path}: damaged or not a PyTorch checkpoint{why}. Download it again") from error
 
 
-def _unwrap(content: object) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _unwrap(content: object, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     extra: dict[str, Any] = {}
-    while isinstance(content, Mapping):
+    for depth in count():
+        if not isinstance(content, Mapping):
+            break
+        if depth > len(WRAPPERS):  # a mapping that holds itself has no end
+            raise WeightsError(f"{path}: its weights lie in mappings without end. Give the file of a release")
         inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break

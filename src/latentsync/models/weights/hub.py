@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from latentsync.core.errors import OfflineError, WeightsError
+from latentsync.core.errors import MediaError, OfflineError, WeightsError
 from latentsync.core.files import atomic_path
+from latentsync.core.reading import read_json
 from latentsync.models.weights.catalogue import HubFile
 from latentsync.models.weights.hashing import check_file
 
@@ -96,8 +97,8 @@ def _read_registry() -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = read_json(path)
+    except (MediaError, ValueError) as error:
         raise WeightsError(f"{path}: not readable ({error}). Delete it to record the downloads anew") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: not a JSON object. Delete it to record the downloads anew")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from latentsync.config import renamed
-from latentsync.core.errors import WeightsError
+from latentsync.config.checked import as_kind, checked
+from latentsync.core import reading
+from latentsync.core.errors import ConfigError, MediaError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.models.weights.licence import Licence
 
 INDEX = "model_index.json"
 CONFIG, TENSORS = "config.json", "model.safetensors"
 FORMAT_VERSION = 1
+INDEX_BYTES = 1 << 24
+"""Most that an index or a network's config has."""
 AGAIN = "Convert or download the model again"
 
 
@@ -49,6 +53,17 @@ class ModelIndex:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Content:
+    """`model_index.json` as it is written."""
+
+    name: str
+    parts: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    licences: tuple[Licence, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
 def is_model_folder(folder: Path) -> bool:
     """Is this a folder written by `save_model`?"""
     return (folder / INDEX).is_file()
@@ -65,40 +80,44 @@ def read_index(folder: Path) -> ModelIndex:
         raise WeightsError(f"{folder}: no {INDEX}. Give a folder made by `latentsync models convert`")
     content = read_json(path)
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise WeightsError(f"{path}: format version {version!r}, this is for {FORMAT_VERSION}. Update latentsync")
     try:
+        content = {key: value for key, value in content.items() if key not in ("_class_name", "format_version")}
+        told = checked(_Content, content)
         return ModelIndex(
-            name=str(content["name"]),
+            name=told.name,
             parts={
                 renamed.PARTS.get(part, part): PartEntry(
-                    class_name=renamed.CLASSES.get(str(entry["class"]), str(entry["class"])),
-                    files=dict(entry["sha256"]),
+                    class_name=_class_name(entry["class"]),
+                    files={name: as_kind("sha256", digest, str) for name, digest in entry["sha256"].items()},
                     folder=checked_name(part),
                 )
-                for part, entry in content["parts"].items()
+                for part, entry in told.parts.items()
             },
-            settings=dict(content.get("settings", {})),
-            licences=tuple(_licence(licence) for licence in content.get("licences", ())),
-            provenance=dict(content.get("provenance", {})),
+            settings=told.settings,
+            licences=tuple(replace(each, part=renamed.PARTS.get(each.part, each.part)) for each in told.licences),
+            provenance=told.provenance,
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise WeightsError(f"{path}: damaged ({error}). Convert or download the model again") from error
+    except (KeyError, TypeError, AttributeError, ConfigError, WeightsError) as error:
+        raise WeightsError(f"{path}: damaged ({error}). {AGAIN}") from error
 
 
-def _licence(content: Mapping[str, Any]) -> Licence:
-    part = content["part"]
-    return Licence(**{**content, "part": renamed.PARTS.get(part, part)})
+def _class_name(given: Any) -> str:
+    name = as_kind("class", given, str)
+    return renamed.CLASSES.get(name, name)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises: WeightsError: the file is missing, damaged or something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not readable ({error}). Convert or download the model again") from error
+        content = reading.read_json(path, INDEX_BYTES)
+    except MediaError as error:
+        raise WeightsError(f"{error} {AGAIN}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path}: not readable ({error}). {AGAIN}") from error
     if not isinstance(content, dict):
-        raise WeightsError(f"{path}: not a JSON object. Convert or download the model again")
+        raise WeightsError(f"{path}: not a JSON object. {AGAIN}")
     return content
 
 

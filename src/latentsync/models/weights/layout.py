@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
-from latentsync.models.weights import open_checkpoint
+from latentsync.core.hashing import file_sha256
 from latentsync.models.weights.architecture import load_strict
+from latentsync.models.weights.checkpoints import open_checkpoint
 from latentsync.models.weights.components import build_empty, kind_of
-from latentsync.models.weights.hashing import check_file, sha256
+from latentsync.models.weights.hashing import check_file
 from latentsync.models.weights.index import (
     AGAIN,
     CONFIG,
@@ -120,7 +121,7 @@ def _save_part(folder: Path, module: nn.Module, dtype: torch.dtype | None) -> Pa
         where = folder / TENSORS
         raise WeightsError(f"{where}: not written ({reason}). Free space or choose another folder") from error
     return PartEntry(
-        class_name=type(module).__name__, files={name: sha256(folder / name) for name in (CONFIG, TENSORS)}
+        class_name=type(module).__name__, files={name: file_sha256(folder / name) for name in (CONFIG, TENSORS)}
     )
 
 

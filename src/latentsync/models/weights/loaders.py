@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from latentsync.config.loader import load_preset
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.models.unet_config import UNetConfig
 from latentsync.models.weights.architecture import infer_unet_config, load_strict
-from latentsync.models.weights.checkpoints import open_checkpoint
+from latentsync.models.weights.checkpoints import open_checkpoint, require_finite
+from latentsync.models.weights.index import read_json
 from latentsync.models.weights.layout import fill
 from latentsync.models.weights.rename import rename_unet_1_0, rename_vae
 
@@ -62,7 +62,7 @@ def load_own_syncnet(path: Path, config: str | None = None) -> tuple[nn.Module, 
     if path.is_dir() and config is None:
         if not (path / "config.json").is_file():
             raise WeightsError(f"{path}: no config.json in it. Give a SyncNet's folder, or a checkpoint and its config")
-        settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        settings = read_json(path / "config.json")
     else:
         settings = dict(load_preset(config or "16_pixel_attn", "syncnet"))
     if settings.get("input", "pixel") != "pixel":
@@ -101,10 +101,7 @@ def load_autoencoder(path: Path, dtype: torch.dtype = torch.float32) -> nn.Modul
     beside = path.with_name("config.json")
     config = SD_CONFIG
     if beside.is_file():
-        try:
-            config = json.loads(beside.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise WeightsError(f"{beside}: not readable ({error}). Download it again") from error
+        config = read_json(beside)
     return fill("SdAutoencoder", config, rename_vae(open_checkpoint(path).tensors), str(path), dtype)
 
 
@@ -124,6 +121,9 @@ def load_audio_encoder(path: Path, dtype: torch.dtype = torch.float32) -> nn.Mod
         config = AudioEncoderConfig.from_openai(dims)
     except KeyError as error:
         raise WeightsError(f"{path}: `dims` lacks {error}. Give whisper/tiny.pt") from error
+    except (TypeError, ValueError, ConfigError) as error:
+        raise WeightsError(f"{path}: `dims` describe no audio encoder ({error}). Give whisper/tiny.pt") from error
+    require_finite(checkpoint.tensors, str(path))
     audio_encoder = AudioEncoder(config)
     audio_encoder.load_whisper(checkpoint.tensors)
     return audio_encoder.to(dtype).eval()

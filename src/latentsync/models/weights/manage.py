@@ -76,7 +76,7 @@ def _resolution_of(folder: Path) -> int | None:
     if not folder.is_dir():
         return None
     value = find(folder).settings.get("resolution")
-    return int(value) if value is not None else None
+    return value if type(value) is int else None
 
 
 def fetch(

@@ -8,8 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsync.core.errors import ConfigError, WeightsError
+from latentsync.core.errors import ConfigError, WeightsError, shown
 from latentsync.core.progress import Progress, ProgressCallback, silent
+from latentsync.core.reading import name_refused, shown_path
 from latentsync.models.weights.catalogue import (
     AUDIO_ENCODER_LICENCE,
     NAMED,
@@ -76,10 +77,15 @@ def find(
     if text in NAMED:
         named = NAMED[text]
         return _fetch_named(named, offline, progress, cache_dir, record) if named.files else _bundled(named)
+    from latentsync.models.weights.checkpoints import require_weights
+
     path = Path(name_or_path).expanduser()
+    if name_refused(path) is not None:
+        raise WeightsError(f"{shown_path(path)}: no such model. Choose {', '.join(NAMED)}, a model folder, or a file")
     if path.is_dir():
         located = _in_folder(path)
-    elif path.is_file():
+    elif path.exists():
+        require_weights(path, "Give a model folder, or a .pt or .safetensors file")
         located = _lone(path, {"unet": path})
     else:
         raise WeightsError(
@@ -94,7 +100,9 @@ def with_resolution(settings: Mapping[str, Any], resolution: int | None, model: 
     Raises: ConfigError: nobody says it, or the model says another one than asked for.
     """
     known = settings.get("resolution")
-    if resolution is not None and known is not None and int(known) != resolution:
+    if type(known) is not int and known is not None:
+        raise WeightsError(f"{model}: its resolution {shown(known, repr)} is no number of pixels. Convert it again")
+    if resolution is not None and known is not None and known != resolution:
         raise ConfigError("resolution", resolution, f"leave it out: {model} was made for {known} px")
     if resolution is None and known is None:
         raise ConfigError("resolution", None, f"give 256 (1.0, 1.5) or 512 (1.6): {model} does not say it")

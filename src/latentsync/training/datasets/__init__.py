@@ -8,7 +8,7 @@ from latentsync.training.datasets.augment import (
     change_sound,
     draw_augmentation,
 )
-from latentsync.training.datasets.cache import ArrayCache, content_of, file_hash, module_hash
+from latentsync.training.datasets.cache import ArrayCache, content_of, module_hash
 from latentsync.training.datasets.clips import AnyClip, LazyClip, num_frames
 from latentsync.training.datasets.mixture import Mixture, Source, TrainingData, long_enough, open_data
 
@@ -26,7 +26,6 @@ __all__ = [
     "change_sound",
     "content_of",
     "draw_augmentation",
-    "file_hash",
     "long_enough",
     "module_hash",
     "num_frames",

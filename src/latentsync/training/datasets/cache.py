@@ -13,6 +13,7 @@ import numpy as np
 
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.files import DISK_FULL, atomic_path
+from latentsync.core.hashing import file_sha256
 from latentsync.training.datasets.clips import AnyClip
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def content_of(clip: AnyClip) -> str:
         for name in ARRAYS:
             path = clip.path / name
             if path.is_file():
-                digest.update(f"{name} {file_hash(path)}\n".encode())
+                digest.update(f"{name} {file_sha256(path)}\n".encode())
         _KNOWN[facts] = digest.hexdigest()
     return _KNOWN[facts]
 
@@ -53,15 +54,6 @@ def _facts(clip: AnyClip) -> tuple[tuple[str, int, int], ...]:
     """Place, size and time of change of a clip's files."""
     paths = [path for path in (clip.path / name for name in ARRAYS) if path.is_file()]
     return tuple((str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def module_hash(module: nn.Module) -> str:

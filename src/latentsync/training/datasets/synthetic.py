@@ -13,8 +13,9 @@ import numpy as np
 from latentsync import __version__
 from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError, LatentSyncError
+from latentsync.core.hashing import file_sha256
 from latentsync.synth.config import SynthConfig
-from latentsync.training.datasets.cache import ArrayCache, file_hash
+from latentsync.training.datasets.cache import ArrayCache
 from latentsync.training.datasets.clips import AnyClip, LazyClip
 from latentsync.training.datasets.seen import MOST_HIDDEN
 
@@ -49,7 +50,7 @@ def synthetic_clips(config: SynthConfig, split: str, val_identities: int, cache:
 
 def _settings_key(config: SynthConfig) -> str:
     settings: dict[str, Any] = asdict(replace(config, identities=1, first_identity=0, clips_per_identity=1))
-    settings["face_model"] = file_hash(config.face_model) if config.face_model else None
+    settings["face_model"] = file_sha256(config.face_model) if config.face_model else None
     settings["recordings"] = str(config.recordings) if config.recordings else None
     text = json.dumps({**settings, "version": __version__, "hidden": MOST_HIDDEN}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

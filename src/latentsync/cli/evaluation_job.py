@@ -214,9 +214,9 @@ def weights_digest(name: str) -> str:
     if path.is_file():
         stat = path.stat()
         return f"{stat.st_size}-{stat.st_mtime_ns}"
-    from latentsync.models.weights.hashing import sha256
+    from latentsync.core.hashing import file_sha256
 
-    return sha256(index)[:12]
+    return file_sha256(index)[:12]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from latentsync.core.errors import WeightsError
+from latentsync.core.hashing import file_sha256
 from latentsync.evaluation.scoring import Distance, Judge, Judges
 from latentsync.evaluation.watching import GRID_HZ, Watched, on_grid
 from latentsync.faces.alignment import transform
@@ -20,7 +21,6 @@ from latentsync.metrics.frechet import FeatureNetwork
 from latentsync.metrics.lips import lip_opening, opening_about_mean
 from latentsync.metrics.motion import align_similarity
 from latentsync.metrics.sync import SyncScore
-from latentsync.models.weights.hashing import sha256
 from latentsync.models.weights.judges import JUDGES, find_judge
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _public(name: str, missing: dict[str, str]) -> Path | None:
 def _digest(path: Path) -> str:
     """Eight digits that tell one file from another of the same name."""
     files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
-    return sha256(files[0])[:8] if len(files) == 1 else _together([sha256(each) for each in files])
+    return file_sha256(files[0])[:8] if len(files) == 1 else _together([sha256(each) for each in files])
 
 
 def _together(hashes: Sequence[str]) -> str:

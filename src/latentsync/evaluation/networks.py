@@ -100,7 +100,7 @@ def _public(name: str, missing: dict[str, str]) -> Path | None:
 def _digest(path: Path) -> str:
     """Eight digits that tell one file from another of the same name."""
     files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
-    return file_sha256(files[0])[:8] if len(files) == 1 else _together([sha256(each) for each in files])
+    return file_sha256(files[0])[:8] if len(files) == 1 else _together([file_sha256(each) for each in files])
 
 
 def _together(hashes: Sequence[str]) -> str:

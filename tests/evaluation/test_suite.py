@@ -81,6 +81,7 @@ def test_the_width_of_a_mouth_is_compared_with_the_speakers_own(perfect: SuiteRe
     assert mean(perfect, "shifted", MODEL, "width_r") > 0.95
     for system in (UNTOUCHED, FROZEN, SHUFFLED):
         assert mean(perfect, "cross", system, "width_r") < 0.5
+    assert mean(perfect, "cross", REAL, "width_r") > 0.98  # the same mouth measured a second time
     having = {(row.protocol, row.system) for row in perfect.rows if "width_r" in row.scores}
     following = {(row.protocol, row.system) for row in perfect.rows if "cross_r" in row.scores}
     assert having == following  # neither in silence nor of the clip itself

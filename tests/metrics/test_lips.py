@@ -155,3 +155,35 @@ def test_stillness_needs_a_mouth_both_closed_and_quiet() -> None:
     assert lips.stillness(twitching, silent, limit=0.06, settle_frames=4) == 0.0
     assert lips.stillness(np.full(100, 0.3), silent, limit=0.05) == 0.0
     assert np.isnan(lips.stillness(opening, np.zeros(100, bool), 0.05))
+
+
+def shut_at(moments: list[int], frames: int = 100) -> np.ndarray:
+    curve = np.full(frames, 0.3)
+    curve[moments] = 0.0
+    return curve
+
+
+def test_closures_count_both_what_is_missed_and_what_is_too_much() -> None:
+    spans = [(0.4, 0.44), (1.2, 1.28), (2.4, 2.44), (3.2, 3.24)]
+    silent = np.zeros(100, bool)
+    silent[90:] = True
+    found = lips.closures(shut_at([10, 31, 50, 95]), spans, 25, 0.05, silent, slack_s=0.0)
+    assert (found.num_wanted, found.num_found) == (4, 3)  # the one in silence is none
+    assert found.recall == 0.5 and found.precision == pytest.approx(2 / 3)
+    assert found.f1 == pytest.approx(2 * 0.5 * 2 / 3 / (0.5 + 2 / 3))
+    assert found.null_recall < 0.3 and found.null_precision < 0.3
+
+
+def test_a_mouth_that_is_always_shut_has_every_recall_and_so_has_its_null_model() -> None:
+    found = lips.closures(np.zeros(100), [(0.4, 0.44), (1.2, 1.28)], 25, 0.05)
+    assert found.recall == found.null_recall == 1.0
+    assert np.isnan(lips.closures(np.zeros(100), [], 25, 0.05).recall)
+
+
+def test_a_mouths_own_closures_are_spans_to_be_met() -> None:
+    curve = shut_at([10, 11, 12, 40])
+    spans = lips.spans_shut(curve, 25, 0.05)
+    assert spans == [(0.4, 0.48), (1.6, 1.6)]
+    assert lips.closures(curve, spans, 25, 0.05).f1 == 1.0
+    silent = np.arange(100) > 30
+    assert lips.spans_shut(curve, 25, 0.05, silent) == [(0.4, 0.48)]

@@ -111,6 +111,9 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="ONNX or TorchScript face recogniser for CSIM. Default: the fetched one."),
     ] = None,
+    native: Annotated[
+        bool, typer.Option("--native", help="Also sharpness at the video's own resolution, octave by octave.")
+    ] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Also write summary.tex: the tables for a paper.")] = False,
     keep_videos: Annotated[bool, typer.Option("--keep-videos", help="Keep the results in FOLDER/videos.")] = False,
     write_list: Annotated[
@@ -153,7 +156,7 @@ def evaluate(
         results=tuple(results or ()),
         speaker=speaker,
         load={"device": device, "dtype": dtype, "offline": offline, "face_model": face_model, "adapter": adapter},
-        options=_options(protocol, seed, shift, max_frames, out / "videos" if keep_videos else None),
+        options=_options(protocol, seed, shift, max_frames, native, out / "videos" if keep_videos else None),
         judges={"own": judge, "own_config": judge_config, "v2": syncnet_v2, "perceptual": feature_network,
                 "face": face_network},
         features={"FID": fid_network, "FVD": fvd_network},
@@ -173,7 +176,7 @@ def evaluate(
 
 
 def _options(
-    protocols: list[str] | None, seed: int, shift: int, max_frames: int, keep_folder: Path | None
+    protocols: list[str] | None, seed: int, shift: int, max_frames: int, native: bool, keep_folder: Path | None
 ) -> SuiteOptions:
     from latentsync.evaluation.protocols import PROTOCOLS
     from latentsync.evaluation.results import SuiteOptions
@@ -183,6 +186,7 @@ def _options(
         seed=seed,
         shift_frames=shift,
         max_frames=max_frames,
+        native=native,
         keep_folder=keep_folder,
     )
 
@@ -207,6 +211,12 @@ def show(result: SuiteResult, paths: dict[str, Path], as_json: bool, quiet: bool
     elif not quiet:
         for title, table in found.items():
             sys.stdout.write("\n".join(_lines(title, table, result.methods)) + "\n")
+        for line in result.mouths:
+            if line.system in result.methods:
+                sys.stdout.write(
+                    f"{line.protocol}, {line.system}: inside of open mouths {line.over_floor:.2f} × as far from the "
+                    f"person's real ones as those are from each other (Fréchet, {line.frechet.num} people)\n"
+                )
         for score, why in result.missing.items():
             sys.stdout.write(f"{score}: –, because {why}\n")
         sys.stdout.write(f"{paths['report.html']}\n")

@@ -16,17 +16,20 @@ from latentsync.evaluation.clips import TestClip
 from latentsync.evaluation.distributions import Collector
 from latentsync.evaluation.keep import Kept
 from latentsync.evaluation.methods import Method
+from latentsync.evaluation.mouths import KIND, mouth_features
+from latentsync.evaluation.native import native_scores
 from latentsync.evaluation.pictures import strip_jpeg
 from latentsync.evaluation.protocols import MIN_STEPS, Case
 from latentsync.evaluation.results import FROZEN, REAL, SHUFFLED, UNTOUCHED, Evidence, Row, SuiteOptions
 from latentsync.evaluation.scoring import Judges, Material, Scores, score, shifted_lag, sync_scores
 from latentsync.evaluation.speech import Donor, loudness_db, own_speech
-from latentsync.evaluation.watching import Watched, watch
+from latentsync.evaluation.watching import Watched, measure_mirrored, watch
 from latentsync.faces.masks import inpaint_mask
 from latentsync.faces.tracker import FaceTracker
 from latentsync.media.audio import write_wav
 from latentsync.media.reader import VideoReader
 from latentsync.media.writer import VideoWriter
+from latentsync.metrics.lips import lagged_correlation
 
 
 class Bench:
@@ -103,7 +106,10 @@ class Bench:
         driven, truth = driven.at(result.times_s), self.truth(case)
         truth = None if truth is None else truth.at(result.times_s)
         material = Material(result, driven, case.speech, self.mask, truth, path, chunk_frames=method.chunk_frames)
-        rows = [self._row(case, method.name, self._scored(case, material))]
+        scores = self._scored(case, material)
+        if self.options.native:
+            scores |= native_scores(path, self.clip.path, result, driven, self.mask)
+        rows = [self._row(case, method.name, scores)]
         if case.other is not None:
             name = f"{method.name}, {SHUFFLED}" if self._several else SHUFFLED
             rows.append(self._row(case, name, sync_scores(result, case.other, None, self.judges, path)))
@@ -126,7 +132,10 @@ class Bench:
         material = Material(driven, driven, case.speech, self.mask, truth, video)
         kept = Kept([])
         for name, part in self._baselines(material, driven):
-            scores = self._scored(case, part) if name != REAL else _without_trivial(score(part, self.judges))
+            if name == REAL:
+                scores = _without_trivial(score(part, self.judges)) | self._ceiling
+            else:
+                scores = self._scored(case, part)
             kept.rows.append(self._row(case, name, scores))
             if name != REAL:
                 kept.features |= self._features(name, part.result, driven)
@@ -139,6 +148,14 @@ class Bench:
         speech = own_speech(self.own, len(real.opening))
         yield REAL, replace(material, result=there_and_back(real), driven=real, speech=speech, path=self.clip.path)
 
+    @cached_property
+    def _ceiling(self) -> Scores:
+        """The clip's mouth against itself, measured a second time: the most that cross_r and width_r can be."""
+        again = measure_mirrored(self.clip.path, self.tracker, self.options.max_frames)
+        pairs = {"cross_r": (again.opening, self.own.opening), "width_r": (again.width, self.own.width)}
+        found = {name: lagged_correlation(a, b, 0).best_r for name, (a, b) in pairs.items() if b is not None}
+        return {name: value for name, value in found.items() if np.isfinite(value)}
+
     def _features(self, system: str, result: Watched, driven: Watched) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         found = {}
         for collector in self.collectors:
@@ -146,7 +163,14 @@ class Bench:
             real = collector.features(self.real.crops[self.real.seen])
             if made is not None and real is not None:
                 found[f"{collector.kind}/{system}"] = made, real
+        if self.judges.mouth is not None:
+            found[f"{KIND}/{system}"] = mouth_features(result, self.judges.mouth), self._real_mouths
         return found
+
+    @cached_property
+    def _real_mouths(self) -> np.ndarray:
+        assert self.judges.mouth is not None
+        return mouth_features(self.real, self.judges.mouth)
 
     def _scored(self, case: Case, material: Material) -> Scores:
         found = score(material, self.judges)

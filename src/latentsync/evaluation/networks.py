@@ -20,6 +20,7 @@ from latentsync.metrics import judges
 from latentsync.metrics.frechet import FeatureNetwork
 from latentsync.metrics.lips import lip_opening, opening_about_mean
 from latentsync.metrics.motion import align_similarity
+from latentsync.metrics.mouth import vgg_features
 from latentsync.metrics.sync import SyncScore
 from latentsync.models.weights.judges import JUDGES, find_judge
 
@@ -54,7 +55,7 @@ def load_judges(
         v2: `syncnet_v2.model`.
         perceptual: a TorchScript file, (B, 3, H, W) in [−1, 1] → list of feature maps.
         face: a face recogniser, see `face_judge`.
-        lips: also the judge that is part of the package.
+        lips: also what is part of the package: the lip judge, and the features of the inner mouth.
         public: where None is given, take what `latentsync models fetch` has brought, and say what is missing.
     Raises: WeightsError, ConfigError: a file is missing, damaged or does not fit.
     """
@@ -76,6 +77,7 @@ def load_judges(
         v2=None if v2 is None else v2_judge(v2),
         perceptual=None if perceptual is None else perceptual_judge(perceptual),
         lips=lip_judge() if lips else None,
+        mouth=vgg_features() if lips else None,
         lpips=lpips,
         face=None if face is None else face_judge(face),
         missing=missing,

@@ -79,6 +79,7 @@ def as_dict(result: SuiteResult, about: dict[str, Any]) -> dict[str, Any]:
         },
         "missing": result.missing,
         "distributions": [asdict(line) for line in result.distributions],
+        "mouths": [asdict(line) | {"over_floor": line.over_floor} for line in result.mouths],
         "rows": [asdict(row) for row in result.rows],
         "failed": [{"clip": clip, "protocol": protocol, "why": why} for clip, protocol, why in result.failed],
     }
@@ -124,6 +125,8 @@ def html(result: SuiteResult, about: dict[str, Any]) -> str:
         parts.append(field_html(result))
     for protocol, table in found.items():
         parts.append(f"<h2>{protocol}</h2><p>{escape(EXPLAINED[protocol])}</p>{_table(table, result.systems)}")
+    if result.mouths:
+        parts.append(_mouths(result))
     if result.failed:
         lines = "".join(f"<li>{escape(c)}, {escape(p)}: {escape(why)}" for c, p, why in result.failed)
         parts.append(f"<h2>Could not be done</h2><ul>{lines}</ul>")
@@ -172,6 +175,20 @@ def _table(table: Table, systems: Sequence[str]) -> str:
 
 def _cell(cell: Interval, digits: int) -> str:
     return f"{cell.mean:.{digits}f} <small>[{cell.low:.{digits}f}, {cell.high:.{digits}f}]</small>"
+
+
+def _mouths(result: SuiteResult) -> str:
+    lines = "".join(
+        f"<tr><th>{escape(line.protocol)}, {escape(line.system)}<td>{_cell(line.frechet, 4)}"
+        f"<td>{_cell(line.frechet_floor, 4)}<td><b>{line.over_floor:.2f}</b><td>{_cell(line.nearest, 3)}"
+        f"<td>{_cell(line.nearest_floor, 3)}<td>{line.frechet.num}"
+        for line in result.mouths
+    )
+    return (
+        "<h2>Inside of open mouths</h2><p>Features of the inside against the same person's real mouths; the floor is "
+        "the distance of other real mouths of that person. 1.00 = as near as real ones are to each other.</p>"
+        f"<table><tr><th><th>Fréchet<th>floor<th>over floor<th>nearest shape<th>floor<th>people{lines}</table>"
+    )
 
 
 def _case(evidence: Evidence) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from latentsync.core.errors import ConfigError
 from latentsync.evaluation.clips import TestClip
 from latentsync.evaluation.distributions import Distribution
+from latentsync.evaluation.mouths import MouthLine
 from latentsync.evaluation.protocols import ALL_PROTOCOLS, MIN_STEPS, PROTOCOLS, Protocol
 from latentsync.evaluation.scoring import Scores
 
@@ -30,6 +31,7 @@ class SuiteOptions:
         shift_frames: delay of the shifted protocol, 1/25 s.
         chunk_frames: frames the model denoises together; None = not known, no seam score.
         max_frames: frames used of each clip.
+        native: also compare sharpness at the video's own resolution.
         keep_folder: where results are kept as videos; None = they are deleted after scoring.
     """
 
@@ -40,6 +42,7 @@ class SuiteOptions:
     shift_frames: int = 5
     chunk_frames: int | None = 16
     max_frames: int = 500
+    native: bool = False
     keep_folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ class SuiteResult:
     missing: dict[str, str] = field(default_factory=dict)
     failed: list[tuple[str, str, str]] = field(default_factory=list)
     distributions: list[Distribution] = field(default_factory=list)
+    mouths: list[MouthLine] = field(default_factory=list)
 
     @property
     def systems(self) -> list[str]:

@@ -17,8 +17,17 @@ from latentsync.faces import topology as mesh
 from latentsync.metrics.cross_drive import MAX_LAG, cross_drive
 from latentsync.metrics.identity import identity_proxy
 from latentsync.metrics.image import band_ratios, border_step, psnr, sharpness_ratio, ssim
-from latentsync.metrics.lips import closed_limit, closure_rate, lagged_correlation, stillness
+from latentsync.metrics.lips import (
+    MIN_OVERLAP,
+    closed_limit,
+    closure_rate,
+    closures,
+    lagged_correlation,
+    spans_shut,
+    stillness,
+)
 from latentsync.metrics.motion import border_flicker, jitter, mouth_landmark_distance, seam_score
+from latentsync.metrics.mouth import Features
 from latentsync.metrics.quality import quality
 from latentsync.metrics.sync import SyncScore
 
@@ -53,6 +62,12 @@ ABOUT = {
     "lmd_pct": About("mouth landmark distance (% of eye distance)", "lower"),
     "closure_rate": About("lips meet on p, b, m (share)", "higher"),
     "closure_chance": About("… at any other time (share)", "lower"),
+    "closure_precision": About("closures that are at a p, b or m (share)", "higher"),
+    "closure_precision_null": About("… of as many closures anywhere (share)", "lower"),
+    "own_closure_recall": About("lips meet where the speaker's own do (share)", "higher"),
+    "own_closure_precision": About("closures where the speaker's own are (share)", "higher"),
+    "own_closure_f1": About("… both together (F1)", "higher"),
+    "own_closure_null": About("… of as many closures anywhere (F1)", "lower"),
     "still_share": About("closed and still in silence (share of frames)", "higher"),
     "psnr_mouth_db": About("PSNR, generated region (dB)", "higher", 1),
     "ssim_mouth": About("SSIM, generated region", "higher", 3),
@@ -63,6 +78,11 @@ ABOUT = {
     "ssim_rest": About("SSIM, rest of the face crop", "higher", 3),
     "sharpness_ratio": About("sharpness of the mouth over the real one's", "one"),
     "finest_detail_ratio": About("… finest octave alone", "one"),
+    "native_07_px": About("sharpness at the video's own resolution, details of 0.7 to 1.4 px", "one"),
+    "native_14_px": About("… 1.4 to 2.8 px", "one"),
+    "native_28_px": About("… 2.8 to 5.6 px", "one"),
+    "native_56_px": About("… 5.6 to 11.2 px", "one"),
+    "face_width_px": About("width of the face (px)", "one", 0),
     "perceptual_mouth": About("feature distance, generated region", "lower", 3),
     "csim": About("cosine similarity of a face recogniser", "higher", 3),
     "identity_similarity": About("identity, stand-in (0 … 1)", "higher"),
@@ -93,6 +113,7 @@ class Judges:
         lips: the shipped judge, see `lip_judge`.
         lpips: LPIPS of whole crops.
         face: (result, real), as many frames each → cosine of a face recogniser's embeddings, see `face_judge`.
+        mouth: features of the inside of open mouths.
         missing: name of the field's score → why there is no judge for it.
         names: what was used, with the beginning of each file's hash, for the report.
     """
@@ -103,6 +124,7 @@ class Judges:
     lips: Judge | None = None
     lpips: Distance | None = None
     face: Callable[[Watched, Watched], float] | None = None
+    mouth: Features | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
@@ -181,12 +203,24 @@ def _mouth_scores(material: Material) -> Scores:
     result, speech = material.result, material.speech
     known = material.truth or material.driven
     limit = closed_limit(known.opening)
+    silent = silent_steps(speech.wave, len(result.opening))
     found: Scores = {}
     spans = closing_spans(speech.phones)
     if spans:
-        closures = closure_rate(result.opening, spans, GRID_HZ, limit)
-        found |= {"closure_rate": closures.rate, "closure_chance": closures.chance}
-    found["still_share"] = stillness(result.opening, silent_steps(speech.wave, len(result.opening)), limit)
+        rate = closure_rate(result.opening, spans, GRID_HZ, limit)
+        shut = closures(result.opening, spans, GRID_HZ, limit, silent)
+        found |= {"closure_rate": rate.rate, "closure_chance": rate.chance}
+        found |= {"closure_precision": shut.precision, "closure_precision_null": shut.null_precision}
+    if speech.opening is not None and np.isfinite(speech.opening).sum() > MIN_OVERLAP:
+        own = spans_shut(speech.opening, GRID_HZ, closed_limit(speech.opening), silent)
+        shut = closures(result.opening, own, GRID_HZ, limit, silent)
+        found |= {
+            "own_closure_recall": shut.recall,
+            "own_closure_precision": shut.precision,
+            "own_closure_f1": shut.f1,
+            "own_closure_null": shut.null_f1,
+        }
+    found["still_share"] = stillness(result.opening, silent, limit)
     if material.truth is not None:
         found["lmd_pct"] = mouth_landmark_distance(result.landmarks, material.truth.landmarks)
     return found

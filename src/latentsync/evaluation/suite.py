@@ -16,6 +16,7 @@ from latentsync.evaluation.clips import TestClip
 from latentsync.evaluation.distributions import Collector, Gathered
 from latentsync.evaluation.keep import Keep, Kept, key_of
 from latentsync.evaluation.methods import Method, refuse_names
+from latentsync.evaluation.mouths import KIND, GatheredMouths
 from latentsync.evaluation.protocols import MIN_STEPS, Case, cases_of
 from latentsync.evaluation.results import FROZEN, REAL, UNTOUCHED, SuiteOptions, SuiteResult
 from latentsync.evaluation.scoring import Judges
@@ -56,7 +57,7 @@ def run_suite(
     by_person = _by_person(clips, donors)
     usable = [clip for clip in clips if clip.clip_id in donors]
     done, total = 0, len(usable) * len(options.protocols)
-    gathered = Gathered()
+    gathered, mouths = Gathered(), GatheredMouths()
     with temporary_folder() as folder:
         for clip in usable:
             own = donors[clip.clip_id]
@@ -66,11 +67,12 @@ def run_suite(
                 progress(Progress("drive", done, total, "cases"))
                 for method in (None, *methods):
                     check(stop)
-                    _add(result, gathered, case, _one(bench, case, method, store, result, clips))
+                    _add(result, gathered, mouths, case, _one(bench, case, method, store, result, clips))
                 bench.clear()
                 done += 1
     progress(Progress("drive", total, total, "cases"))
     result.distributions = gathered.results({collector.kind: collector.network.name for collector in collectors})
+    result.mouths = mouths.lines()
     return result
 
 
@@ -151,12 +153,13 @@ def _key(bench: Bench, case: Case, method: Method | None, video: Path | None, re
         options=options,
         judges=bench.judges.names,
         collectors=[collector.network.name for collector in bench.collectors],
+        mouth=bench.judges.mouth is not None,
         method=None if method is None else (method.name, method.settings, str(video), changed, method.chunk_frames),
         one_of=len(result.methods) == 1,
     )
 
 
-def _add(result: SuiteResult, gathered: Gathered, case: Case, kept: Kept | None) -> None:
+def _add(result: SuiteResult, gathered: Gathered, mouths: GatheredMouths, case: Case, kept: Kept | None) -> None:
     if kept is None:
         return
     result.rows += kept.rows
@@ -164,7 +167,10 @@ def _add(result: SuiteResult, gathered: Gathered, case: Case, kept: Kept | None)
         result.evidence.append(kept.evidence)
     for name, (made, real) in kept.features.items():
         kind, _, system = name.partition("/")
-        gathered.add(kind, case.protocol, system, made, real)
+        if kind == KIND:
+            mouths.add(case.protocol, system, case.clip.person, case.clip.clip_id, made, real)
+        else:
+            gathered.add(kind, case.protocol, system, made, real)
 
 
 def _by_person(clips: Sequence[TestClip], donors: dict[str, Donor]) -> dict[str, list[Donor]]:

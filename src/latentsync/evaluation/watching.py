@@ -17,7 +17,7 @@ from latentsync.faces.crop import extract_crop
 from latentsync.faces.points import alignment_points
 from latentsync.faces.smoothing import SmoothingConfig, smooth_at
 from latentsync.faces.tracker import FaceTracker
-from latentsync.media.pixels import to_bytes
+from latentsync.media.pixels import RgbPicture, to_bytes
 from latentsync.media.reader import VideoReader
 from latentsync.metrics.lips import lip_opening, lip_width
 
@@ -156,6 +156,15 @@ def measure(path: Path, tracker: FaceTracker, max_frames: int = 1500) -> LipCurv
     return LipCurves(on_grid(times_s, lip_opening(meshes)), on_grid(times_s, lip_width(meshes)))
 
 
+def measure_mirrored(path: Path, tracker: FaceTracker, max_frames: int = 1500) -> LipCurves:
+    """As `measure`, of the pictures mirrored: the same mouth, measured a second time by the same ruler.
+
+    What the two agree on is the most that a comparison with this mouth can reach.
+    """
+    times_s, meshes, _ = _track(path, tracker, max_frames, mirrored=True)
+    return LipCurves(on_grid(times_s, lip_opening(meshes)), on_grid(times_s, lip_width(meshes)))
+
+
 def _track(
     path: Path,
     tracker: FaceTracker,
@@ -163,6 +172,7 @@ def _track(
     start_s: Fraction | None = None,
     end_s: Fraction | None = None,
     length_s: float | None = None,
+    mirrored: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     times: list[float] = []
     faces: list[tuple[Face, ...]] = []
@@ -173,7 +183,7 @@ def _track(
             if len(times) == max_frames or (times and length_s is not None and time_s - times[0] > length_s):
                 break
             times.append(time_s)
-            faces.append(session.track(frame))
+            faces.append(session.track(_mirrored(frame) if mirrored else frame))
             size = _size(frame)
     main = _main_track(faces)
     if main is None:
@@ -184,6 +194,10 @@ def _track(
             if face.track_id == main:
                 meshes[index] = face.landmarks[:468]
     return np.asarray(times), meshes, size
+
+
+def _mirrored(frame: Frame) -> Frame:
+    return replace(frame, picture=RgbPicture(np.ascontiguousarray(frame.picture.rgb()[:, ::-1])))
 
 
 def _size(frame: Frame) -> tuple[int, int]:

@@ -221,6 +221,99 @@ def closure_rate(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Closures:
+    """Where lips meet, against where they should.
+
+    Attributes:
+        recall: share of the wanted spans in which the lips meet. precision: share of the closures at a wanted span.
+        f1: their harmonic mean.
+        null_recall, null_precision, null_f1: the same closures moved round the clip: what their number alone reaches.
+        num_wanted, num_found: spans and closures.
+    """
+
+    recall: float
+    precision: float
+    f1: float
+    null_recall: float
+    null_precision: float
+    null_f1: float
+    num_wanted: int
+    num_found: int
+
+
+def closures(
+    opening: np.ndarray,
+    spans_s: Sequence[tuple[float, float]],
+    fps: float,
+    limit: float,
+    silent: np.ndarray | None = None,
+    slack_s: float = 0.04,
+) -> Closures:
+    """Recall and precision of lip closures, beside a null model that closes as often but anywhere.
+
+    A closure is a run of frames with the opening at or below `limit`; runs that lie in silence wholly are none.
+
+    Args:
+        opening: (F,) curve, frame i at i / fps. spans_s: wanted closures, e.g. p, b and m.
+        limit: see `closed_limit`. silent: (F,) bool, nobody speaks. slack_s: see `closure_rate`.
+    Returns: NaN where there is nothing to count. The null model is the mean over circular shifts of 0.2 s and more.
+    """
+    values = np.asarray(opening, dtype=np.float64)
+    shut: NDArray[np.bool_] = np.isfinite(values) & (values <= limit)
+    quiet = _as_long(silent, len(values))
+    wanted = np.zeros((len(spans_s), len(values)), bool)
+    for row, (start_s, end_s) in zip(wanted, spans_s, strict=True):
+        first, last = int(np.ceil((start_s - slack_s) * fps - 1e-6)), int(np.floor((end_s + slack_s) * fps + 1e-6))
+        row[max(first, 0) : max(last + 1, 0)] = True
+    wanted = wanted[wanted.any(axis=1)]
+    real = _closure_shares(shut, wanted, quiet)
+    least = max(1, round(0.2 * fps))
+    moved = [_closure_shares(np.roll(shut, by), wanted, quiet) for by in range(least, len(values) - least)]
+    null = np.array([each[:2] for each in moved]) if moved else np.full((1, 2), np.nan)
+    known = np.isfinite(null)
+    means = np.where(known.any(axis=0), np.where(known, null, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
+    return Closures(*real[:2], _f1(*real[:2]), float(means[0]), float(means[1]), _f1(*means), len(wanted), int(real[2]))
+
+
+def spans_shut(
+    opening: np.ndarray, fps: float, limit: float, silent: np.ndarray | None = None
+) -> list[tuple[float, float]]:
+    """Start and end, seconds, of the closures of a mouth itself, those in silence left out: what another should do."""
+    values: Curve = np.asarray(opening, dtype=np.float64)
+    shut: NDArray[np.bool_] = np.isfinite(values) & (values <= limit)
+    quiet = _as_long(silent, len(shut))
+    return [(first / fps, (end - 1) / fps) for first, end in _runs(shut) if not quiet[first:end].all()]
+
+
+def _as_long(silent: np.ndarray | None, length: int) -> np.ndarray:
+    """(length,) bool: `silent` cut or filled with False."""
+    out = np.zeros(length, bool)
+    if silent is not None:
+        part = np.asarray(silent, bool)[:length]
+        out[: len(part)] = part
+    return out
+
+
+def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.r_[False, flags, False].astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _closure_shares(shut: np.ndarray, wanted: np.ndarray, quiet: np.ndarray) -> tuple[float, float, int]:
+    """Recall, precision, and number of closures."""
+    runs = [(first, end) for first, end in _runs(shut) if not quiet[first:end].all()]
+    anywhere = wanted.any(axis=0) if len(wanted) else np.zeros(len(shut), bool)
+    hits = [bool(anywhere[first:end].any()) for first, end in runs]
+    met: NDArray[np.bool_] = np.logical_and(wanted, shut).any(axis=1)
+    recall = float(met.mean()) if len(wanted) else float("nan")
+    return recall, float(np.mean(hits)) if hits else float("nan"), len(runs)
+
+
+def _f1(recall: float, precision: float) -> float:
+    return float(2 * recall * precision / (recall + precision)) if recall + precision > 0 else float("nan")
+
+
 def _closes(opening: np.ndarray, start_s: float, end_s: float, fps: float, limit: float) -> bool | None:
     first, last = int(np.ceil(start_s * fps - 1e-6)), int(np.floor(end_s * fps + 1e-6))
     if first >= len(opening):

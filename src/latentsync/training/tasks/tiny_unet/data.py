@@ -13,8 +13,9 @@ from torch import Tensor
 
 from latentsync.config.checked import checked
 from latentsync.faces import topology as mesh
-from latentsync.generation.tiny.lip_warp import Bend
-from latentsync.generation.tiny.pose_warp import crop_terms, head_moves, repose, terms_at
+from latentsync.generation.tiny.borrowed_mouth import interiors, opened
+from latentsync.generation.tiny.lip_warp import Bend, Mouths
+from latentsync.generation.tiny.pose_warp import crop_terms, head_moves, repose, taken_back, terms_at
 from latentsync.generation.tiny.references import mouths_of
 from latentsync.training.datasets import (
     AnyClip,
@@ -40,6 +41,16 @@ OPEN_PX, GROWN_PX = 100, 9
 pixels off the real ones, mostly too high."""
 AROUND_OF = 6
 """Times in a clip among which the one with the head held most alike is sought."""
+
+LENT = 0.75
+"""Share of the examples without an open reference whose second one is the closed mouth opened with a lent inside; in
+the others it is the closed one once more."""
+TINT = 0.08
+"""What is lent is so much lighter or darker, about, each colour by half of it more: how bright a stranger's teeth are
+isn't known."""
+HELD = 0.04
+"""Farthest that a window's heads may be from a still's, mean of the still points, crop sides, to be laid onto it as a
+photo."""
 
 
 class Windows:
@@ -70,6 +81,8 @@ class Windows:
         around: float = 0.0,
         shaped: bool = False,
         between: bool = False,
+        missing: float = 0.0,
+        photo: float = 0.0,
     ) -> None:
         """Clips must be longer than a window, so that a reference outside of it is there; others are left out.
 
@@ -89,13 +102,17 @@ class Windows:
             around: share of examples that see the head, outside the mask, at another time of the clip. The chin tells
                 how far the mouth was open: at run time that is the old one.
             between: tell what lies between the lips.
+            missing: share of examples without an open reference, as of a film whose person keeps the mouth closed, see
+                `LENT`. Needs `shaped` and `open_reference`.
+            photo: share of those in which all frames are the one still picture outside the mask, and the wanted mouth
+                is laid onto it, as a photo's.
         Raises: LatentSyncError: no clip is long enough.
         """
         self.clips = long_enough(clips, frames + 1, leave_out_short=True)
         self.hearing, self.frames, self.seed, self.look, self.sounds = hearing, frames, seed, look, sounds
         self.lips, self.closed_still, self.open_reference, self.wide = lips, closed_still, open_reference, wide
         self.posed, self.half_open, self.around, self.shaped = posed, half_open, around, shaped
-        self.between = between
+        self.between, self.missing, self.photo = between, missing, photo
 
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task.example`."""
@@ -106,34 +123,65 @@ class Windows:
             heard = torch.zeros_like(heard)
         total = min(num_frames(clip), len(heard))
         start = self._start(rng, clip, total)
-        stills = self._stills(rng, clip, start, total)
-        look = draw_augmentation(rng, self.look)
+        is_missing = self.missing > 0 and rng.random() < self.missing
+        stills = self._closed(rng, clip, start, total) if is_missing else self._stills(rng, clip, start, total)
         window = slice(start, start + self.frames)
-        references = np.stack([clip.crops[k] for k in stills])
-        if self.posed:
-            meshes = np.asarray(clip.mesh)
-            change = self._change(clip, window, stills[0]) if self.shaped else None
-            references = augmented_references(references, meshes[stills], meshes[window], look, change)
-        else:
-            references = augment(references, look)
+        photo = is_missing and rng.random() < self.photo and _held_alike(clip, window, stills[0])
+        look = draw_augmentation(rng, self.look)
+        crops, meshes = np.asarray(clip.crops[window]), np.asarray(clip.mesh[window], np.float32)
+        if photo:
+            crops, meshes = laid_onto(crops, meshes, np.asarray(clip.mesh[stills[0]], np.float32))
         example = {
-            "target": torch.from_numpy(augment(np.asarray(clip.crops[window]), look)),
-            "references": torch.from_numpy(references),
+            "target": torch.from_numpy(augment(crops, look)),
+            "references": torch.from_numpy(self._references(rng, clip, window, stills, meshes, look, is_missing)),
             "heard": heard[window],
             "seed": torch.tensor(int(rng.integers(2**40)), dtype=torch.int64),
         }
         if self.around > 0:
             first = self._elsewhere(rng, clip, start, total) if rng.random() < self.around else start
             seen = np.asarray(clip.crops[first : first + self.frames])
+            if photo:
+                seen = np.repeat(np.asarray(clip.crops[stills[0]])[None], self.frames, axis=0)
             example["surroundings"] = torch.from_numpy(augment(seen, look))
         if self.between:
-            made = between_lips(np.asarray(clip.mesh[window], np.float32), clip.crops.shape[1], look)
-            example["between"] = torch.from_numpy(made)
+            example["between"] = torch.from_numpy(between_lips(meshes, clip.crops.shape[1], look))
         if self.lips is not None:
             code = self.lips(clip, look.flip)
             example["code"] = code[window] - code[stills[0]]
             example["in_sync"] = torch.tensor(clip.in_sync)
         return example
+
+    def _references(
+        self,
+        rng: np.random.Generator,
+        clip: AnyClip,
+        window: slice,
+        stills: list[int],
+        meshes: np.ndarray,
+        look: Augmentation,
+        is_missing: bool,
+    ) -> np.ndarray:
+        """(n, R, R, 3) uint8, or (F, n, R, R, 3) in the pose of each frame."""
+        pictures = np.stack([clip.crops[k] for k in stills])
+        if not self.posed:
+            return augment(pictures, look)
+        own = np.asarray(clip.mesh)[stills]
+        change = self._change(clip, window, stills[0]) if self.shaped else None
+        mouths = None
+        if is_missing and rng.random() < LENT:
+            bank = interiors()
+            tint = 1 + TINT * (rng.normal() + 0.5 * rng.normal(size=3))
+            which = int(rng.integers(len(bank.pictures)))
+            lent, mouths = opened(pictures[0], mouths_of(own[:1], pictures[:1]), bank, which, tuple(map(float, tint)))
+            pictures[1] = lent
+        return augmented_references(pictures, own, meshes, look, change, mouths)
+
+    def _closed(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> list[int]:
+        """The most closed of some mouths outside of the window, twice."""
+        others = rng.integers(0, total - self.frames, STILL_FRAMES)
+        others += self.frames * (others >= start)
+        opening = cast(Lips, self.lips).opening(cast(Lips, self.lips)(clip))[others]
+        return [int(others[int(opening.argmin())])] * 2
 
     def _change(self, clip: AnyClip, window: slice, still: int) -> np.ndarray:
         """(F, 80) how far the lips are from those of a still picture, as far as the code knows."""
@@ -180,12 +228,14 @@ def augmented_references(
     meshes: np.ndarray,
     look: Augmentation,
     change: np.ndarray | None = None,
+    mouths: Mouths | None = None,
 ) -> np.ndarray:
     """Still pictures (n, R, R, 3) uint8 in the pose of each frame and in a look: (F, n, R, R, 3) uint8.
 
     Args:
         still_meshes (n, 468, 2), meshes (F, 468, 2): crop pixels, before the look.
-        change: (F, 80) of the lips from those of the first still, see `tiny.lip_warp.Mouths.wanted`.
+        change: (F, 80) of the lips from those of the first still, see `faces.reshape.Mouths.wanted`.
+        mouths: the lips in the stills; None = they are sought.
     """
     side = stills.shape[1]
     at = terms_at((look.sources(side) + np.float32(0.5)) / np.float32(side)) if look.moves() else crop_terms(side)
@@ -193,7 +243,7 @@ def augmented_references(
     moves = head_moves(meshes, still_meshes, side)
     ways: list[list[Bend | None]] = [[None] * len(meshes)] * len(stills)
     if change is not None:
-        mouths = mouths_of(still_meshes, stills)
+        mouths = mouths_of(still_meshes, stills) if mouths is None else mouths
         wanted = mouths.wanted(change)
         ways = [mouths.bends(k, wanted[:, k]) for k in range(len(stills))]
     return np.stack(
@@ -202,6 +252,29 @@ def augmented_references(
             for k, each in enumerate(moves)
         ]
     )
+
+
+def _held_alike(clip: AnyClip, window: slice, still: int) -> bool:
+    """Is the head held in a window about as in a still picture?"""
+    points = np.asarray(clip.mesh)[:, list(mesh.STILL)]
+    return float(np.abs(points[window] - points[still]).mean()) < HELD * clip.crops.shape[1]
+
+
+def laid_onto(crops: np.ndarray, meshes: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames as they look with the head held as in a still picture, as if the mouths of a photo moved.
+
+    Args: crops (F, R, R, 3) uint8; meshes (F, 468, 2) and still (468, 2), crop pixels.
+    Returns: crops, and meshes with the still's points but for the lips.
+    """
+    side = crops.shape[1]
+    lips = list(mesh.LIPS)
+    out, points = np.empty_like(crops), np.repeat(still[None].astype(np.float32), len(crops), axis=0)
+    for k, (crop, own) in enumerate(zip(crops, meshes, strict=True)):
+        move = head_moves(still[None], own[None], side)[0, 0]
+        out[k] = repose(crop, move, crop_terms(side))
+        places = (own[lips] + np.float32(0.5)) / np.float32(side)
+        points[k, lips] = taken_back(move, places) * np.float32(side) - np.float32(0.5)
+    return out, points
 
 
 def between_lips(meshes: np.ndarray, side: int, look: Augmentation) -> np.ndarray:

@@ -72,6 +72,8 @@ class FewStepSettings:
         wide: share of examples with the widest mouth of a few windows, see `few_step_data.Windows`.
         half_open: share of those with a closed still (`closed_still`) whose second reference is any mouth, not the most
             open one. around: share of examples with surroundings of another time. See there.
+        missing: share of examples without an open reference, as of a film whose person keeps the mouth closed; photo:
+            share of those whose other frames are one photo. See there.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
         warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is told the code
             of the lips (`few_step.told`), which depends on the clips.
@@ -93,6 +95,8 @@ class FewStepSettings:
     wide: float = 0.0
     half_open: float = 0.0
     around: float = 0.0
+    missing: float = 0.0
+    photo: float = 0.0
     sounds: int = 3
     warm_up: dict[str, Any] = field(default_factory=dict)
     lip_predictor: str | None = None
@@ -105,7 +109,7 @@ class FewStepSettings:
         for name in ("num_frames", "sounds", "drives"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"task.{name}", getattr(self, name), "choose 1 or more")
-        for name in ("closed_still", "wide", "half_open", "around"):
+        for name in ("closed_still", "wide", "half_open", "around", "missing", "photo"):
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ConfigError(f"task.{name}", share, "choose a share from 0 to 1")
@@ -119,6 +123,12 @@ class FewStepSettings:
             if getattr(self, name) > 0 and not self.few_step.get("told", 0) > 0:
                 advice = "set task.few_step.told too: how far mouths are open is known from the code of the lips"
                 raise ConfigError(f"task.{name}", getattr(self, name), advice)
+        if self.missing > 0 and not self.few_step.get("shaped_references", False):
+            raise ConfigError("task.missing", self.missing, "set task.few_step.shaped_references too")
+        if self.photo > 0 and not (self.missing > 0 and self.around > 0):
+            raise ConfigError("task.photo", self.photo, "set task.missing and task.around too: it is a share of those")
+        if self.missing > 0 and not self.few_step.get("open_reference", False):
+            raise ConfigError("task.missing", self.missing, "set task.few_step.open_reference: a second reference")
         if self.half_open > 0 and not self.few_step.get("open_reference", False):
             raise ConfigError("task.half_open", self.half_open, "set task.few_step.open_reference: a second reference")
 
@@ -329,6 +339,8 @@ class FewStepTask:
             around=settings.around,
             shaped=config.shaped_references,
             between=config.spread_weight > 0,
+            missing=settings.missing,
+            photo=settings.photo,
         )
         held_out = long_enough(data.val.only(lambda clip: clip.in_sync), settings.num_frames, leave_out_short=True)
         self.drives = drives_of(list(held_out), settings.drives)

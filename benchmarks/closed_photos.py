@@ -24,11 +24,11 @@ from latentsync import Lipsync
 from latentsync.faces import MeshTracker
 from latentsync.faces import topology as mesh
 from latentsync.metrics.lips import lip_opening
+from latentsync.models.vgg import load_vgg
 from latentsync.training.datasets import num_frames, open_data
-from latentsync.training.few_step_check import drives_of, meshes_of
-from latentsync.training.losses.perceptual import load_vgg
+from latentsync.training.tasks.tiny_unet.validate import drives_of, meshes_of
 
-OPEN = 0.05
+OPEN = 0.03
 """Openings from which on a mouth is looked into, eye distances."""
 SIZE = (64, 40)
 """Of the mouths that are compared, pixels."""
@@ -114,8 +114,9 @@ def main() -> None:
             openest = np.argsort(-np.nan_to_num(lip_opening(points)))[: 4 * SHOWN : 4]
             shown.append(np.concatenate([source[closed if source is not photo else 0], *made[openest]], axis=1))
         half = len(mouths) // 2
-        floor = colour_distance(pixels[::2], pixels[1::2]), frechet(
-            features(vgg, mouths[:half]), features(vgg, mouths[half:])
+        floor = (
+            colour_distance(pixels[::2], pixels[1::2]),
+            frechet(features(vgg, mouths[:half]), features(vgg, mouths[half:])),
         )
         line += floor
         table.append(line)
@@ -128,7 +129,7 @@ def main() -> None:
         cv2.imwrite(str(args.sheet), np.concatenate(rows)[:, :, ::-1])
 
 
-def drive_speech(drive) -> np.ndarray:  # noqa: ANN001
+def drive_speech(drive) -> np.ndarray:
     """(S,) float32."""
     parts = [np.asarray(p.clip.wave, np.float32)[640 * p.start : 640 * (p.start + p.count)] for p in drive.speech]
     return np.concatenate(parts)

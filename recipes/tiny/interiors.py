@@ -17,12 +17,12 @@ import numpy as np
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
+from latentsync.faces import topology as mesh
 from latentsync.generation.tiny.borrowed_mouth import Interiors, detail_of, light_of
 from latentsync.generation.tiny.lip_edges import edges_found
-from latentsync.faces import topology as mesh
 from latentsync.metrics.lips import lip_opening
 from latentsync.training.datasets import open_data
-from latentsync.training.lip_shape import LipCode
+from latentsync.training.datasets.lip_parameters import LipParameterBasis
 
 AHEAD = 0.12
 """How far the tip of the nose may lie beside the middle of the eyes, in their distance."""
@@ -38,7 +38,7 @@ def frame_of(meshes: np.ndarray) -> int | None:
     return int(np.argmax(np.where(ahead, lip_opening(meshes), -1))) if ahead.any() else None
 
 
-def interior(crop: np.ndarray, meshes: np.ndarray, frame: int, code: LipCode) -> dict[str, np.ndarray]:
+def interior(crop: np.ndarray, meshes: np.ndarray, frame: int, code: LipParameterBasis) -> dict[str, np.ndarray]:
     """What `Interiors` holds of one mouth."""
     side = len(crop)
     places = edges_found(crop, (meshes[frame][list(mesh.LIPS)].astype(np.float32) + 0.5) / side)
@@ -77,7 +77,7 @@ def main() -> None:
         lines = [np.concatenate(tiles[k : k + SHEET_COLUMNS], axis=1) for k in range(0, len(tiles), SHEET_COLUMNS)]
         cv2.imwrite(str(args.sheet), np.concatenate(lines)[:, :, ::-1])
     if args.out:
-        code = LipCode.from_tensors(load_file(Path(__file__).with_name("lips.safetensors")))
+        code = LipParameterBasis.from_tensors(load_file(Path(__file__).with_name("lips.safetensors")))
         made = [interior(*found[person], code) for person in args.people]
         tensors = {name: np.ascontiguousarray(np.stack([each[name] for each in made])) for name in Interiors.__slots__}
         save_file(tensors, args.out, metadata={"format": "np", "people": json.dumps(args.people)})

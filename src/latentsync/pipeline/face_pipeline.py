@@ -17,7 +17,16 @@ from latentsync.faces import extract_crop
 from latentsync.faces import topology as mesh
 from latentsync.generation.settings import ModelSettings
 from latentsync.generation.tiny.pose_warp import crop_terms, repose
-from latentsync.generation.tiny.references import STEADY, References, Stills, Turns, choose_stills, in_crop, mouths_of
+from latentsync.generation.tiny.references import (
+    STEADY,
+    References,
+    Stills,
+    Turns,
+    choose_stills,
+    in_crop,
+    mouths_of,
+    with_open_mouth,
+)
 from latentsync.pipeline.audio_features import FrameTasks
 from latentsync.pipeline.cache import Generate
 from latentsync.pipeline.chunks import Chunk, FrameTask, make_chunks
@@ -239,7 +248,7 @@ class FacePipeline:
                 picks = choose_stills(points)[: 1 + self._settings.open_reference]
                 crops = np.stack([self._crop(own[pick]) for pick in picks])
                 mouths = mouths_of(points[picks], crops) if self._settings.shaped_references else None
-                stills[track] = Stills(crops, points[picks], mouths)
+                stills[track] = with_open_mouth(Stills(crops, points[picks], mouths))
             last = track
             yield ahead.popleft()
 

@@ -19,7 +19,7 @@ from latentsync.core.errors import WeightsError
 from latentsync.core.values import Float
 from latentsync.generation.tiny.lip_warp import NUM_POINTS, Mouths, bent
 
-SHOWN = 0.06
+SHOWN = 0.03
 """Lip opening, in distances of the outer eye corners, from which on a person's own open mouth is taken: less shows
 no teeth."""
 SKIN = (100 / 256, 130 / 256, 70 / 256, 186 / 256)

@@ -11,6 +11,7 @@ import numpy as np
 
 from latentsync.core.values import AlignedFace, Float
 from latentsync.faces import topology as mesh
+from latentsync.generation.tiny.borrowed_mouth import SHOWN, interiors, opened
 from latentsync.generation.tiny.lip_warp import NUM_POINTS, Bend, Mouths
 from latentsync.generation.tiny.pose_warp import crop_terms, found, head_moves, reach_of, shown, smoothed, taken_back
 from latentsync.metrics.lips import lip_opening
@@ -112,6 +113,18 @@ def choose_stills(points: Float) -> list[int]:
     closed = np.where(opening <= opening.min() + near, unfit, np.inf)
     wide = np.where(opening >= opening.max() - near, unfit, np.inf)
     return [int(np.argmin(closed)), int(np.argmin(wide))]
+
+
+def with_open_mouth(stills: Stills) -> Stills:
+    """Stills whose second one shows an open mouth: where the person's own is hardly open, as on a photo with closed
+    lips, the first is opened instead, with the inside of a rendered mouth (`tiny.borrowed_mouth`). Without lips that
+    can be moved they stay as they are."""
+    if stills.mouths is None or len(stills.crops) < 2 or lip_opening(stills.points[1:])[0] >= SHOWN:
+        return stills
+    closed, bank = stills.crops[0], interiors()
+    points = np.repeat(stills.points[:1], 2, axis=0)
+    lent, mouths = opened(closed, stills.mouths, bank, bank.nearest(closed))
+    return Stills(np.stack([closed, lent]), points, mouths)
 
 
 class Turns:

@@ -40,6 +40,14 @@ def heard_elsewhere(
     return torch.maximum(mel, mel.max() - 2 + FLOOR_DECADES / 4 * most[3])  # 8 decades are 2 in this scale
 
 
+def at_level(wave: np.ndarray, peak_db: float) -> np.ndarray:
+    """(S,) float32 with its loudest sample so many dB about full scale, as 16-bit sound holds it; silence stays."""
+    peak = float(np.abs(wave).max(initial=0.0))
+    if peak == 0:
+        return wave
+    return np.asarray(np.rint(wave * (32767 * 10 ** (peak_db / 20) / peak)) / 32767, np.float32)
+
+
 def warped(mel: Tensor, factor: float) -> Tensor:
     """(80, T) with the frequencies of bin k · factor at bin k: a longer or a shorter throat."""
     at = (torch.arange(len(mel)) * factor).clamp(max=len(mel) - 1)

@@ -166,11 +166,20 @@ class LipParameterBasis:
         """(F, size) → (F,) lip opening about that of a closed mouth, in eye distances."""
         return _opening(code @ self.motion)
 
+    def width(self, code: Tensor) -> Tensor:
+        """(F, size) → (F,) distance of the inner corners about that of a closed mouth, in eye distances."""
+        return _width(code @ self.motion)
+
 
 def _mouth(shapes: Tensor) -> Tensor:
     """(F, 80) → (F, 2): how far the lips are open and how wide the mouth is."""
-    inner = [mesh.LIPS.index(point) for point in (mesh.INNER_LIPS[0], mesh.INNER_LIPS[10])]
-    return torch.stack([_opening(shapes), shapes[:, inner[1]] - shapes[:, inner[0]]], dim=1)
+    return torch.stack([_opening(shapes), _width(shapes)], dim=1)
+
+
+def _width(shapes: Tensor) -> Tensor:
+    """(F, 80) → (F,): distance of the inner corners of the lips."""
+    left, right = (mesh.LIPS.index(point) for point in mesh.INNER_LIP_CORNERS)
+    return shapes[:, right] - shapes[:, left]
 
 
 def _opening(shapes: Tensor) -> Tensor:

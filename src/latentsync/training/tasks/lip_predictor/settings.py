@@ -44,6 +44,8 @@ class LipPredictorSettings:
         opening: weight of the error of the lip opening, beside 1 for that of the code.
         closed: weight, beside 1, of the error of the opening where the mouth is closed. Who is unsure whether it was
             a p would leave it half open else.
+        rounding: weight of the error of the mouth's width, and of 1 − r of it within each piece: rounded and spread
+            lips. How wide a mouth is varies less than how far it is open, so that its error counts for little else.
         change: weight of the error of the code's change from frame to frame.
         correlation: weight of 1 − r of the lip opening, within each piece of a window.
         kept: weight of what the audio encoder's states are moved by, as a share of their variance. Above 0, a U-Net
@@ -59,6 +61,7 @@ class LipPredictorSettings:
             few speakers.
         speed: ± this share. warp: of the frequencies, ± this in powers of e.
         sound, room, band, colour: see `AudioEncoderSettings`.
+        levels: share of windows whose loudest sample lies anywhere from 50 dB below full scale up to it.
         dropout: share of the lip predictor's hidden values left out. noise: on its standardised input, from 0 to this.
     """
 
@@ -68,6 +71,7 @@ class LipPredictorSettings:
     closed: float = 3.0
     change: float = 0.5
     correlation: float = 0.3
+    rounding: float = 0.0
     kept: float = 4.0
     audio_encoder_rate: float = 0.3
     even: float = 0.5
@@ -81,6 +85,7 @@ class LipPredictorSettings:
     room: float = 0.4
     band: float = 0.2
     colour: float = 0.25
+    levels: float = 0.0
     dropout: float = 0.3
     noise: float = 0.3
 
@@ -88,10 +93,11 @@ class LipPredictorSettings:
         for name in ("code", "width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"task.{name}", getattr(self, name), "choose 1 or more")
-        for name in ("opening", "closed", "change", "correlation", "kept", "colour", "noise"):
+        for name in ("opening", "closed", "change", "correlation", "rounding", "kept", "colour", "noise"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"task.{name}", getattr(self, name), "choose 0 or more")
         for name, most in (("even", 1), ("silent", 1), ("pauses", 1), ("parts", 1), ("room", 1), ("band", 1),
+                           ("levels", 1),
                            ("speed", 0.5), ("warp", 0.5), ("dropout", 0.9), ("audio_encoder_rate", 10)):  # fmt: skip
             if not 0 <= getattr(self, name) <= most:
                 raise ConfigError(f"task.{name}", getattr(self, name), f"choose 0 to {most}")

@@ -26,12 +26,12 @@ from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.core.rates import SAMPLES_PER_STATE
 from latentsync.diffusion.noise import noise_like, uniform_like
-from latentsync.metrics.lips import lagged_correlation, lip_opening
+from latentsync.metrics.lips import correlation, lagged_correlation, lip_opening
 from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.models.weights import open_checkpoint
 from latentsync.training.datasets import AnyClip, TrainingData, num_frames, open_data
 from latentsync.training.datasets.audio_features import hear
-from latentsync.training.datasets.elsewhere import heard_elsewhere, warped, without_speech
+from latentsync.training.datasets.elsewhere import at_level, heard_elsewhere, warped, without_speech
 from latentsync.training.datasets.lip_parameters import LipParameterBasis
 from latentsync.training.datasets.pieces import PIECE, draw_pieces
 from latentsync.training.engine.components import Start, build_part, open_start
@@ -58,6 +58,8 @@ LOUDNESS = 0.25
 """Pieces are ± this many powers of ten louder."""
 MEASURED = 24
 """Windows whose states are measured, to standardise what the lip predictor is given."""
+QUIETEST_DB = -50.0
+"""Peaks of quiet speech, below full scale."""
 PIECED = 75
 """Least length of assembled speech, frames."""
 SILENT_FRAMES = 75
@@ -155,6 +157,7 @@ class LipPredictorObjective(Objective):
     """A batch holds `mel` (B, 80, 2P), `code` (B, F, n), `known` (B, F) 0 or 1, `piece` (B, F) int64, `seed` (B,)."""
 
     tells: Tensor
+    spans: Tensor
     weight: Tensor
 
     def __init__(self, network: LipHearing, lips: LipParameterBasis, settings: LipPredictorSettings) -> None:
@@ -164,6 +167,8 @@ class LipPredictorObjective(Objective):
         self.consult("start", copy.deepcopy(network.audio_encoder))
         tells = lips.opening(torch.eye(settings.code))
         self.register_buffer("tells", tells / tells.norm(), persistent=False)
+        spans = lips.width(torch.eye(settings.code))
+        self.register_buffer("spans", spans / spans.norm(), persistent=False)
         weight = torch.full((settings.code,), LATER)
         weight[:2] = 1
         self.register_buffer("weight", weight, persistent=False)
@@ -182,7 +187,7 @@ class LipPredictorObjective(Objective):
         return states, network.head(x).float()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms `code`, `opening`, `change`, `correlation`, `moved`."""
+        """Terms `code`, `opening`, `change`, `correlation`, `rounding`, `moved`."""
         c, known, wanted = self.settings, batch["known"], batch["code"]
         states, told = self.told(batch)
         error = told - wanted
@@ -196,6 +201,11 @@ class LipPredictorObjective(Objective):
         }
         if c.correlation > 0:
             terms["correlation"] = c.correlation * (1 - _piecewise_r(says, real, known, batch["piece"]))
+        if c.rounding > 0:
+            wide, seen = told @ self.spans, wanted @ self.spans
+            terms["rounding"] = c.rounding * (
+                0.5 * ((wide - seen).square() * known).mean() + 1 - _piecewise_r(wide, seen, known, batch["piece"])
+            )
         if c.kept > 0:
             few = max(1, len(states) // 4)
             with torch.no_grad():
@@ -330,6 +340,8 @@ class LipPredictorTask:
             wave = without_speech(rng, len(wave))
         else:
             self._fill(wave, code, known, piece, rng)
+        if c.levels > 0 and rng.random() < c.levels:
+            wave = at_level(wave, float(rng.uniform(QUIETEST_DB, 0)))
         mel = heard_elsewhere(wave, rng, c.sound, c.room, c.band, c.colour)
         return {
             "mel": warped(mel, float(np.exp(rng.uniform(-c.warp, c.warp)))),
@@ -382,9 +394,13 @@ class LipPredictorTask:
         heard, start = cast(LipHearing, network), cast(AudioEncoder, self.objectives[0].consulted("start"))
         lip_predictor = closed_in_silence(heard)
 
-        def opening(wave: np.ndarray, frames: int) -> tuple[np.ndarray, Tensor]:
+        def told_of(wave: np.ndarray, frames: int) -> tuple[Tensor, Tensor]:
             tokens = hear(heard.audio_encoder, wave, frames)
-            return self.lips.opening(tell(lip_predictor, tokens.flatten(1).float())).numpy(), tokens
+            return tell(lip_predictor, tokens.flatten(1).float()), tokens
+
+        def opening(wave: np.ndarray, frames: int) -> tuple[np.ndarray, Tensor]:
+            code, tokens = told_of(wave, frames)
+            return self.lips.opening(code).numpy(), tokens
 
         curves, moved, spread = [], [], []
         for clip in self.val:
@@ -395,17 +411,20 @@ class LipPredictorTask:
             moved.append(float((tokens - before).square().sum() / (before - before.mean(0)).square().sum()))
             spread.append(spread_of(self.lips, self.lips(clip)))
         usual = float(np.mean(spread)) if spread else 1.0
-        parts = [
-            lagged_correlation(opening(each.wave, len(real))[0], real).curve
-            for each in self._assembled()
-            for real in [self.lips.opening(torch.from_numpy(each.code)).numpy()]
-        ]
+        parts, widths, faint = [], [], []
+        for each in self._assembled():
+            code = torch.from_numpy(each.code)
+            says, _ = told_of(each.wave, len(code))
+            quiet, _ = told_of(at_level(each.wave, QUIETEST_DB), len(code))
+            parts.append(lagged_correlation(self.lips.opening(says).numpy(), self.lips.opening(code).numpy()).curve)
+            widths.append(correlation(self.lips.width(says).numpy(), self.lips.width(code).numpy()))
+            faint.append(correlation(self.lips.opening(quiet).numpy(), self.lips.opening(says).numpy()))
         digital, _ = opening(np.zeros(SILENT_FRAMES * SAMPLES_PER_FRAME, np.float32), SILENT_FRAMES)
         noise = without_speech(np.random.default_rng(1), SILENT_FRAMES * SAMPLES_PER_FRAME)
-        faint, _ = opening(noise, SILENT_FRAMES)
+        hiss, _ = opening(noise, SILENT_FRAMES)
         figures = {
             "val/silence": float(np.abs(digital).max() / usual),
-            "val/faint_noise": float(np.abs(faint).max() / usual),
+            "val/faint_noise": float(np.abs(hiss).max() / usual),
         }
         if curves:
             usual_curve = np.nanmean(np.array(curves), axis=0)
@@ -416,7 +435,8 @@ class LipPredictorTask:
             }
         if parts:
             curve = np.nanmean(np.array(parts), axis=0)
-            figures |= {"val/parts_r": float(curve[len(curve) // 2])}
+            figures |= {"val/parts_r": float(curve[len(curve) // 2]), "val/parts_width_r": float(np.nanmean(widths)),
+                        "val/quiet_r": float(np.nanmean(faint))}  # fmt: skip
         warnings = []
         if figures["val/silence"] > 0.3:
             warnings.append("the mouth is not closed in silence. If it stays so: raise task.silent")

@@ -17,12 +17,13 @@ from training_clips import write_set
 from latentsync.audio.windows import position_code
 from latentsync.config.loader import preset_names
 from latentsync.core.errors import ConfigError, WeightsError
+from latentsync.faces import topology as mesh
 from latentsync.models import UNet
 from latentsync.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 from latentsync.synth.truth import Truth
 from latentsync.training.datasets import TrainingData, open_data
 from latentsync.training.datasets.audio_features import hear
-from latentsync.training.datasets.elsewhere import warped, without_speech
+from latentsync.training.datasets.elsewhere import at_level, warped, without_speech
 from latentsync.training.datasets.lip_parameters import LipParameterBasis
 from latentsync.training.engine.config import TrainConfig
 from latentsync.training.engine.registry import recipe
@@ -166,6 +167,39 @@ def test_closed_mouths_count_more(data: TrainingData, start: Path) -> None:
         grown.append(float(terms[1] / terms[0]))
     assert grown[0] == pytest.approx(4, rel=1e-3)
     assert 1 < grown[1] < 3
+
+
+def test_the_width_of_the_mouth_is_taught_where_that_is_asked(data: TrainingData, start: Path) -> None:
+    task = build({**SETTINGS, "silent": 0.0, "rounding": 1.0}, data, start=start)
+    objective = task.objectives[0]
+    batch = batch_of(task, *range(4))
+    objective.spans.copy_(torch.tensor([0.6, 0.8, 0.0]))  # the mouths of these people are always as wide
+    wide = batch["code"] @ objective.spans
+    exact = objective.told
+    objective.told = lambda given: (exact(given)[0], given["code"])  # type: ignore[method-assign]
+    assert float(objective(batch)["rounding"].detach()) == pytest.approx(0, abs=0.01)
+    error = torch.linspace(-1, 1, wide.shape[1])[None, :, None] * objective.spans
+    objective.told = lambda given: (exact(given)[0], given["code"] + error)  # type: ignore[method-assign]
+    assert float(objective(batch)["rounding"].detach()) > 0.05
+    code = torch.eye(3)
+    inner = [mesh.LIPS.index(point) for point in mesh.INNER_LIP_CORNERS]
+    moved = code @ task.lips.motion
+    torch.testing.assert_close(task.lips.width(code), moved[:, inner[1]] - moved[:, inner[0]])
+
+
+def test_quiet_windows_are_as_quiet_as_is_asked(data: TrainingData, start: Path) -> None:
+    rng = np.random.default_rng(0)
+    wave = rng.normal(0, 0.1, 16_000).astype(np.float32)
+    for level in (-50.0, -20.0, 0.0):
+        made = at_level(wave, level)
+        assert np.abs(made).max() == pytest.approx(10 ** (level / 20), abs=2e-5)
+        assert np.corrcoef(made, wave)[0, 1] > 0.99
+    assert np.array_equal(at_level(np.zeros(9, np.float32), -20.0), np.zeros(9, np.float32))
+    assert len(np.unique(at_level(wave, -50.0))) < 220, "16-bit steps"
+    plain, quiet = (build({**SETTINGS, "silent": 0.0, "levels": share}, data, start=start) for share in (0.0, 1.0))
+    loudest = [[float(task.example(k)["mel"].max()) for k in range(8)] for task in (plain, quiet)]
+    assert np.std(loudest[1]) > 2 * np.std(loudest[0])
+    assert np.mean(loudest[1]) < np.mean(loudest[0]) - 0.2
 
 
 def test_people_who_open_their_mouths_more_are_brought_to_the_mean(data: TrainingData, start: Path) -> None:

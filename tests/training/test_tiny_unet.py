@@ -384,6 +384,10 @@ def test_shares_without_effect_are_refused(data: TrainingData) -> None:
     for few, key, missing in (({}, "wide", "told"), ({}, "half_open", "told"), (one_still, "half_open", "open_ref")):
         with pytest.raises(ConfigError, match=f"task.{key}.*{missing}"):
             few_step.build(SETTINGS | {key: 0.5, "few_step": few}, data)
+    with pytest.raises(ConfigError, match=r"task\.missing.*shaped_references"):
+        few_step.build(SETTINGS | {"missing": 0.3}, data)
+    with pytest.raises(ConfigError, match=r"task\.photo.*missing"):
+        few_step.build(SETTINGS | {"photo": 0.3}, data)
 
 
 @pytest.mark.parametrize("values", [{"told": 1.0}, {"told": 0.5, "posed_references": True}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,7 @@ from latentsync.training.datasets.audio_features import ClipAudioFeatures
 from latentsync.training.datasets.augment import NO_AUGMENTATION, Augmentation, AugmentationRange
 from latentsync.training.datasets.lip_parameters import LipParameterBasis
 from latentsync.training.tasks.tiny_unet import data as few_step_data
-from latentsync.training.tasks.tiny_unet.data import Windows, augmented_references
+from latentsync.training.tasks.tiny_unet.data import Windows, augmented_references, laid_onto
 from latentsync.training.tasks.tiny_unet.objective import FewStepConfig
 
 
@@ -240,3 +241,59 @@ def test_silence_is_heard_as_the_pipeline_would(data: TrainingData) -> None:
     told = hearing.silence(8)
     assert told.shape == (16, 10, 8)
     assert float((told[:8] - told[8:]).abs().max()) > 0
+
+
+def without_open_reference(data: TrainingData, photo: float) -> Windows:
+    lips = LipParameterBasis(list(data.train), 2)
+    return Windows(
+        data.train,
+        ClipAudioFeatures(audio_encoder(), data.cache, SoundRange()),
+        frames=4,
+        seed=0,
+        look=NO_AUGMENTATION,
+        sounds=1,
+        lips=lips,
+        closed_still=1.0,
+        open_reference=True,
+        posed=True,
+        shaped=True,
+        around=1.0,
+        between=True,
+        missing=1.0,
+        photo=photo,
+    )
+
+
+def test_a_missing_open_reference_is_the_closed_one_opened_or_once_more(data: TrainingData) -> None:
+    made = without_open_reference(data, photo=0.0)
+    lent = []
+    for number in range(16):
+        pair = made.example(number)["references"]
+        assert pair.shape == (4, 2, 256, 256, 3)
+        apart = (pair[:, 0].float() - pair[:, 1].float()).abs()
+        assert float(apart.mean()) < 4, "both are of one frame"
+        lent.append(bool((apart[0].mean(-1) > 8).sum() > 60))
+        assert lent[-1] or not float(apart.max()), "else it is the same picture"
+    assert 8 <= sum(lent) <= 15
+
+
+def test_the_frames_of_a_photo_are_one_picture_and_the_wanted_mouth_is_laid_onto_it(data: TrainingData) -> None:
+    photo, film = (without_open_reference(data, photo=share) for share in (1.0, 0.0))
+    for number in range(4):
+        around = photo.example(number)["surroundings"]
+        assert torch.equal(around, around[:1].expand_as(around))
+    moving = [film.example(number)["surroundings"] for number in range(4)]
+    assert any(not torch.equal(each, each[:1].expand_as(each)) for each in moving)
+
+
+def test_mouths_are_laid_onto_a_photo_by_the_way_the_head_went() -> None:
+    rng = np.random.default_rng(0)
+    crops = cv2.GaussianBlur(rng.integers(0, 255, (256, 256, 3), dtype=np.uint8), (0, 0), 3)[None]
+    meshes = talking_mesh(np.array([0.2]))
+    still = talking_mesh(np.zeros(1))[0] + np.float32([4, -2])
+    made, points = laid_onto(crops, meshes, still)
+    assert np.abs(made[0, 20:-20, 20:-20].astype(int) - crops[0, 22:-18, 16:-24]).mean() < 2
+    lips = list(mesh.LIPS)
+    np.testing.assert_allclose(points[0, lips], meshes[0, lips] + np.float32([4, -2]), atol=0.5)
+    others = [k for k in range(468) if k not in lips]
+    np.testing.assert_array_equal(points[0, others], still[others])

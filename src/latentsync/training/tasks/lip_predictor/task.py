@@ -168,7 +168,7 @@ class LipPredictorObjective(Objective):
         tells = lips.opening(torch.eye(settings.code))
         self.register_buffer("tells", tells / tells.norm(), persistent=False)
         spans = lips.width(torch.eye(settings.code))
-        self.register_buffer("spans", spans / spans.norm(), persistent=False)
+        self.register_buffer("spans", spans / spans.norm().clamp_min(1e-9), persistent=False)
         weight = torch.full((settings.code,), LATER)
         weight[:2] = 1
         self.register_buffer("weight", weight, persistent=False)

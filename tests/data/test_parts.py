@@ -6,10 +6,12 @@ import json
 import sys
 import tarfile
 import types
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -17,15 +19,18 @@ from raw_videos import empty_room, run, talking
 
 from latentsync.cli.main import main
 from latentsync.core.errors import ConfigError, LatentSyncError, MediaError
+from latentsync.data.clip import whole
 from latentsync.data.manifest import read_manifest
 from latentsync.data.report.advice import advice
 from latentsync.data.report.html import funnel_steps, write_report
 from latentsync.data.report.svg import histogram
 from latentsync.data.settings import DataSettings, SplitSettings, data_settings, parse_change
 from latentsync.data.shards import merge_builds, write_shards
+from latentsync.data.sound import sound_span
 from latentsync.data.sources import Speaker, find_sources
 from latentsync.data.split import split_identities
 from latentsync.data.stages import limits_of, make_stages
+from latentsync.data.stages.probe import Probe
 from latentsync.data.stages.quality import make_scorer
 
 
@@ -267,3 +272,31 @@ def test_a_build_by_command_keeps_nothing_of_an_empty_room(tmp_path: Path, capsy
     assert call("data", "build", tmp_path / "raw", tmp_path / "out", *arguments) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["clips"], told["kept"], told["reasons"]) == (1, 0, {"faces: no_face": 1})
+
+
+def test_the_sound_track_that_was_chosen_is_the_one_that_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "raw" / "a.mkv"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as file:
+        picture = file.add_stream("libx264", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
+        for number in range(2):
+            stream = file.add_stream("pcm_s16le", rate=16000)
+            stream.codec_context.layout = "mono"
+            stream.metadata["language"] = ("eng", "deu")[number]
+        for _ in range(25):
+            file.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")))
+        file.mux(picture.encode(None))
+        for number, level in enumerate((3000, 9000)):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 16000), level, np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 16000, 0
+            file.mux(file.streams.audio[number].encode(frame))
+    (source,) = find_sources(str(path), Speaker())
+    for track, level in (("none", 3000), ("deu", 9000), ("1", 9000)):
+        settings = data_settings({}, dict([parse_change(f"probe.audio_track={track}")]))
+        (probed,) = Probe(settings.probe).process(whole(source))  # type: ignore[misc]
+        wave, known = sound_span(probed, Fraction(1, 4), 800)
+        assert known.all() and np.abs(wave * 32768 - level).max() < 2
+    settings = data_settings({"probe.audio_track": "fra"})
+    with pytest.raises(MediaError, match="no sound track 'fra'"):
+        Probe(settings.probe).process(whole(source))

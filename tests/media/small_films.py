@@ -11,7 +11,7 @@ from latentsync.media.information import VideoInfo
 from latentsync.media.pixels import RgbPicture
 from latentsync.media.reader import VideoReader
 from latentsync.media.writer import VideoWriter
-from synth_media import number_of, numbered_rgb
+from synth_media import make_film, number_of, numbered_rgb, tone
 
 SMALL = VideoInfo(width=96, height=64, fps=Fraction(25), time_base=Fraction(1, 12800))
 
@@ -33,3 +33,11 @@ def nothing_left(folder: Path, but: set[str]) -> bool:
     return {path.name for path in folder.iterdir()} == but and "video-writer" not in {
         t.name for t in threading.enumerate()
     }
+
+
+def make_late(path: Path, late_s: int) -> Path:
+    """A transport stream whose sound begins so late that nothing before says its rate."""
+    return make_film(
+        path, 25 * (late_s + 1), sound=tone(1.0, 16000, 1), sound_codec="mp2", sound_rate_hz=16000,
+        sound_start_s=Fraction(late_s), options={"preset": "ultrafast"},
+    )  # fmt: skip

@@ -186,3 +186,20 @@ def test_interlaced_video_that_others_do_not_keep_is_told(tmp_path: Path) -> Non
     for other in (replace(like, rotation=90), replace(like, first_field=None), replace(like, height=66)):
         lost = losses(other, "libx264", "yuv420p")
         assert len(lost) == 1 and "not marked" in lost[0] and "--codec" not in lost[0]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".m4v"])
+@pytest.mark.parametrize("kind", ["8 bit", "10 bit", "hdr"])
+def test_hevc_is_tagged_as_apples_players_want_it(tmp_path: Path, kind: str, suffix: str) -> None:
+    if kind == "hdr":
+        source = make_hdr(tmp_path / "in.mkv")
+    else:
+        pixel_format = "yuv420p10le" if kind == "10 bit" else "yuv420p"
+        options = {"x265-params": "log-level=none"}
+        source = make_film(tmp_path / "in.mkv", 4, codec="libx265", pixel_format=pixel_format, options=options)
+    out = tmp_path / f"out{suffix}"
+    assert copy(source, out) == ()
+    with av.open(str(out)) as file:
+        assert file.streams.video[0].codec_context.codec_tag == "hvc1"
+        assert len(list(file.decode(video=0))) == 4
+    assert b"hev1" not in out.read_bytes()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from small_films import SMALL, copy, frames, nothing_left
+from small_films import SMALL, copy, frames, make_late, nothing_left
 
 from latentsync.core.errors import ConfigError, EmptyAudioError
 from latentsync.media.audio import SoundDecoder, read_audio
@@ -220,3 +221,15 @@ def test_no_sound_wanted_or_there(tmp_path: Path) -> None:
     assert nothing_left(tmp_path, {"in.mp4", "out.mp4", "silent.mp4"})
     with pytest.raises(ConfigError, match="keep_audio"):
         AudioPlan(film, mode="loud")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])  # copied, copied, encoded
+def test_sound_that_begins_late_in_a_transport_stream_is_written_in_time(tmp_path: Path, suffix: str) -> None:
+    late = make_late(tmp_path / "late.ts", 6)
+    out = tmp_path / f"out{suffix}"
+    with VideoWriter(out, replace(SMALL, fps=Fraction(5)), audio=AudioPlan(late)) as writer:
+        for frame in frames(35, 5):
+            writer.write(frame)
+    wave = read_audio(out)
+    loud = np.flatnonzero(np.abs(wave) > 0.1)
+    assert abs(loud[0] / 16000 - 6) < 0.05 and np.abs(wave[: loud[0] - 800]).max() < 0.01

@@ -66,6 +66,14 @@ Model = Annotated[
 Offline = Annotated[bool, typer.Option("--offline", help="Never download; fail where a file is missing.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.")]
+SoundTrack = Annotated[
+    str | None,
+    typer.Option(
+        "--audio-track",
+        metavar="N|LANGUAGE",
+        help="Which sound track of AUDIO (with a plan: of VIDEO), from 0, or a language as deu. Default: as marked.",
+    ),
+]
 Time = Annotated[str | None, typer.Option(metavar="TIME", help="In VIDEO: seconds (12.5) or minutes:seconds (1:02.5).")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details, and where an error happened.")]
 

@@ -18,6 +18,7 @@ from latentsync.cli.arguments import (
     Model,
     Offline,
     Quiet,
+    SoundTrack,
     Verbose,
     check_source,
     new_app,
@@ -38,6 +39,7 @@ def inspect(
     audio: Annotated[
         Path | None, typer.Argument(metavar="AUDIO", help="The speech, to compare the lengths.", show_default=False)
     ] = None,
+    audio_track: SoundTrack = None,
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Frames to look at.")] = 32,
     measure: Annotated[
         bool,
@@ -65,7 +67,7 @@ def inspect(
 
         tracker = MeshTracker(model_folder=face_model, offline=offline)
         with progress_on(console, quiet) as progress:
-            found = look(video, audio, tracker=tracker, num_samples=samples, progress=progress, stop=stop)
+            found = look(video, audio, audio_track, tracker=tracker, num_samples=samples, progress=progress, stop=stop)
             if measure:
                 load = {"model": model, "device": device, "dtype": dtype, "offline": offline, "face_model": face_model}
                 expected = measured(found, load, progress, stop)
@@ -86,7 +88,9 @@ def measured(found: Preflight, load: dict[str, Any], progress: ProgressCallback,
     whole_s = found.audio_duration_s or found.duration_s or Fraction(1)
     video_s = found.duration_s or Fraction(1)
     start_s = max(Fraction(0), video_s / 2 - Fraction(1, 2))
-    options = SyncOptions(start_s=start_s, end_s=start_s + 1, length="video", keep_audio="none")
+    options = SyncOptions(
+        start_s=start_s, end_s=start_s + 1, length="video", keep_audio="none", audio_track=found.audio_track
+    )
     lipsync = Lipsync.from_pretrained(**load)
     with temporary_folder() as folder:
         out = folder / "second.mkv"  # whatever kind of file VIDEO is: not all that are read can be written
@@ -112,6 +116,10 @@ def show(found: Preflight, expected: dict[str, object] | None, console: Console)
     table.add_row("length", _seconds(found.duration_s))
     if found.audio_path is not None:
         table.add_row("speech", f"{found.audio_path}, {_seconds(found.audio_duration_s)}")
+    if len(found.sounds) > 1:
+        table.add_row("sound tracks", ", ".join(each.words for each in found.sounds))
+    if found.timecode is not None:
+        table.add_row("timecode", found.timecode)
     table.add_row(
         "faces", f"on {found.num_with_face} of {len(found.samples)} sampled frames, at most {found.most_faces} at once"
     )

@@ -24,6 +24,7 @@ from latentsync.cli.arguments import (
     Offline,
     Overwrite,
     Quiet,
+    SoundTrack,
     Time,
     Verbose,
     check_source,
@@ -89,6 +90,10 @@ def sync(
     no_face: Annotated[str | None, choice("no_face", kinds.NoFace, "Frames without a face.")] = None,
     start: Time = None,
     end: Time = None,
+    audio_start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="In AUDIO: where the speech to use begins. Default: 0.")
+    ] = None,
+    audio_track: SoundTrack = None,
     codec: Annotated[str | None, typer.Option(metavar="NAME", help="Video codec. Default: as VIDEO.")] = None,
     crf: Annotated[
         float | None, typer.Option(metavar="X", help="Quality, lower is better. Default: near lossless.")
@@ -119,7 +124,7 @@ def sync(
 ) -> None:
     """Make the person in VIDEO say what AUDIO says, or several people what a plan says."""
     from latentsync.config.loader import preset_named, sync_options
-    from latentsync.config.plan import refuse_length
+    from latentsync.config.plan import refuse_beside_plan
     from latentsync.config.times import parse_time
 
     given: dict[str, object | None] = {
@@ -135,6 +140,8 @@ def sync(
         "no_face": no_face,
         "start_s": None if start is None else parse_time("start_s", start),
         "end_s": None if end is None else parse_time("end_s", end),
+        "audio_start_s": None if audio_start is None else parse_time("audio_start_s", audio_start),
+        "audio_track": audio_track,
         "codec": codec,
         "crf": crf,
         "pixel_format": pixel_format,
@@ -153,7 +160,7 @@ def sync(
         raise ConfigError("report", str(report), "leave it out: the page scores one speech, a plan has several")
     if plan is not None:
         with preset_named(preset, changes):
-            refuse_length(options.length)
+            refuse_beside_plan(options)
     said = None if plan is None else _read_plan(plan, video)
     entries = () if said is None else said.entries
     sources += [entry.audio for entry in entries]
@@ -309,6 +316,7 @@ def _write_report(job: _Job, lipsync: Lipsync, result: Result) -> None:
             pages = write_single_report(
                 job.video, job.audio, job.out, folder, lipsync.tracker, about=about,
                 start_s=job.options.start_s, end_s=job.options.end_s,
+                audio_start_s=job.options.audio_start_s, audio_track=job.options.audio_track,
             )  # fmt: skip
             with atomic_path(job.report) as part:
                 part.write_bytes(pages["report.html"].read_bytes())

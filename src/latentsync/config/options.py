@@ -40,6 +40,10 @@ class SyncOptions:
         no_face: frames without a face pass through untouched, or the run fails.
         start_s, end_s: part of the video to use, in seconds from its start; None = from the start, to the end. A float
             is taken as it is written: 0.4 is 2/5.
+        audio_start_s: seconds of the speech that are left out at its beginning; None = none. Not with a plan, whose
+            entries say it.
+        audio_track: which sound track of the speech (with a plan: of the video) is used where there are several: a
+            number from 0, or a language as "deu" or "de"; None = the one marked default.
         overlap_frames: frames shared by neighbouring chunks and cross-faded; None = the checkpoint's default.
         block_cache_interval: 1 = every step computes everything; n = the deep blocks are computed each n-th step.
         sampler: "auto" = the one the checkpoint was trained for.
@@ -58,6 +62,8 @@ class SyncOptions:
     no_face: NoFace = "pass"
     start_s: Fraction | None = None
     end_s: Fraction | None = None
+    audio_start_s: Fraction | None = None
+    audio_track: str | None = None
     overlap_frames: int | None = None
     block_cache_interval: int = 1
     sampler: Sampler = "auto"
@@ -79,9 +85,10 @@ class SyncOptions:
         if isinstance(self.face, bool) or not isinstance(self.face, (str, Integral, PathLike)):
             raise ConfigError("face", self.face, "give a word like 'largest', an index, a place, or a picture's path")
         object.__setattr__(self, "face", str(self.face))
-        for key in ("guidance", "crf", "start_s", "end_s"):
+        object.__setattr__(self, "audio_track", checked_track(self.audio_track))
+        for key in ("guidance", "crf", "start_s", "end_s", "audio_start_s"):
             check_number(key, getattr(self, key))
-        for key in ("start_s", "end_s"):
+        for key in ("start_s", "end_s", "audio_start_s"):
             if getattr(self, key) is not None:
                 object.__setattr__(self, key, as_written(getattr(self, key)))
         _in_range("steps", self.steps, 1, 1000)
@@ -91,8 +98,18 @@ class SyncOptions:
         _in_range("block_cache_interval", self.block_cache_interval, 1, 100)
         _in_range("crf", self.crf, 0, 63)
         _in_range("start_s", self.start_s, 0, None)
+        _in_range("audio_start_s", self.audio_start_s, 0, None)
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             raise ConfigError("end_s", float(self.end_s), "choose an end after the start")
+
+
+def checked_track(value: object) -> str | None:
+    """A sound track as text. Raises: ConfigError: neither a number from 0 nor a word."""
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value if value is None else value.strip()
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0:
+        return str(value)
+    raise ConfigError("audio_track", value, "give the number of a sound track, from 0, or a language such as 'deu'")
 
 
 def check_number(key: str, value: object) -> None:

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import yaml
 
 from latentsync.config.checked import refuse_unknown
-from latentsync.config.options import check_number
+from latentsync.config.options import SyncOptions, check_number, checked_track
 from latentsync.config.times import parse_time
 from latentsync.config.yaml_text import parse_yaml
 from latentsync.core.errors import ConfigError, MediaError, shown
@@ -24,7 +24,7 @@ from latentsync.core.reading import name_refused, parse_json, read_text
 from latentsync.core.time import as_written
 
 Under = Literal["replace", "mix"]
-KEYS = ("audio", "face", "start", "end", "audio_start", "sound")
+KEYS = ("audio", "face", "start", "end", "audio_start", "audio_track", "sound")
 """What an entry of a file may say; only `audio` has to be there."""
 
 
@@ -38,6 +38,7 @@ class PlanEntry:
         start_s: seconds of the video at which the speech begins.
         end_s: where it ends, the first moment that is left alone again; None = with the speech or the video.
         audio_start_s: seconds of the speech that are left out at its beginning.
+        audio_track: of the speech's sound tracks, as `SyncOptions.audio_track`.
         sound: "replace" = the video's own sound is silent in the range; "mix" = the speech is laid over it.
     Floats are taken as they are written: 0.4 s is 2/5 s.
 
@@ -49,9 +50,11 @@ class PlanEntry:
     start_s: Fraction = Fraction(0)
     end_s: Fraction | None = None
     audio_start_s: Fraction = Fraction(0)
+    audio_track: str | None = None
     sound: Under = "replace"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "audio_track", checked_track(self.audio_track))
         for key in ("start_s", "end_s", "audio_start_s"):
             value = getattr(self, key)
             check_number(key, value)
@@ -102,10 +105,13 @@ class Plan:
         return out
 
 
-def refuse_length(length: str | None) -> None:
-    """Raises: ConfigError: a length was asked for beside a plan that is not the video's; None = not asked for."""
-    if length not in (None, "video"):
-        raise ConfigError("length", length, "leave it out: with a plan the result is as long as the video")
+def refuse_beside_plan(options: SyncOptions) -> None:
+    """Raises: ConfigError: a length that is not the video's, or a start of the speech, was asked for beside a plan."""
+    if options.length not in (None, "video"):
+        raise ConfigError("length", options.length, "leave it out: with a plan the result is as long as the video")
+    if options.audio_start_s is not None:
+        start = float(options.audio_start_s)
+        raise ConfigError("audio_start_s", start, "leave it out: the entries of a plan have an audio_start each")
 
 
 def load_plan(path: Path, fps: Fraction | None = None) -> Plan:
@@ -135,7 +141,7 @@ def _entry(given: Mapping[str, str], folder: Path, fps: Fraction | None) -> Plan
         raise ConfigError("audio", "", "missing; name the file with the speech")
     entry = PlanEntry(audio=folder / given["audio"])
     times = {f"{key}_s": _moment(key, given[key], fps) for key in ("start", "end", "audio_start") if key in given}
-    entry = replace(entry, **times)  # type: ignore[arg-type]
+    entry = replace(entry, audio_track=given.get("audio_track"), **times)  # type: ignore[arg-type]
     if "face" in given:
         picture = folder / given["face"]
         is_file = bool(picture.suffix) and name_refused(picture) is None and picture.is_file()

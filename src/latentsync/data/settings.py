@@ -10,6 +10,7 @@ from typing import Any, Literal
 from latentsync.config import renamed
 from latentsync.config.checked import checked, meant
 from latentsync.config.loader import parse_value
+from latentsync.config.options import checked_track
 from latentsync.core.errors import ConfigError
 
 ShotFinder = Literal["auto", "scenedetect", "builtin"]
@@ -23,10 +24,16 @@ class ProbeSettings:
     max_damaged_share: largest part of the picture (by time) or of the sound (by packets) that is damaged or missing;
         smaller damage is cut out.
     min_speech_db: level in dB of full scale that the sound must reach in its loudest tenth; below it is silence.
+    audio_track: which sound track of sources with several: a number from 0, or a language as "deu"; None = the one
+        marked default.
     """
 
     max_damaged_share: float = 0.1
     min_speech_db: float = -55.0
+    audio_track: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "audio_track", checked_track(self.audio_track))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

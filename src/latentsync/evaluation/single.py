@@ -29,6 +29,8 @@ def score_result(
     *,
     start_s: Fraction | None = None,
     end_s: Fraction | None = None,
+    audio_start_s: Fraction | None = None,
+    audio_track: str | None = None,
 ) -> SuiteResult:
     """Score `result`, made from `video` and `audio`, and the untouched video with the new sound beside it.
 
@@ -37,14 +39,16 @@ def score_result(
     longer speech. The speaker's own mouth is not known, so `cross_r`, `lag_frames` and `width_r` are missing; a judge
     network (`judges`) says whether sound and mouth agree.
 
-    Args: start_s, end_s: the part of the video that was used; None = from its start, to its end.
+    Args:
+        start_s, end_s: the part of the video that was used; None = from its start, to its end.
+        audio_start_s, audio_track: the part and the sound track of `audio` that was used, see `SyncOptions`.
     Raises: MediaError: a file cannot be read. NoFaceError: no face in one of the videos.
     """
     options, judges = options or SuiteOptions(), judges or Judges()
     source = watch(video, tracker, options.resolution, max_frames=options.max_frames, start_s=start_s, end_s=end_s)
     seen = watch(result, tracker, options.resolution, source)
     source = source.cut(len(seen))
-    speech = Speech(read_audio(audio)[: len(seen.opening) * SAMPLES_PER_STEP], None)
+    speech = Speech(read_audio(audio, audio_start_s, track=audio_track)[: len(seen.opening) * SAMPLES_PER_STEP], None)
     mask = inpaint_mask(options.resolution, options.mask)
     clip = TestClip(video, video.stem, file_sha256(video))
     material = Material(seen, source, speech, mask, path=result, chunk_frames=options.chunk_frames)
@@ -75,12 +79,24 @@ def write_single_report(
     *,
     start_s: Fraction | None = None,
     end_s: Fraction | None = None,
+    audio_start_s: Fraction | None = None,
+    audio_track: str | None = None,
 ) -> dict[str, Path]:
     """Score one result and write report.html, report.json and scores.csv into `folder`.
 
     Args and errors: see `score_result`; `about` are further facts for the page.
     """
-    scored = score_result(video, audio, result, tracker, judges, start_s=start_s, end_s=end_s)
+    scored = score_result(
+        video,
+        audio,
+        result,
+        tracker,
+        judges,
+        start_s=start_s,
+        end_s=end_s,
+        audio_start_s=audio_start_s,
+        audio_track=audio_track,
+    )
     from_s, length_s = float(start_s or 0), len(scored.evidence[0].opening) / GRID_HZ
     what = f"the first {length_s:.2f} s of the result, beside {from_s:.2f} to {from_s + length_s:.2f} s of the video"
     facts = {"video": video.name, "speech": audio.name, "result": result.name, "scored": what, **(about or {})}

@@ -18,7 +18,9 @@ from latentsync.core.errors import EmptyAudioError, MediaError
 from latentsync.core.files import atomic_path
 from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.core.values import Float
-from latentsync.media.information import JUMP_S, AudioInfo, audio_stream, joined_ends, opened, origin_of, probe
+from latentsync.media.information import JUMP_S, AudioInfo, joined_ends, probe
+from latentsync.media.opening import opened
+from latentsync.media.tracks import audio_stream, origin_of
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +46,20 @@ class AudioReader:
     Args:
         path: any file with sound.
         start_s, end_s: the part to read, exact seconds; None = from the origin, to the end of the sound.
-    Raises: MediaError: the file cannot be read. EmptyAudioError: it has no sound (on reading too: nothing decodes).
+        track: which of several sound tracks, see `tracks.audio_stream`; None = the one marked default.
+    Raises: MediaError: the file cannot be read, or has no such track. EmptyAudioError: it has no sound (on reading too:
+        nothing decodes).
     """
 
-    def __init__(self, path: Path | str, start_s: Fraction | None = None, end_s: Fraction | None = None) -> None:
-        self.path = Path(path)
-        media = probe(self.path)
+    def __init__(
+        self,
+        path: Path | str,
+        start_s: Fraction | None = None,
+        end_s: Fraction | None = None,
+        track: str | None = None,
+    ) -> None:
+        self.path, self.track = Path(path), track
+        media = probe(self.path, track)
         if media.audio is None:
             raise EmptyAudioError(f"{self.path}: no sound in it. Pass a file with speech.")
         self.info: AudioInfo = media.audio
@@ -64,7 +74,7 @@ class AudioReader:
 
     def blocks(self) -> Iterator[Float]:
         """(n,) float32 blocks of one second (the last one shorter), end to end without gaps."""
-        sound = SoundDecoder(self.path, SPEECH_RATE_HZ, "mono", self.start_s, self.end_s)
+        sound = SoundDecoder(self.path, SPEECH_RATE_HZ, "mono", self.start_s, self.end_s, self.track)
         num_samples = 0
         for block in rebuffer(sound.samples(), BLOCK_SAMPLES):
             num_samples += block.shape[1]
@@ -80,12 +90,19 @@ class SoundDecoder:
 
     Args:
         rate_hz, layout: of the output, e.g. 48000 and "stereo".
+        track: see `tracks.audio_stream`.
     """
 
     def __init__(
-        self, path: Path, rate_hz: int, layout: str, start_s: Fraction = Fraction(0), end_s: Fraction | None = None
+        self,
+        path: Path,
+        rate_hz: int,
+        layout: str,
+        start_s: Fraction = Fraction(0),
+        end_s: Fraction | None = None,
+        track: str | None = None,
     ) -> None:
-        self.path, self.rate_hz, self.layout = path, rate_hz, layout
+        self.path, self.rate_hz, self.layout, self.track = path, rate_hz, layout, track
         self.start_s, self.end_s = Fraction(start_s), end_s
         self.damaged = 0
         self._jumped = False
@@ -188,7 +205,7 @@ class SoundDecoder:
 
     def _frames(self) -> Iterator[tuple[Fraction | None, av.AudioFrame]]:
         with opened(self.path) as container:
-            stream = audio_stream(container)
+            stream = audio_stream(container, self.track)
             if stream is None:
                 raise EmptyAudioError(f"{self.path}: no sound in it. Pass a file with speech.")
             origin = origin_of(container)
@@ -229,9 +246,11 @@ class SoundDecoder:
             log.warning("%s: damaged, some of its sound is left out (%s)", self.path, error.strerror)
 
 
-def read_audio(path: Path | str, start_s: Fraction | None = None, end_s: Fraction | None = None) -> Float:
-    """All of a file's sound, (S,) float32 mono at 16 kHz. See `AudioReader` for places, mixing and errors."""
-    return np.concatenate(list(AudioReader(path, start_s, end_s).blocks()))
+def read_audio(
+    path: Path | str, start_s: Fraction | None = None, end_s: Fraction | None = None, track: str | None = None
+) -> Float:
+    """All of a file's sound, (S,) float32 mono at 16 kHz. See `AudioReader` for places, mixing, tracks and errors."""
+    return np.concatenate(list(AudioReader(path, start_s, end_s, track).blocks()))
 
 
 def write_wav(path: Path | str, wave: Float, rate_hz: int = SPEECH_RATE_HZ) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
 import numpy as np
@@ -17,6 +15,16 @@ from av.error import FFmpegError
 
 from latentsync.core.errors import MediaError
 from latentsync.media.hdr import Hdr, hdr_of
+from latentsync.media.opening import opened
+from latentsync.media.tracks import (
+    SoundTrackInfo,
+    audio_stream,
+    layout_name,
+    orientation,
+    origin_of,
+    sound_tracks,
+    video_stream,
+)
 
 _SPACING_PACKETS = 240  # enough to see a variable rate, a few milliseconds to read
 _FIRST_FRAME_PACKETS = 400
@@ -91,7 +99,8 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """One audio stream: coding format, rate in Hz, layout such as "stereo" or "5.1", and times like `VideoInfo`."""
+    """One audio stream: coding format, rate in Hz (0 = not said before its first packet, which may lie anywhere),
+    layout such as "stereo" or "5.1", and times like `VideoInfo`. `number` is its place among the sound tracks."""
 
     codec: str
     rate_hz: int
@@ -100,11 +109,13 @@ class AudioInfo:
     duration_s: Fraction | None
     start_s: Fraction
     bit_rate: int | None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """A media file. `origin_s` is the moment of the container's clock that all times count from."""
+    """A media file. `origin_s` is the moment of the container's clock that all times count from; `audio` the chosen
+    track of `sounds`; `timecode` the label of the first frame, as "01:00:00:00", None = not said."""
 
     path: Path
     container: str
@@ -113,64 +124,38 @@ class MediaInfo:
     video: VideoInfo | None
     audio: AudioInfo | None
     metadata: dict[str, str]
+    sounds: tuple[SoundTrackInfo, ...] = ()
+    timecode: str | None = None
 
 
-OPEN_OPTIONS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
-"""Tags in a wrong encoding are no reason not to open a file. From PyAV 19 on that goes without saying."""
+def probe(path: Path | str, track: str | None = None) -> MediaInfo:
+    """Describe a media file. Where it tells no length, it is read through to find it.
 
-
-@contextmanager
-def opened(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a media file for reading, with an error that says what to do where that is not possible."""
-    path = Path(path)
-    if not path.exists():
-        raise MediaError(f"{path}: no such file. Check the name.")
-    if path.is_dir():
-        raise MediaError(f"{path}: this is a folder. Pass one file in it.")
-    try:
-        size = path.stat().st_size
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
-    if path.is_file() and size == 0:
-        raise MediaError(f"{path}: the file is empty. Copy or export it again.")
-    try:
-        container = av.open(str(path.absolute()), **OPEN_OPTIONS)
-    except (FFmpegError, OSError) as error:
-        raise MediaError(
-            f"{path}: not a video or sound file that can be read, or cut off ({_reason(error)}). "
-            "Check that it plays, or convert it to mp4 or wav."
-        ) from error
-    try:
-        yield container
-    finally:
-        container.close()
-
-
-def probe(path: Path | str) -> MediaInfo:
-    """Describe a media file.
-
-    Raises: MediaError: the file is missing, a folder, empty, not media, or has neither video nor sound.
+    Args: track: which sound track `audio` is, see `tracks.audio_stream`.
+    Raises: MediaError: the file is missing, a folder, empty, not media, has neither video nor sound, or no such track.
     """
     path = Path(path)
     with opened(path) as container:
-        video, audio = video_stream(container), audio_stream(container)
+        video, audio = video_stream(container), audio_stream(container, track)
         if video is None and audio is None:
             raise MediaError(f"{path}: there is neither video nor sound in it. Pass another file.")
         origin = origin_of(container)
         audio_info = _audio_info(audio, origin) if audio is not None else None
         container_s = Fraction(container.duration, 1_000_000) if container.duration else None
         name, metadata = container.format.name, dict(container.metadata)
+        sounds, timecode = sound_tracks(container), _timecode(container)
         numbers = [None if stream is None else stream.index for stream in (video, audio)]
         video_info = _video_info(path, container, video, origin, audio is not None) if video is not None else None
     ends = joined_ends(path) if name in _JOINABLE else {}
+    if not ends and any(info is not None and info.duration_s is None for info in (video_info, audio_info)):
+        ends = stream_ends(path)
     if video_info is not None and numbers[0] in ends:
         video_info = replace(video_info, duration_s=ends[numbers[0]] - origin)
     if audio_info is not None and numbers[1] in ends:
         audio_info = replace(audio_info, duration_s=ends[numbers[1]] - origin)
     lengths = [info.duration_s for info in (video_info, audio_info) if info is not None and info.duration_s is not None]
-    return MediaInfo(path, name, max(lengths) if lengths else container_s, origin, video_info, audio_info, metadata)
+    duration_s = max(lengths) if lengths else container_s
+    return MediaInfo(path, name, duration_s, origin, video_info, audio_info, metadata, sounds, timecode)
 
 
 def joined_ends(path: Path) -> dict[int, Fraction]:
@@ -207,55 +192,40 @@ def _joined_ends(path: Path, size: int, _mtime_ns: int) -> dict[int, Fraction]:
     return ends if shifts else {}
 
 
-def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video stream that is not a cover picture."""
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not _is_cover(stream):
-            return stream
-    return None
-
-
-def audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
-    """The first audio stream that can be decoded."""
-    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
-
-
-def origin_of(container: av.container.InputContainer) -> Fraction:
-    """Time on the container's clock that counts as 0 s, so that picture and sound keep their distance.
-
-    It is the earlier of the starts of video and sound. Sound that starts before 0 on the clock is the codec's run-in,
-    which decoders drop, and counts as starting at 0.
+def stream_ends(path: Path) -> dict[int, Fraction]:
+    """When the streams of a file end on its container's clock, by stream: found by reading it through, nothing is
+    decoded. For files that tell no length, as browsers record them.
     """
-    starts = []
-    video, audio = video_stream(container), audio_stream(container)
-    if video is not None and video.start_time is not None and video.time_base is not None:
-        starts.append(video.start_time * video.time_base)
-    if audio is not None and audio.start_time is not None and audio.time_base is not None:
-        starts.append(max(audio.start_time * audio.time_base, Fraction(0)))
-    return min(starts, default=Fraction(0))
+    found = Path(path).stat()
+    return _stream_ends(Path(path), found.st_size, found.st_mtime_ns)
 
 
-def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
-    """(quarter turns clockwise, mirrored first) that set the picture upright, from the frame's display matrix."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 0, False
-    matrix = np.frombuffer(bytes(data), "<i4").astype(np.float64)
-    a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
-    mirrored = a * d - b * c < 0
-    if mirrored:
-        a, b = -a, -b
-    turn = math.degrees(math.atan2(b, a))  # (x, y) → (a·x + c·y, b·x + d·y), y down: a positive angle turns clockwise
-    return round(turn / 90) % 4, bool(mirrored)
+@lru_cache(maxsize=64)
+def _stream_ends(path: Path, _size: int, _mtime_ns: int) -> dict[int, Fraction]:
+    ends: dict[int, Fraction] = {}
+    with opened(path) as container, suppress(FFmpegError):  # a broken tail: what came before it stands
+        origin = origin_of(container)
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            number = packet.stream_index
+            rate = getattr(packet.stream, "average_rate", None)
+            tick = packet.time_base or Fraction(0)
+            length_s = packet.duration * tick if packet.duration else 1 / rate if rate else Fraction(0)
+            start_s = ends.get(number, origin) if packet.pts is None else packet.pts * tick
+            ends[number] = max(ends.get(number, origin), start_s + length_s)
+    return ends
 
 
-def _is_cover(stream: av.VideoStream) -> bool:
-    disposition: Any = getattr(stream, "disposition", 0)  # a Flag or an IntFlag, by the version of PyAV
-    return bool(int(getattr(disposition, "value", disposition)) & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error).splitlines()[0].lower()
+def _timecode(container: av.container.InputContainer) -> str | None:
+    """The label of the first frame: of the picture, else of a timecode track, else of the file."""
+    video = video_stream(container)
+    places = ([] if video is None else [video.metadata]) + [each.metadata for each in container.streams.data]
+    for tags in (*places, container.metadata):
+        for key, text in tags.items():
+            if key.lower() == "timecode" and text:
+                return text
+    return None
 
 
 def _audio_info(stream: av.AudioStream, origin: Fraction) -> AudioInfo:
@@ -265,8 +235,10 @@ def _audio_info(stream: av.AudioStream, origin: Fraction) -> AudioInfo:
     known = stream.duration is not None
     duration = start + stream.duration * tick if known else _container_length(stream.container)  # type: ignore[operator]
     layout = layout_name(context)
+    number = list(stream.container.streams.audio).index(stream)
+    begins = max(start, Fraction(0))
     return AudioInfo(
-        context.name, context.sample_rate, context.channels, layout, duration, max(start, Fraction(0)), context.bit_rate
+        context.name, context.sample_rate, context.channels, layout, duration, begins, context.bit_rate, number
     )
 
 
@@ -368,12 +340,3 @@ def _first_frame(
         pass  # a broken tail: what came before it stands
     # The last packets may wait for frames shown before them: only times below the newest few are complete.
     return first, sorted(times)[:-4] if len(times) > 8 else times
-
-
-def layout_name(context: av.AudioCodecContext) -> str:
-    """A channel layout that can be named, for streams that only say how many channels they have too."""
-    usual = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-    named = context.layout.name if context.layout is not None else ""
-    if named and "channels" not in named:
-        return named
-    return usual.get(context.channels, "stereo")

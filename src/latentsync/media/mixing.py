@@ -31,6 +31,7 @@ class Insert:
         at_s, duration_s: its range in the written video. Sound that ends earlier is followed by silence.
         start_s: the moment of its own sound that meets `at_s`.
         replaces: the film's own sound is silent in the range; else the two are added.
+        track: of the file's sound tracks, see `tracks.audio_stream`.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Insert:
     duration_s: Fraction
     start_s: Fraction = Fraction(0)
     replaces: bool = True
+    track: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,13 @@ class MixPlan:
         base: the film; None, or without sound = silence under the inserts, which then decide rate and channels.
         inserts: in any order; they may overlap.
         start_s: the moment of the base (from its container's origin) that meets time 0 of the video.
+        track: of the base's sound tracks, see `tracks.audio_stream`.
     """
 
     base: Path | None
     inserts: tuple[Insert, ...]
     start_s: Fraction = Fraction(0)
+    track: str | None = None
 
     @property
     def mode(self) -> Literal["encode"]:
@@ -70,14 +74,14 @@ class MixPlan:
 
         Raises: EmptyAudioError: a file without sound. MediaError: not readable.
         """
-        own = None if self.base is None else probe(self.base).audio
-        found = [_audio_of(insert.path) for insert in self.inserts]
+        own = None if self.base is None else probe(self.base, self.track).audio
+        found = [_audio_of(insert.path, insert.track) for insert in self.inserts]
         return own or max(found, key=lambda info: (info.num_channels, info.rate_hz))
 
     def samples(self, rate_hz: int, layout: str) -> Generator[Float, None, None]:
         """(channels, STEP_SAMPLES) blocks from time 0, without an end: silence follows the last sound."""
         base = None if self.base is None or probe(self.base).audio is None else self.base
-        with closing(_Tape(base, rate_hz, layout, self.start_s)) as film:
+        with closing(_Tape(base, rate_hz, layout, self.start_s, self.track)) as film:
             waiting = sorted(self.inserts, key=lambda insert: insert.at_s, reverse=True)
             playing: list[tuple[Insert, _Tape]] = []
             muted = _joined([insert for insert in self.inserts if insert.replaces])
@@ -90,7 +94,7 @@ class MixPlan:
                         out *= 1 - _envelope(span, first, last, rate_hz)
                     while waiting and waiting[-1].at_s * rate_hz < last:
                         insert = waiting.pop()
-                        playing.append((insert, _Tape(insert.path, rate_hz, layout, insert.start_s)))
+                        playing.append((insert, _Tape(insert.path, rate_hz, layout, insert.start_s, insert.track)))
                     for insert, tape in playing:
                         skip = max(0, round(insert.at_s * rate_hz) - first)
                         span = (insert.at_s, insert.at_s + insert.duration_s)
@@ -108,12 +112,12 @@ class MixPlan:
 class _Tape:
     """Sound read on by exact numbers of samples; silence where there is no file, and after its end."""
 
-    def __init__(self, path: Path | None, rate_hz: int, layout: str, start_s: Fraction) -> None:
+    def __init__(self, path: Path | None, rate_hz: int, layout: str, start_s: Fraction, track: str | None) -> None:
         self._channels = len(av.AudioLayout(layout).channels)
         nothing: Iterator[Float] = iter(())
-        if path is not None and layout == "stereo" and _audio_of(path).num_channels == 1:
+        if path is not None and layout == "stereo" and _audio_of(path, track).num_channels == 1:
             layout = "mono"  # goes to both sides as it is; libswresample would take 3 dB off
-        self._pieces = nothing if path is None else SoundDecoder(path, rate_hz, layout, start_s).samples()
+        self._pieces = nothing if path is None else SoundDecoder(path, rate_hz, layout, start_s, track=track).samples()
         self._rest = np.zeros((self._channels, 0), np.float32)
 
     def read(self, num_samples: int) -> Float:
@@ -137,8 +141,8 @@ class _Tape:
             self._pieces.close()
 
 
-def _audio_of(path: Path) -> AudioInfo:
-    info = probe(path).audio
+def _audio_of(path: Path, track: str | None) -> AudioInfo:
+    info = probe(path, track).audio
     if info is None:
         raise EmptyAudioError(f"{path}: no sound in it. Pass a file with speech.")
     return info

@@ -14,16 +14,10 @@ from av.error import FFmpegError
 
 from latentsync.core.errors import MediaError
 from latentsync.core.values import Frame
-from latentsync.media.information import (
-    JUMP_S,
-    VideoInfo,
-    joined_ends,
-    opened,
-    origin_of,
-    probe,
-    video_stream,
-)
+from latentsync.media.information import JUMP_S, VideoInfo, joined_ends, probe
+from latentsync.media.opening import opened
 from latentsync.media.pixels import PlanarPicture
+from latentsync.media.tracks import origin_of, video_stream
 
 log = logging.getLogger(__name__)
 

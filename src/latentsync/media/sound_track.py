@@ -17,12 +17,16 @@ from latentsync.core.errors import ConfigError, EmptyAudioError
 from latentsync.core.values import Float
 from latentsync.media.audio import SoundDecoder, packed_frame, rebuffer
 from latentsync.media.codecs import audio_encoder_for, audio_layout_for, can_copy_audio
-from latentsync.media.information import AudioInfo, audio_stream, joined_ends, opened, origin_of, probe
+from latentsync.media.information import AudioInfo, joined_ends, probe
 from latentsync.media.mixing import MixPlan
+from latentsync.media.opening import opened
+from latentsync.media.tracks import audio_stream, origin_of
 
 log = logging.getLogger(__name__)
 
 _FEED_SAMPLES = 8192
+USUAL_RATE_HZ = 48_000
+"""Of sound that does not say its own before it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,14 @@ class AudioPlan:
         mode: "copy" = the packets as they are where the container can hold them (cut at packet borders, a few
             hundredths of a second), encoded where it cannot; "encode" = always encode (cut at the exact sample);
             "none" = no sound.
+        track: of its sound tracks, see `tracks.audio_stream`.
     """
 
     path: Path
     start_s: Fraction = Fraction(0)
     duration_s: Fraction | None = None
     mode: Literal["copy", "encode", "none"] = "copy"
+    track: str | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in ("copy", "encode", "none"):
@@ -74,17 +80,19 @@ def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPla
     """
     if isinstance(plan, MixPlan):
         return EncodedTrack(output, suffix, plan.info(), plan.samples)
-    info = probe(plan.path).audio
+    info = probe(plan.path, plan.track).audio
     if info is None:
         raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
     is_joined = bool(joined_ends(plan.path))  # its packets' times start again
-    if plan.mode == "copy" and can_copy_audio(suffix, info.codec) and not is_joined:
+    if plan.mode == "copy" and can_copy_audio(suffix, info.codec) and not is_joined and info.rate_hz:
         return CopiedTrack(output, suffix, plan)
     if plan.mode == "copy" and not is_joined:
         log.info("%s: %s sound cannot lie in %s, it is encoded", plan.path, info.codec, suffix)
 
     def samples(rate_hz: int, layout: str) -> Iterator[Float]:
-        return rebuffer(SoundDecoder(plan.path, rate_hz, layout, plan.start_s).samples(), _FEED_SAMPLES)
+        return rebuffer(
+            SoundDecoder(plan.path, rate_hz, layout, plan.start_s, track=plan.track).samples(), _FEED_SAMPLES
+        )
 
     return EncodedTrack(output, suffix, info, samples, plan.duration_s)
 
@@ -106,7 +114,7 @@ class CopiedTrack:
         self._output, self._plan = output, plan
         self._resources = ExitStack()
         container = self._resources.enter_context(opened(plan.path))
-        source = audio_stream(container)
+        source = audio_stream(container, plan.track)
         if source is None:
             raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
         is_padded = "matroska" in container.format.name or getattr(source.codec_context, "initial_padding", 0) > 0
@@ -211,8 +219,9 @@ class EncodedTrack:
         """Args: source: gives (channels, n) blocks at a rate and in a layout, those of `info` where they can be."""
         name, rate_per_channel = audio_encoder_for(suffix)
         self._output, self._layout, self._duration_s = output, audio_layout_for(name, info.layout), duration_s
-        rates = av.Codec(name, "w").audio_rates or [info.rate_hz]
-        higher = [rate for rate in rates if rate >= info.rate_hz]
+        wanted_hz = info.rate_hz or USUAL_RATE_HZ
+        rates = av.Codec(name, "w").audio_rates or [wanted_hz]
+        higher = [rate for rate in rates if rate >= wanted_hz]
         self._rate = min(higher) if higher else max(rates)
         self._stream: av.AudioStream = output.add_stream(name, rate=self._rate)  # type: ignore[assignment]
         self._stream.codec_context.layout = self._layout

@@ -28,10 +28,13 @@ from latentsync.media.mixing import MixPlan
 from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
 from latentsync.media.planes import layout_of
 from latentsync.media.sound_track import AudioPlan, SoundTrack, open_track
+from latentsync.media.timecode import Timecode
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
+ISO_SUFFIXES = (".mp4", ".mov", ".m4v")
+TIMECODE_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm")
 _OFF_BEAT = Fraction(1, 4)
 """AVI has one tick a frame: a time farther than this part of a frame from its tick cannot be said."""
 
@@ -72,6 +75,7 @@ class VideoWriter:
         like: the source.
         codec, crf, pixel_format: instead of following the source.
         metadata: written into the container, e.g. where the picture comes from.
+        timecode: of the first frame, None = none. .avi cannot hold it.
         audio: the sound, None = none.
         depth: frames that may wait for the encoder.
     Raises: MediaError: the file cannot be written. ConfigError: codec, crf or pixel format do not fit.
@@ -87,6 +91,7 @@ class VideoWriter:
         metadata: dict[str, str] | None = None,
         audio: AudioPlan | MixPlan | None = None,
         depth: int = 4,
+        timecode: Timecode | None = None,
     ) -> None:
         self.path = Path(path)
         self.like, self.metadata = like, dict(metadata or {})
@@ -98,6 +103,9 @@ class VideoWriter:
         self._fields = fields_for(self.encoder.name, like, self.pixel_format)
         self._graph: av.filter.Graph | None = None
         self.losses = losses(like, self.encoder.name, self.pixel_format)
+        self.timecode = timecode
+        if timecode is not None and self.suffix not in TIMECODE_SUFFIXES:
+            self.losses += (f"{self.suffix} holds no timecode: that of the video is not in the result",)
         self.crf = self.encoder.crf_for(crf)
         self.clock = clock_for(self.suffix, like)
         self.num_written = 0
@@ -173,11 +181,16 @@ class VideoWriter:
         raise self._said(self._error) from self._error
 
     def _open(self, part: Path) -> None:
-        options = {"movflags": "+faststart+use_metadata_tags"} if self.suffix in (".mp4", ".mov", ".m4v") else {}
-        self._output = av.open(str(part), "w", options=options)
+        options = {"movflags": "+faststart+use_metadata_tags"} if self.suffix in ISO_SUFFIXES else {}
+        kind = "mp4" if self.suffix == ".m4v" else None  # FFmpeg's own choice for .m4v, "ipod", holds no HEVC
+        self._output = av.open(str(part), "w", format=kind, options=options)
         self._resources.push(_Closer(self._output).leave)
         self._output.metadata.update(self.metadata)
         stream: Any = self._output.add_stream(self.encoder.name, rate=self.like.fps, options=self._options())
+        if self.encoder.name == "libx265" and self.suffix in ISO_SUFFIXES:
+            stream.codec_tag = "hvc1"  # FFmpeg's own choice, hev1, is not played by Apple's players
+        if self.timecode is not None:
+            stream.metadata["timecode"] = str(self.timecode)
         stream.width, stream.height, stream.pix_fmt = self.like.width, self.like.height, self.pixel_format
         stream.time_base = self.clock
         context = stream.codec_context

@@ -16,8 +16,8 @@ from latentsync.config.options import SyncOptions, check_number
 from latentsync.core.errors import ConfigError
 from latentsync.media import AudioReader, RgbPicture
 
-OF_FILES = ("length", "start_s", "end_s")
-"""Options that say which frames of a file are used: a stream takes all it gets."""
+OF_FILES = ("length", "start_s", "end_s", "audio_start_s")
+"""Options that say which part of a file is used: a stream takes all it gets."""
 
 LOUDEST = 100.0
 """Samples beyond this are counted in steps of an integer; sound that is only too loud stays below 10."""
@@ -48,13 +48,13 @@ def stream_options(options: SyncOptions | None, changes: dict[str, Any]) -> Sync
     return made
 
 
-def sound_given(audio: object) -> Sound:
+def sound_given(audio: object, track: str | None = None) -> Sound:
     """A file's sound or a wave's. Raises: ConfigError: neither a path nor an array, see `_wave`."""
     if isinstance(audio, np.ndarray):
         return _wave(audio)
     if not isinstance(audio, (str, Path)):
         raise ConfigError("audio", type(audio).__name__, "give a file, or one (S,) float32 array of 16 kHz mono sound")
-    return AudioReader(Path(audio)).blocks
+    return AudioReader(Path(audio), track=track).blocks
 
 
 def _wave(wave: np.ndarray) -> Sound:

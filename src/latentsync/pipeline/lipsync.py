@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from latentsync.config.options import SyncOptions
-from latentsync.config.plan import Plan, load_plan, refuse_length
+from latentsync.config.plan import Plan, load_plan, refuse_beside_plan
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
@@ -26,6 +26,7 @@ from latentsync.generation.precision import choose_device, choose_dtype, explain
 from latentsync.generation.settings import ModelSettings
 from latentsync.media import Prefetch, VideoReader, VideoWriter
 from latentsync.media.information import VideoInfo, probe
+from latentsync.media.timecode import timecode_from
 from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.models.unet import UNet
 from latentsync.models.weights import (
@@ -44,8 +45,9 @@ from latentsync.pipeline.cache import RunCache
 from latentsync.pipeline.chunks import num_sets
 from latentsync.pipeline.face_pipeline import FacePipeline, FrameFaces, chunks_ahead, one_face_each
 from latentsync.pipeline.pasting import Paster
-from latentsync.pipeline.plan import Speaker, SpeechSegment, cut_speech, one_speech, planned
+from latentsync.pipeline.plan import Speaker, SpeechSegment, one_speech, planned
 from latentsync.pipeline.result import Result, peak_memory_gib
+from latentsync.pipeline.speech import cut_speech
 from latentsync.pipeline.threads import one_opencv_thread
 from latentsync.pipeline.timing import StageClock
 from latentsync.pipeline.two_stage import executor_for
@@ -198,7 +200,7 @@ class Lipsync:
         out, cache = path_of("out", out), None if cache is None else path_of("cache", cache)
         options = changed(options, changes)
         if plan is not None:
-            refuse_length(options.length)
+            refuse_beside_plan(options)
         refuse_input(out, [video, *(each for each in (audio, plan) if isinstance(each, Path))])
         started = time.monotonic()
         source = probe(video)
@@ -217,11 +219,20 @@ class Lipsync:
             total = max(1, round(script.duration_s * reader.info.fps))
             clock, counts = StageClock(), _Counts()
             metadata = _tags(source.metadata) | (self._metadata() if options.provenance else {})
+            skipped_s = (options.start_s or 0) - reader.info.start_s
+            timecode = timecode_from(source.timecode, reader.info.fps, skipped_s)
             kept = None if cache is None else RunCache(cache, video, options, script.duration_s)
             with (
                 one_opencv_thread(),
                 VideoWriter(
-                    out, reader.info, options.codec, options.crf, options.pixel_format, metadata, script.track
+                    out,
+                    reader.info,
+                    options.codec,
+                    options.crf,
+                    options.pixel_format,
+                    metadata,
+                    script.track,
+                    timecode=timecode,
                 ) as writer,
             ):
                 given = script.frames, script.speakers, reader.info.fps, options, clock, counts, kept, stop
@@ -285,7 +296,7 @@ class Lipsync:
         Yields: as many as come in, in order and of the same kind; at most `lookahead` later.
         """
         options = stream_options(options, changes)
-        sound = sound_given(audio)
+        sound = sound_given(audio, options.audio_track)
         rate = checked_rate(fps)
         plain = [False]
 

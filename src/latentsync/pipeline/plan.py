@@ -8,27 +8,16 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-from latentsync.audio.activity import speech_activity
-from latentsync.audio.streaming import Sound, measure
+from latentsync.audio.streaming import Sound
 from latentsync.config.options import SyncOptions
-from latentsync.config.plan import Plan, PlanEntry, load_plan, refuse_length
+from latentsync.config.plan import Plan, PlanEntry, load_plan, refuse_beside_plan
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.rates import SPEECH_RATE_HZ
-from latentsync.core.values import Float
 from latentsync.faces import Wanted
 from latentsync.media import AudioPlan, AudioReader, Insert, MixPlan, VideoReader, fit_length
-from latentsync.media.information import probe
 from latentsync.media.lengths import FittedFrames
 from latentsync.pipeline.preflight import check_faces
-
-ROUNDING_S = Fraction(1, 25)
-"""Lengths of files that differ by less are equal: no warning is worth it."""
-
-WHOLE_PACKETS = ("aac", "aac_latm", "ac3", "eac3", "dca", "mp2")
-"""Names of decoders whose sound FFmpeg gives with the last packet's filling."""
-
-PACKET_S = Fraction(1, 20)
-"""More than the longest packet of those in use: 2048 samples of HE-AAC at 44.1 kHz are 46 ms."""
+from latentsync.pipeline.speech import ROUNDING_S, cut_speech, name_tracks, sound_s, speech_length, unspoken
 
 SAMPLE_S = Fraction(1, SPEECH_RATE_HZ)
 """Sound that passes a frame's end by less makes no frame: rates are rounded so."""
@@ -90,45 +79,15 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
 
     Raises: MediaError: the speech cannot be read. EmptyAudioError: there is none in it.
     """
-    sound = AudioReader(audio).blocks
-    heard_s = _heard_s(audio)
-    warnings: list[str] = _unspoken(audio)
+    start_s, track = options.audio_start_s or Fraction(0), options.audio_track
+    name_tracks(audio, track)
+    sound = AudioReader(audio, start_s, track=track).blocks
+    heard_s = speech_length(audio, start_s, track)
+    warnings: list[str] = unspoken(audio, start_s, track)
     frames, total_s = _fitted(reader, heard_s, options, warnings)
     speakers = (Speaker(options.face, (SpeechSegment(sound, length_s=total_s, name=str(audio)),)),)
-    return Script(speakers, frames, total_s, AudioPlan(audio, mode=options.keep_audio), tuple(warnings))
-
-
-def _heard_s(path: Path) -> Fraction:
-    """How long a file's sound is heard, to the sample at 16 kHz.
-
-    Some codecs come in whole packets, whose last one is filled up. What the container says is believed then where it is
-    a packet shorter at most; else what does not fill 10 ms is left out, so that the filling makes no frame.
-
-    Raises: MediaError: it cannot be read. EmptyAudioError: there is less than 20 ms of it.
-    """
-    reader = AudioReader(path)
-    num_samples = 0
-
-    def counted() -> Iterator[Float]:
-        nonlocal num_samples
-        for block in reader.blocks():
-            num_samples += len(block)
-            yield block
-
-    num_steps = measure(counted, str(path)).num_steps
-    exact_s, said_s = Fraction(num_samples, SPEECH_RATE_HZ), reader.info.duration_s
-    if reader.info.codec not in WHOLE_PACKETS:
-        return exact_s
-    if said_s is not None and exact_s - PACKET_S <= said_s <= exact_s:
-        return said_s
-    return Fraction(num_steps, 100)
-
-
-def _unspoken(audio: Path) -> list[str]:
-    """A warning where nobody speaks in a sound: noise, tones and silence move no mouth."""
-    if speech_activity(AudioReader(audio).blocks()).spans:
-        return []
-    return [f"no speech is heard in {audio.name}: there is nothing for the mouth to say"]
+    track_plan = AudioPlan(audio, start_s, mode=options.keep_audio, track=track)
+    return Script(speakers, frames, total_s, track_plan, tuple(warnings))
 
 
 def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:
@@ -137,7 +96,7 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     Raises: ConfigError: see `load_plan`; words that mean no face, entries outside the video, or for one face at one
         time; a length that is not the video's. MediaError, EmptyAudioError: a speech cannot be read.
     """
-    refuse_length(options.length)
+    refuse_beside_plan(options)
     plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
     warnings: list[str] = []
     check_faces(plan, options)
@@ -153,14 +112,16 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     if len(inside) < len(entries):
         left_out = f"{len(entries) - len(inside)} of {len(entries)} entries of the plan"
         warnings.append(f"{left_out} lie outside --start and --end and were left out")
-    for path in dict.fromkeys(entry.audio for entry in inside):
-        warnings += _unspoken(path)
+    for path, sound_track in dict.fromkeys((entry.audio, entry.audio_track) for entry in inside):
+        name_tracks(path, sound_track)
+        warnings += unspoken(path, track=sound_track)
+    name_tracks(reader.path, options.audio_track)
     speakers = tuple(
         Speaker(face or options.face, tuple(_parts(own, from_s, video_s)))
         for face, own in Plan(tuple(inside), plan.name).by_face().items()
     )
     inserts = tuple(_insert(entry, from_s) for entry in inside)
-    track = None if options.keep_audio == "none" else MixPlan(reader.path, inserts, from_s)
+    track = None if options.keep_audio == "none" else MixPlan(reader.path, inserts, from_s, options.audio_track)
     return Script(speakers, fit_length(reader, None, "none"), video_s - from_s, track, tuple(warnings))
 
 
@@ -169,7 +130,7 @@ def _ended(entry: PlanEntry, plan: Plan, reader: VideoReader, options: SyncOptio
     whole_s = reader.info.duration_s
     if whole_s is not None and entry.start_s >= whole_s:
         raise ConfigError("plan", plan.name, f"{entry.words}: the video ends at {float(whole_s):g} s")
-    said_s = _sound_s(entry.audio) - entry.audio_start_s
+    said_s = sound_s(entry.audio, entry.audio_track) - entry.audio_start_s
     if said_s <= 0:
         raise ConfigError("plan", plan.name, f"{entry.words}: the speech ends before audio_start")
     end_s = entry.start_s + said_s if entry.end_s is None else entry.end_s
@@ -185,7 +146,7 @@ def _parts(entries: Sequence[PlanEntry], from_s: Fraction, video_s: Fraction) ->
     for entry in entries:
         end_s = _end(entry)
         length_s = end_s - entry.start_s
-        sound = AudioReader(entry.audio, entry.audio_start_s, entry.audio_start_s + length_s).blocks
+        sound = AudioReader(entry.audio, entry.audio_start_s, entry.audio_start_s + length_s, entry.audio_track).blocks
         yield SpeechSegment(
             sound,
             entry.start_s - from_s,
@@ -206,6 +167,7 @@ def _insert(entry: PlanEntry, from_s: Fraction) -> Insert:
         _end(entry) - at_s,
         entry.audio_start_s + skipped_s,
         replaces=entry.sound == "replace",
+        track=entry.audio_track,
     )
 
 
@@ -213,23 +175,6 @@ def _end(entry: PlanEntry) -> Fraction:
     if entry.end_s is None:
         raise ValueError(f"{entry.words}: its end is not known yet")
     return entry.end_s
-
-
-def _sound_s(path: Path) -> Fraction:
-    """Length of a file's sound: as the file says, else counted.
-
-    Raises: MediaError, EmptyAudioError: it cannot be read, or there is none.
-    """
-    reader = AudioReader(path)
-    said = probe(path).duration_s if reader.info.duration_s is None else reader.info.duration_s
-    return said or Fraction(sum(len(block) for block in reader.blocks()), SPEECH_RATE_HZ)
-
-
-def cut_speech(heard_s: Fraction, video_s: Fraction) -> list[str]:
-    """A warning where a speech is longer than the video that it was cut to."""
-    if heard_s <= video_s + ROUNDING_S:
-        return []
-    return [f"the speech is {float(heard_s - video_s):.2f} s longer than the video and was cut"]
 
 
 def _fitted(

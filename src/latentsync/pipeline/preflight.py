@@ -26,10 +26,13 @@ from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alig
 from latentsync.faces.choice import parse_choice
 from latentsync.faces.pose import yaw_deg
 from latentsync.faces.shots import ShotDetector
-from latentsync.media.information import VideoInfo, opened, origin_of, probe, video_stream
+from latentsync.media.information import VideoInfo, probe
 from latentsync.media.losses import source_losses
+from latentsync.media.opening import opened
 from latentsync.media.reader import VideoReader
+from latentsync.media.tracks import SoundTrackInfo, origin_of, video_stream
 from latentsync.media.writer import VideoWriter, check_beat
+from latentsync.pipeline.speech import unspoken
 
 SMALL_FACE = 0.35
 """Share of the network's resolution that a face must fill not to be small; chosen by eye on scaled clips."""
@@ -77,9 +80,13 @@ class Preflight:
     """What a run would meet. Times in seconds from the start of the video.
 
     Attributes:
+        sounds: the sound tracks of the speech, or of the video where no speech is given. audio_track: which of them
+            was chosen, None = the one marked default.
+        timecode: of the first frame, None = none.
         num_read: frames that were decoded to get at the samples: almost all of a video up to a minute.
         num_cuts: hard cuts between those; a run takes up each shot anew.
         losses: what of the video no result keeps, see `media.losses`.
+        unheard: a sentence where nobody speaks in the speech.
         damage: of the parts that were read, see `VideoReader.damage`.
     """
 
@@ -94,11 +101,15 @@ class Preflight:
     duration_s: Fraction | None
     audio_path: Path | None
     audio_duration_s: Fraction | None
+    sounds: tuple[SoundTrackInfo, ...]
+    audio_track: str | None
+    timecode: str | None
     samples: tuple[tuple[Fraction, tuple[SeenFace, ...]], ...]
     num_read: int
     num_cuts: int
     warnings: tuple[str, ...]
     losses: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
     is_interlaced: bool = False
 
@@ -185,6 +196,7 @@ def _packet_times(path: Path, info: VideoInfo, options: SyncOptions) -> list[Fra
 def look(
     video_path: Path,
     audio_path: Path | None = None,
+    audio_track: str | None = None,
     *,
     tracker: FaceTracker,
     resolution: int = 256,
@@ -196,18 +208,20 @@ def look(
 
     Args:
         audio_path: the speech; None = not known yet.
+        audio_track: of its sound tracks, see `SyncOptions.audio_track`.
         resolution: side of the model's crop, for the words about the size of a face.
     Raises: MediaError: a file cannot be read, the video has no picture, the speech no sound.
     """
-    media = probe(video_path)
+    media = probe(video_path, audio_track if audio_path is None else None)
     if media.video is None:
         raise MediaError(f"{video_path}: no video in it, only sound. Pass a file with pictures.")
-    speech_s = None
+    speech_s, sounds, unheard = None, media.sounds, list[str]()
     if audio_path is not None:
-        speech = probe(audio_path)
+        speech = probe(audio_path, audio_track)
         if speech.audio is None:
             raise MediaError(f"{audio_path}: no sound in it. Pass a file with speech.")
-        speech_s = speech.audio.duration_s
+        speech_s, sounds = speech.audio.duration_s, speech.sounds
+        unheard = unspoken(audio_path, track=audio_track)
     samples, read = [], _Read()
     with tracker.open() as session:
         for number, frame in enumerate(_spread(video_path, num_samples, read)):
@@ -228,11 +242,15 @@ def look(
         duration_s=info.duration_s,
         audio_path=audio_path,
         audio_duration_s=speech_s,
+        sounds=sounds,
+        audio_track=audio_track,
+        timecode=media.timecode,
         samples=tuple(samples),
         num_read=read.frames,
         num_cuts=read.cuts,
         warnings=(),
         losses=source_losses(info),
+        unheard=tuple(unheard),
         damage=tuple(read.damage),
         is_interlaced=info.is_interlaced,
     )
@@ -246,7 +264,7 @@ def with_warnings(found: Preflight, resolution: int) -> Preflight:
 
 def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
     num, largest = len(found.samples), found.largest
-    yield from (f"{what}." for what in (*found.losses, *found.damage))
+    yield from (f"{what}." for what in (*found.losses, *found.unheard, *found.damage))
     if not largest:
         yield "no face on any sampled frame: nothing would be lip-synced. Is the person visible, upright, and not tiny?"
         return

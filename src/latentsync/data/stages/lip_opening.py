@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class LipOpeningJudge:
     def estimate(self, clip: Clip, workspace: Workspace) -> Estimate:
         opening = told_opening(crop_mesh(load_geometry(workspace.path(clip.files["geometry"]))))
         count = (len(opening) + 2 * LEAD_FRAMES) * SAMPLES_PER_FRAME
-        return self.compare(opening, *self.hear(*sound_span(Path(clip.source.path), clip.start_s - LEAD_S, count)))
+        return self.compare(opening, *self.hear(*sound_span(clip, clip.start_s - LEAD_S, count)))
 
     def hear(self, wave: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sound from `LEAD_FRAMES` before the first frame to as long after the last → (F + 2·lead,) opening of the lips

@@ -25,11 +25,12 @@ class Probe(PlainStage):
     """Decodes everything once and keeps what later stages need to know: exact times, rate, size, damaged spans."""
 
     name = "probe"
-    version = 1
+    version = 2
 
     def process(self, clip: Clip) -> list[Clip] | Rejected:
         path = Path(clip.source.path)
-        media = probe(path)
+        track = self.config.audio_track
+        media = probe(path, track)
         if media.video is None:
             return self.no("no_video", detail="only sound in it")
         if media.audio is None:
@@ -37,8 +38,11 @@ class Probe(PlainStage):
         picture = self._picture(path, media.video)
         if isinstance(picture, Rejected):
             return picture
-        sound = self._sound(path)
-        return sound if isinstance(sound, Rejected) else [clip.known(**picture, **sound, **_about(media))]
+        sound = self._sound(path, track)
+        if isinstance(sound, Rejected):
+            return sound
+        chosen: dict[str, Json] = {"sound_track": media.audio.number} if len(media.sounds) > 1 else {}
+        return [clip.known(**picture, **sound, **chosen, **_about(media))]
 
     def _picture(self, path: Path, info: VideoInfo) -> dict[str, Json] | Rejected:
         with VideoReader(path, info=info) as reader:
@@ -73,8 +77,8 @@ class Probe(PlainStage):
             "damaged_packets": packets,
         }
 
-    def _sound(self, path: Path) -> dict[str, Json] | Rejected:
-        reader = AudioReader(path)
+    def _sound(self, path: Path, track: str | None) -> dict[str, Json] | Rejected:
+        reader = AudioReader(path, track=track)
         count, powers = 0, []
         try:
             for block in reader.blocks():

@@ -64,7 +64,7 @@ class LipJudge:
         opening = lip_opening(load_geometry(workspace.path(clip.files["geometry"]))["landmarks"])
         lead_s = Fraction(3, 2)
         count = round((Fraction(clip.num_frames, GRID_FPS) + 2 * lead_s) * SPEECH_RATE_HZ)
-        wave, known = sound_span(Path(clip.source.path), clip.start_s - lead_s, count)
+        wave, known = sound_span(clip, clip.start_s - lead_s, count)
         found = lip_sync(opening, wave, known, float(lead_s), self.max_late_s)
         weight = math.sqrt(min(clip.duration_s, 12.0) / 3.0)
         return Estimate(found.late_s, weight * found.confidence, weight * found.at_zero)

@@ -60,7 +60,7 @@ class OwnJudge:
             crops = [_sized(frame.picture.rgb(), self._side) for frame in reader]
         seen = self.see(np.stack(crops))
         count = round((Fraction(len(crops), GRID_FPS) + 2 * LEAD_S) * SPEECH_RATE_HZ)
-        return self.compare(seen, *self.hear(*sound_span(Path(clip.source.path), clip.start_s - LEAD_S, count)))
+        return self.compare(seen, *self.hear(*sound_span(clip, clip.start_s - LEAD_S, count)))
 
     def see(self, crops: np.ndarray) -> np.ndarray:
         """(F, R, R, 3) uint8 crops → (F − n + 1, D) unit vectors of the windows of n frames."""
@@ -111,7 +111,7 @@ class V2Judge:
         boxes = v2_crop_boxes(np.concatenate([landmarks.min(axis=1), landmarks.max(axis=1)], axis=1))
         frames = grid_frames(Path(clip.source.path), clip.start_s, clip.num_frames)
         crops = np.stack([_v2_crop(frame.picture.rgb(), boxes[frame.index]) for frame, _ in frames])
-        wave, _ = sound_span(Path(clip.source.path), clip.start_s, round(len(crops) * SPEECH_RATE_HZ / GRID_FPS))
+        wave, _ = sound_span(clip, clip.start_s, round(len(crops) * SPEECH_RATE_HZ / GRID_FPS))
         network, device = self._network, self._device
         return _estimate(
             v2_sync_score(

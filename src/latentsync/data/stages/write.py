@@ -61,7 +61,7 @@ class Write(PlainStage):
         if hidden is not None:
             geometry["mouth_covered"] = hidden
         num_samples = round(clip.num_frames * SPEECH_RATE_HZ / GRID_FPS)
-        wave, _ = sound_span(Path(clip.source.path), clip.start_s + clip.sound_shift_s, num_samples)
+        wave, _ = sound_span(clip, clip.start_s + clip.sound_shift_s, num_samples)
         part = self.workspace.scratch("")
         part.mkdir()
         if clip.num_frames == total:

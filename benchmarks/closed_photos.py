@@ -26,7 +26,7 @@ from latentsync.training.tasks.tiny_unet.validate import Drive, drives_of, meshe
 
 FRAMES = 75
 SHOWN = 8
-"""Mouths of a row of the sheet, the widest first, every fourth."""
+"""ReferenceLips of a row of the sheet, the widest first, every fourth."""
 PART = (slice(100, 228), slice(48, 208))
 
 

@@ -18,9 +18,10 @@ import torch
 from latentsync import Lipsync
 from latentsync.config.options import SyncOptions
 from latentsync.faces import topology as mesh
-from latentsync.generation.latentsync import Generator
+from latentsync.generation import sampler_for
+from latentsync.generation.protocol import ChunkInputs
 from latentsync.generation.tiny.pose_warp import head_move
-from latentsync.generation.tiny.references import References, mouths_of
+from latentsync.generation.tiny.references import ChunkReferences, reference_lips
 
 LOUD = 10
 """Times the spread of noise that the states have: lips then move as in speech."""
@@ -46,8 +47,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     lipsync = Lipsync.from_pretrained(args.model)
-    generator = Generator(lipsync.networks, lipsync.settings, SyncOptions())
-    stills = lipsync.settings.still_reference + lipsync.settings.open_reference
+    sampler = sampler_for(lipsync.networks, lipsync.settings, SyncOptions())
+    tiny = lipsync.settings.tiny
+    count = 0 if tiny is None else tiny.num_references
     rng, side = np.random.default_rng(0), lipsync.settings.resolution
     parts = [0.0]
     unet, autoencoder = lipsync.networks.unet, lipsync.networks.autoencoder
@@ -56,19 +58,19 @@ def main() -> None:
         crops = rng.random((frames, side, side, 3), dtype=np.float32)
         heard = LOUD * torch.randn(frames, 10, lipsync.networks.unet.config.cross_attention_dim)
         moves = mouths = None
-        if lipsync.settings.posed_references:
+        if tiny is not None and tiny.warp != "none":
             points = rng.random((468, 2), dtype=np.float32) * side
             for eye, across in ((mesh.LEFT_EYE_OUTER, 0.3), (mesh.RIGHT_EYE_OUTER, 0.7)):
                 points[eye] = across * side, 0.4 * side
-            moves = np.tile(head_move(points, points, side), (frames, stills, 1, 1))
-            if lipsync.settings.shaped_references:
-                mouths = mouths_of(np.stack([points] * stills), crops[:stills])
-        references = References(crops[:stills], moves, mouths) if stills else None  # of one track, as in a film
+            moves = np.tile(head_move(points, points, side), (frames, count, 1, 1))
+            if tiny.warp == "lips":
+                mouths = reference_lips(np.stack([points] * count), crops[:count])
+        references = ChunkReferences(crops[:count], moves, mouths) if count else None  # of one track, as in a film
         spent, drawing = [], []
         for _ in range(6):
             parts[0] = 0.0
             started = time.process_time()
-            generator(crops, heard, range(frames), references)
+            sampler.finish(sampler.prepare(ChunkInputs(crops, heard, range(frames), references)))
             spent.append((time.process_time() - started) * 1e3)
             drawing.append(parts[0] * 1e3)
         print(json.dumps({"frames": frames, "cpu_ms": round(statistics.median(spent[1:])),

@@ -22,8 +22,8 @@ import numpy as np
 from latentsync.core.values import Float
 from latentsync.faces import topology as mesh
 from latentsync.generation.tiny import lip_warp as reshape
-from latentsync.generation.tiny.pose_warp import crop_terms, head_move, repose, terms_at
-from latentsync.generation.tiny.references import choose_stills, mouths_of
+from latentsync.generation.tiny.pose_warp import crop_terms, head_move, pose_warp, terms_at
+from latentsync.generation.tiny.references import choose_references, reference_lips
 from latentsync.metrics.lips import lip_opening
 from latentsync.training.datasets import AnyClip, num_frames, open_data
 
@@ -44,18 +44,21 @@ def distances(clip: AnyClip, rigid: float | None) -> tuple[float, float] | None:
     count = num_frames(clip)
     meshes = np.asarray(clip.mesh[:count], np.float32)
     side = clip.crops.shape[1]
-    pick = choose_stills(meshes[:STILLS])[1]
-    still, mouths = np.asarray(clip.crops[pick], np.float32), mouths_of(meshes[[pick]], np.asarray(clip.crops[[pick]]))
+    pick = choose_references(meshes[:STILLS])[1]
+    still, mouths = (
+        np.asarray(clip.crops[pick], np.float32),
+        reference_lips(meshes[[pick]], np.asarray(clip.crops[[pick]])),
+    )
     opening = lip_opening(meshes)
     frames = [k for k in np.flatnonzero(opening > 0.25 * opening.max()) if k != pick]
     found = []
     for k in frames[:: max(1, len(frames) // FRAMES)]:
-        move, bend = head_move(meshes[k], meshes[pick], side), None
+        move, warp_field = head_move(meshes[k], meshes[pick], side), None
         if rigid is not None:
             reshape.RIGID = rigid
-            lips = mouths_of(meshes[[k]], np.asarray(clip.crops[[k]])).own
-            bend = partial(reshape.bent, own=mouths.own[0], wanted=terms_at(lips)[0] @ move)
-        made = repose(still, move, crop_terms(side), bend).clip(0, 255)
+            lips = reference_lips(meshes[[k]], np.asarray(clip.crops[[k]])).own
+            warp_field = partial(reshape.warped_places, own=mouths.own[0], target=terms_at(lips)[0] @ move)
+        made = pose_warp(still, move, crop_terms(side), warp_field).clip(0, 255)
         apart = np.abs(made - np.asarray(clip.crops[k], np.float32)).mean(axis=-1)
         found.append((apart[inside(meshes[k], side)].mean(), apart[MOUTH].mean()))
     return tuple(float(v) for v in np.nanmean(found, axis=0)) if found else None  # type: ignore[return-value]

@@ -18,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -31,18 +32,27 @@ from latentsync import Lipsync
 from latentsync.core.values import AlignedFace, Face, Float, Frame
 from latentsync.faces import FaceFollower, MeshTracker, extract_crop, inpaint_mask, paste_mouth
 from latentsync.faces.shots import ShotDetector
-from latentsync.generation.latentsync import Generator
+from latentsync.generation import sampler_for
+from latentsync.generation.protocol import ChunkInputs
 from latentsync.media import VideoReader, VideoWriter, write_wav
 from latentsync.media.information import probe
 from latentsync.pipeline import lipsync as module
 from latentsync.pipeline.threads import one_opencv_thread
 
 
-class Identity(Generator):
-    """The crops as they are: every other stage runs as always."""
+class Identity:
+    """A sampler that gives the crops as they are: every other stage runs as always."""
 
-    def __call__(self, crops: Float, windows: object, frames: Sequence[int], *references: object) -> Float:  # type: ignore[override]
-        return crops
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+        self.mask, self.reference_frames = sampler.mask, sampler.reference_frames
+        self.choose_references, self.identity = sampler.choose_references, sampler.identity
+
+    def prepare(self, inputs: ChunkInputs) -> Float:
+        return inputs.crops
+
+    def finish(self, prepared: Float) -> Float:
+        return prepared
 
 
 def scaled(video: Path, size: tuple[int, int], out: Path) -> Path:
@@ -141,7 +151,7 @@ def main() -> None:
             subprocess.run(command + (["--real"] if args.real else []), check=True)
         return
     if not args.real:
-        module.Generator = Identity  # type: ignore[misc]
+        module.sampler_for = lambda *given: Identity(sampler_for(*given))  # type: ignore[misc, assignment]
     with tempfile.TemporaryDirectory() as folder:
         video = args.video
         if args.size:

@@ -20,10 +20,9 @@ from torch import Tensor
 from latentsync import Lipsync
 from latentsync.config.options import SyncOptions
 from latentsync.core.values import Float
-from latentsync.generation import latentsync as generate
-from latentsync.generation.latentsync import Generator
-from latentsync.generation.tiny.pose_warp import head_moves, knots, smoothed
-from latentsync.generation.tiny.references import STEADY, References, choose_stills
+from latentsync.generation.tiny import sampler as tiny
+from latentsync.generation.tiny.pose_warp import head_moves, key_frames, smoothed
+from latentsync.generation.tiny.references import STEADY, ChunkReferences, choose_references
 from latentsync.training.datasets import num_frames, open_data
 
 CHUNK, FRAMES, CANDIDATES = 8, 96, 50
@@ -39,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     lipsync = Lipsync.from_pretrained(args.model)
-    generator = Generator(lipsync.networks, lipsync.settings, SyncOptions())
+    generator = tiny.TinySampler(lipsync.networks, lipsync.settings, SyncOptions())
     data = open_data(args.data)
     seen: set[str] = set()
     for clip in [*data.val, *data.train]:
@@ -48,7 +47,7 @@ def main() -> None:
             continue
         seen.add(clip.person)
         meshes = np.asarray(clip.mesh[:count], np.float32)
-        pick = choose_stills(meshes[:CANDIDATES])[0]
+        pick = choose_references(meshes[:CANDIDATES])[0]
         still = np.asarray(clip.crops[pick], np.float32) / np.float32(255)
         moves = smoothed(head_moves(meshes, meshes[[pick]], len(still)), STEADY)
         exact, _ = turned(generator, still, moves, 0.0)
@@ -59,14 +58,14 @@ def main() -> None:
 
 
 @torch.no_grad()
-def turned(generator: Generator, still: Float, moves: Float, limit: float) -> tuple[Tensor, int]:
+def turned(generator: tiny.TinySampler, still: Float, moves: Float, limit: float) -> tuple[Tensor, int]:
     """The references as decoded, (F, 3, h, w) in [0, 1], and how many were encoded."""
-    generate.BETWEEN = limit
+    tiny.KEY_FRAME_WAY = limit
     autoencoder, out, encoded = generator.networks.autoencoder, [], 0
     for first in range(0, len(moves), CHUNK):
         part = moves[first : first + CHUNK]
-        latents, _ = generator.encode_references(References(still[None], part), len(part))
-        encoded += len(knots(part[:, 0], limit, generate.SAME))
+        latents, _ = generator.encode_references(ChunkReferences(still[None], part), len(part))
+        encoded += len(key_frames(part[:, 0], limit, tiny.SAME_PLACE))
         out.append(autoencoder.decode(latents.contiguous(memory_format=torch.channels_last)).float() / 2 + 0.5)
     return torch.cat(out).clamp(0, 1), encoded
 

@@ -8,7 +8,7 @@ import torch
 
 from latentsync.core.values import Float
 from latentsync.faces import FaceTracker
-from latentsync.generation.latentsync import Networks
+from latentsync.generation.networks import Networks
 from latentsync.generation.settings import ModelSettings
 from latentsync.models import UNet
 from latentsync.models.audio_encoder import AudioEncoder

@@ -22,12 +22,10 @@ from latentsync.training.tasks.tiny_unet.task import take_lip_predictor, tell_mo
 SETTINGS = {
     "resolution": 256, "num_frames": 8, "fps": 25, "mask": "mask", "paste_mask": "mask3", "feather": 18 / 256,
     "prediction": "x0", "scheduler": "flow",
-    "steps": 1, "guidance": 1.0, "overlap_frames": 2, "keep_latents": True,
-    "still_reference": True, "open_reference": True, "posed_references": True, "shaped_references": True,
-    "residual": True,
-    "reference_texture": True,
-    "reference_teeth": True,
-    "window": [6, 16, 2, 14], "trailing_silence_s": 5.0, "silence": "closed", "token_positions": True,
+    "steps": 1, "guidance": 1.0, "overlap_frames": 2,
+    "tiny": {"window": [6, 16, 2, 14], "num_references": 2, "warp": "lips", "residual": True, "detail_residual": True,
+             "teeth_colour_guard": True, "keep_latents": True},
+    "trailing_silence_s": 5.0, "silence": "closed", "position_code": True,
 }  # fmt: skip
 
 

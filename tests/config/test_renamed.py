@@ -11,8 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latentsync.config import renamed
-from latentsync.config.loader import load_preset
+from latentsync.config.loader import load_preset, sync_options
+from latentsync.config.options import SyncOptions
+from latentsync.core.errors import ConfigError
 from latentsync.data.settings import SyncSettings
+from latentsync.generation.settings import ModelSettings
+from latentsync.generation.tiny.config import TinyConfig
 from latentsync.models.weights import load_part, open_checkpoint, read_index
 from latentsync.training.engine.registry import recipe, task_module
 
@@ -88,3 +92,25 @@ def test_files_of_an_earlier_version_are_found(tmp_path: Path) -> None:
 
 def test_the_judge_of_data_settings_is_known_by_its_earlier_name() -> None:
     assert SyncSettings(judge="ear") == SyncSettings(judge="lip_opening")
+
+
+def test_a_preset_that_says_an_option_which_had_one_value_is_read(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("sampler: auto\nseed: 5\n")
+    assert sync_options(str(tmp_path / "own.yaml")) == SyncOptions(seed=5)
+    (tmp_path / "own.yaml").write_text("sampler: ddim\n")
+    with pytest.raises(ConfigError, match="sampler"):
+        sync_options(str(tmp_path / "own.yaml"))
+
+
+def test_settings_of_an_earlier_small_model_lie_in_their_section() -> None:
+    flat = {
+        "resolution": 256, "still_reference": True, "open_reference": True, "posed_references": True,
+        "shaped_references": True, "residual": True, "reference_texture": True, "reference_teeth": True,
+        "keep_latents": True, "window": [6, 16, 2, 14], "token_positions": True,
+    }  # fmt: skip
+    settings = ModelSettings.from_index(flat, "old")
+    assert settings.tiny == TinyConfig(window=(6, 16, 2, 14)) and settings.position_code
+    assert ModelSettings.from_index(renamed.model_settings(flat), "new") == settings
+    plain = ModelSettings.from_index({"resolution": 64, "still_reference": True}, "older").tiny
+    assert plain is not None and (plain.warp, plain.num_references, plain.residual) == ("none", 1, False)
+    assert ModelSettings.from_index({"resolution": 256}, "released").tiny is None

@@ -18,7 +18,7 @@ from latentsync.evaluation.suite import run_suite
 
 
 def small_lipsync() -> object:
-    from latentsync.generation.latentsync import Networks
+    from latentsync.generation.networks import Networks
     from latentsync.generation.settings import ModelSettings
     from latentsync.models.audio_encoder import AudioEncoder, AudioEncoderConfig
     from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig

@@ -11,7 +11,7 @@ import pytest
 from latentsync.core.errors import WeightsError
 from latentsync.faces import topology as mesh
 from latentsync.generation.tiny.borrowed_mouth import Interiors, detail_of, interiors, light_of, opened, teeth_of
-from latentsync.generation.tiny.references import Stills, mouths_of, with_open_mouth
+from latentsync.generation.tiny.references import ReferenceFrames, reference_lips, with_open_mouth
 
 SIDE = 256
 SKIN = np.array([0.8, 0.55, 0.42], np.float32)
@@ -42,7 +42,7 @@ def between(lips: np.ndarray) -> np.ndarray:
 def test_a_closed_mouth_is_opened_with_dark_and_teeth_between_its_own_lips(kind: type) -> None:
     picture, points = closed_face()
     given = picture if kind is np.float32 else np.rint(picture * 255).astype(np.uint8)
-    mouths = mouths_of(points[None], given[None])
+    mouths = reference_lips(points[None], given[None])
     bank = interiors()
     for which in range(len(bank.pictures)):
         made, both = opened(given, mouths, bank, which)
@@ -68,7 +68,7 @@ def test_teeth_are_as_red_as_the_skin_asks_for() -> None:
     assert red[0] < 0.9 / 0.55
     assert teeth_of(dark).mean() > dark.mean() + 0.1
     picture, points = closed_face()
-    mouths, bank = mouths_of(points[None], picture[None]), interiors()
+    mouths, bank = reference_lips(points[None], picture[None]), interiors()
     made, both = opened(picture, mouths, bank, 0)
     inside = made[between(both.own[1])]
     bright = inside[inside.mean(axis=1) > np.quantile(inside.mean(axis=1), 0.9)].mean(axis=0)
@@ -83,7 +83,7 @@ def test_what_is_lent_to_a_blurred_picture_is_blurred() -> None:
     assert detail_of(soft) < 0.5 * detail_of(sharp)
     found = []
     for each in (sharp, soft):
-        made, both = opened(each, mouths_of(points[None], each[None]), interiors(), 0)
+        made, both = opened(each, reference_lips(points[None], each[None]), interiors(), 0)
         grey = made.mean(axis=2)
         found.append(float((grey - cv2.GaussianBlur(grey, (0, 0), 0.8))[between(both.own[1])].std()))
     assert found[1] < 0.8 * found[0]
@@ -101,14 +101,14 @@ def test_only_a_mouth_that_never_opens_is_opened() -> None:
     _, wide = closed_face(open_px=12)
     own = np.stack([picture, picture])
     shut, talking = np.stack([points, points]), np.stack([points, wide])
-    made = with_open_mouth(Stills(own, shut, mouths_of(shut, own)))
-    assert made.mouths is not None
+    made = with_open_mouth(ReferenceFrames(own, shut, reference_lips(shut, own)))
+    assert made.lips is not None
     np.testing.assert_array_equal(made.crops[0], picture)
     assert np.abs(made.crops[1] - picture).max() > 0.2
-    gaps = made.mouths.own[:, 35, 1] - made.mouths.own[:, 25, 1]
+    gaps = made.lips.own[:, 35, 1] - made.lips.own[:, 25, 1]
     assert gaps[1] > gaps[0] + 0.02
-    one = Stills(own[:1], shut[:1], mouths_of(shut[:1], own[:1]))
-    for kept in (Stills(own, talking, mouths_of(talking, own)), Stills(own, shut), one):
+    one = ReferenceFrames(own[:1], shut[:1], reference_lips(shut[:1], own[:1]))
+    for kept in (ReferenceFrames(own, talking, reference_lips(talking, own)), ReferenceFrames(own, shut), one):
         assert with_open_mouth(kept) is kept
 
 

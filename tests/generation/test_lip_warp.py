@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from latentsync.faces import topology as mesh
-from latentsync.generation.tiny.lip_warp import NUM_POINTS, RING, STIFFNESS, bent, field
-from latentsync.generation.tiny.pose_warp import POINTS, crop_terms, head_move, repose
-from latentsync.generation.tiny.references import mouths_of
+from latentsync.generation.tiny.lip_warp import NUM_POINTS, RING, STIFFNESS, field, warped_places
+from latentsync.generation.tiny.pose_warp import POINTS, crop_terms, head_move, pose_warp
+from latentsync.generation.tiny.references import reference_lips
 
 SIDE = 128
 PLAIN = np.full((2, SIDE, SIDE, 3), 0.5, np.float32)
@@ -37,7 +37,7 @@ def face(rng: np.random.Generator) -> np.ndarray:
 
 
 def test_lips_that_stay_leave_the_picture_as_it_is() -> None:
-    np.testing.assert_allclose(bent(places(), lips(), lips()), places(), atol=1e-6)
+    np.testing.assert_allclose(warped_places(places(), lips(), lips()), places(), atol=1e-6)
 
 
 def test_lips_are_found_where_the_still_has_them_and_the_face_around_stays() -> None:
@@ -64,17 +64,17 @@ def test_points_that_lie_on_each_other_are_drawn_apart_and_back() -> None:
 def test_the_coarse_field_is_that_of_every_pixel_nearly() -> None:
     own, wanted = lips(), lips(0.06)
     fine = places(256) + field(own, wanted, places(256))
-    assert np.abs(bent(places(256), own, wanted) - fine).max() < 1.0 / 256
+    assert np.abs(warped_places(places(256), own, wanted) - fine).max() < 1.0 / 256
 
 
 def test_a_change_is_along_and_down_the_face_in_eye_distances_from_the_first_mouth() -> None:
     points = face(np.random.default_rng(0))
     second = points + np.float32([5, -3])
     second[list(mesh.LIPS)] += np.float32([0, 9])  # another mouth, which is not begun from
-    mouths = mouths_of(np.stack([points, second]), PLAIN)
+    mouths = reference_lips(np.stack([points, second]), PLAIN)
     change = np.zeros((2, 2 * NUM_POINTS), np.float32)
     change[1, :NUM_POINTS], change[1, NUM_POINTS:] = 0.1, 0.02
-    wanted = mouths.wanted(change)
+    wanted = mouths.targets(change)
     shift = np.float32([5, -3]) / SIDE
     np.testing.assert_allclose(wanted[0], [lips(), lips() + shift], atol=2e-3)
     np.testing.assert_allclose(wanted[1] - wanted[0], np.broadcast_to([0.05, 0.01], (2, NUM_POINTS, 2)), atol=1e-5)
@@ -84,22 +84,22 @@ def test_a_change_is_along_and_down_the_face_in_eye_distances_from_the_first_mou
 def test_a_rolled_face_has_rolled_axes() -> None:
     points = face(np.random.default_rng(1))
     points[mesh.RIGHT_EYE_OUTER] = points[mesh.LEFT_EYE_OUTER] + np.float32([0, 0.5 * SIDE])
-    (along, down), *_ = mouths_of(points[None], PLAIN[:1]).axes
+    (along, down), *_ = reference_lips(points[None], PLAIN[:1]).axes
     np.testing.assert_allclose([along, down], [[0, 0.5], [-0.5, 0]], atol=1e-6)
 
 
 def test_a_reposed_still_has_its_lips_where_they_are_wanted() -> None:
     """A dark spot on the middle of the lower lip goes down with it."""
     points = face(np.random.default_rng(2))
-    mouths = mouths_of(points[None], PLAIN[:1])
+    mouths = reference_lips(points[None], PLAIN[:1])
     lowest = int(np.argmax(mouths.own[0][:, 1]))
     picture = np.ones((SIDE, SIDE, 3), np.float32)
     x, y = np.rint(points[mesh.LIPS[lowest]]).astype(int)
     picture[y - 1 : y + 2, x - 1 : x + 2] = 0
     change = np.zeros((1, 2 * NUM_POINTS), np.float32)
     change[0, NUM_POINTS:] = 12 / (0.5 * SIDE) * np.clip((lips()[:, 1] - 0.66) / 0.04, 0, 1)
-    (bend,) = mouths.bends(0, mouths.wanted(change)[:, 0])
-    made = repose(picture, head_move(points, points, SIDE), crop_terms(SIDE), bend)
+    (warp_field,) = mouths.warp_fields(0, mouths.targets(change)[:, 0])
+    made = pose_warp(picture, head_move(points, points, SIDE), crop_terms(SIDE), warp_field)
     found = np.argwhere(made[..., 0] < 0.5).mean(axis=0)
     np.testing.assert_allclose(found, [y + 12, x], atol=1.5)
 

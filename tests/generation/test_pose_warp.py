@@ -11,12 +11,12 @@ from latentsync.generation.tiny.pose_warp import (
     POINT_DEPTHS,
     POINTS,
     crop_terms,
-    found,
     head_move,
-    knots,
-    repose,
+    key_frames,
+    places_in_frame,
+    pose_warp,
     smoothed,
-    taken_back,
+    source_places,
     terms,
     terms_at,
 )
@@ -43,7 +43,7 @@ def turned(points: np.ndarray, turn: float) -> np.ndarray:
 def test_a_face_that_did_not_move_stays_as_it_is() -> None:
     points = face(np.random.default_rng(0))
     picture = np.random.default_rng(1).random((SIDE, SIDE, 3), dtype=np.float32)
-    again = repose(picture, head_move(points, points, SIDE), crop_terms(SIDE))
+    again = pose_warp(picture, head_move(points, points, SIDE), crop_terms(SIDE))
     np.testing.assert_allclose(again, picture, atol=1e-2)
 
 
@@ -64,7 +64,7 @@ def test_a_shift_moves_the_whole_picture_and_mouths_play_no_part() -> None:
     moving = [k for k in range(468) if k not in POINTS]
     frame[moving] += np.float32([0, 20])
     picture = cv2.GaussianBlur(np.random.default_rng(4).random((SIDE, SIDE, 3), dtype=np.float32), (0, 0), 3)
-    shown = repose(picture, head_move(frame, points, SIDE), crop_terms(SIDE))
+    shown = pose_warp(picture, head_move(frame, points, SIDE), crop_terms(SIDE))
     np.testing.assert_allclose(shown[10:-10, 10:-10], picture[7:-13, 15:-5], atol=0.01)
 
 
@@ -72,8 +72,8 @@ def test_a_part_is_the_same_as_the_part_of_the_whole() -> None:
     rng = np.random.default_rng(5)
     points, picture = face(rng), rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
     move = head_move(points, turned(points, 0.1), SIDE)
-    whole = repose(picture, move, crop_terms(SIDE))
-    part = repose(picture, move, crop_terms(SIDE)[40:100, 30:90])
+    whole = pose_warp(picture, move, crop_terms(SIDE))
+    part = pose_warp(picture, move, crop_terms(SIDE)[40:100, 30:90])
     assert whole.dtype == np.uint8
     np.testing.assert_array_equal(part, whole[40:100, 30:90])
 
@@ -95,19 +95,19 @@ def test_trembling_is_smoothed_and_a_steady_turn_is_not() -> None:
 
 def test_pictures_are_made_as_often_as_the_head_moves() -> None:
     moves = np.zeros((10, 4, 2), np.float32)
-    assert knots(moves, 1e-3, 1e-4) == [0]
+    assert key_frames(moves, 1e-3, 1e-4) == [0]
     moves[:, 3, 0] = np.arange(10) * 0.4e-3
-    assert knots(moves, 1e-3, 1e-4) == [0, 2, 4, 6, 8, 9]
-    assert knots(moves, 1e-4, 1e-5) == list(range(10))
-    assert knots(moves, 1e-3, 4e-3) == [0]
+    assert key_frames(moves, 1e-3, 1e-4) == [0, 2, 4, 6, 8, 9]
+    assert key_frames(moves, 1e-4, 1e-5) == list(range(10))
+    assert key_frames(moves, 1e-3, 4e-3) == [0]
     moves[6:, 3, 1] = 1.0
-    assert knots(moves, 1e-3, 1e-4) == [0, 2, 4, 5, 6, 8, 9]
+    assert key_frames(moves, 1e-3, 1e-4) == [0, 2, 4, 5, 6, 8, 9]
 
 
-def test_places_of_the_still_picture_are_taken_back_to_the_frame() -> None:
+def test_places_of_the_still_picture_are_places_in_frame_to_the_frame() -> None:
     move = np.array([[1.02, 0.05], [-0.04, 0.97], [0.1, -0.03], [0.52, 0.4]], np.float32)
     inside = np.random.default_rng(2).uniform(0.3, 0.7, (3, 20, 2)).astype(np.float32)
-    back = taken_back(move, inside)
+    back = places_in_frame(move, inside)
     assert back.shape == inside.shape and back.dtype == np.float32
-    np.testing.assert_allclose(found(move, terms_at(back)), inside, atol=0.004)  # a pixel of 256
-    np.testing.assert_allclose(taken_back(np.float32([[1, 0], [0, 1], [0, 0], MIDDLE]), inside), inside, atol=1e-6)
+    np.testing.assert_allclose(source_places(move, terms_at(back)), inside, atol=0.004)  # a pixel of 256
+    np.testing.assert_allclose(places_in_frame(np.float32([[1, 0], [0, 1], [0, 0], MIDDLE]), inside), inside, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from latentsync.config.options import SyncOptions
 from latentsync.diffusion.sampling import SamplerConfig
-from latentsync.generation.latentsync import Generator, Networks
+from latentsync.generation.networks import Networks
+from latentsync.generation.protocol import ChunkInputs
 from latentsync.generation.settings import ModelSettings
-from latentsync.generation.tiny.lip_warp import Mouths
-from latentsync.generation.tiny.references import References
+from latentsync.generation.tiny.lip_warp import ReferenceLips
+from latentsync.generation.tiny.references import ChunkReferences
+from latentsync.generation.tiny.sampler import TinySampler
 from latentsync.generation.tiny.teeth_colour import (
     BLACK,
     MOUTH,
@@ -24,6 +27,7 @@ from latentsync.generation.tiny.teeth_colour import (
     least_red_between,
     with_red,
 )
+from small_sampler import PLAIN
 
 SIDE = 256
 SKIN, TEETH, GREEN = (0.7, 0.5, 0.4), (0.72, 0.6, 0.5), (0.6, 0.7, 0.55)
@@ -86,7 +90,7 @@ def test_colours_stay_in_range() -> None:
 
 def test_only_the_mouth_is_held_and_the_correction_begins_gently() -> None:
     decoded = np.full((1, SIDE, SIDE, 3), GREEN, np.float32)
-    TeethColourGuard().hold(decoded, whole(), References(np.stack([face(), face(TEETH)])))
+    TeethColourGuard().hold(decoded, whole(), ChunkReferences(np.stack([face(), face(TEETH)])))
     change = np.abs(decoded - np.array(GREEN, np.float32)).max(axis=-1)[0]
     top, bottom, left, right = (round(share * SIDE) for share in MOUTH)
     assert change[175, 125] > 0.02
@@ -99,7 +103,7 @@ def test_only_the_mouth_is_held_and_the_correction_begins_gently() -> None:
 
 @pytest.mark.parametrize("window", [(slice(96, 224), slice(32, 208)), (slice(150, 200), slice(100, 160))])
 def test_a_window_is_held_as_the_whole_crop_is(window: tuple[slice, slice]) -> None:
-    references = References(np.stack([face(), face(TEETH)]))
+    references = ChunkReferences(np.stack([face(), face(TEETH)]))
     decoded = np.random.default_rng(1).uniform(0.2, 0.8, (2, SIDE, SIDE, 3)).astype(np.float32)
     part = decoded[:, window[0], window[1]].copy()
     TeethColourGuard().hold(decoded, whole(), references)
@@ -109,7 +113,7 @@ def test_a_window_is_held_as_the_whole_crop_is(window: tuple[slice, slice]) -> N
 
 def test_a_window_beside_the_mouth_is_left_alone() -> None:
     decoded = np.full((1, 32, 32, 3), GREEN, np.float32)
-    TeethColourGuard().hold(decoded, (slice(0, 32), slice(0, 32)), References(face(TEETH)[None]))
+    TeethColourGuard().hold(decoded, (slice(0, 32), slice(0, 32)), ChunkReferences(face(TEETH)[None]))
     assert np.array_equal(decoded, np.full_like(decoded, GREEN))
 
 
@@ -133,9 +137,9 @@ def test_between_lips_the_limit_is_that_of_the_teeth_there_and_a_beard_has_its_o
     still = np.array([[1, 0], [0, 1], [0, 0], [0.5, 0.42]], np.float32)
     move = still.copy()
     move[3, 0] -= np.float32(8 / SIDE)  # the head went to the right by 8 pixels
-    references = References(
+    references = ChunkReferences(
         np.stack([face(), opened]), np.stack([still, move])[:, None].repeat(2, axis=1),
-        Mouths(np.stack([own, own]), np.stack([own, own]), np.eye(2)[None].repeat(2, axis=0)),
+        ReferenceLips(np.stack([own, own]), np.stack([own, own]), np.eye(2)[None].repeat(2, axis=0)),
         np.stack([np.stack([lower, lower])] * 2),
     )  # fmt: skip
     green = (0.6, 0.6, 0.5)
@@ -178,13 +182,15 @@ class GreenTeeth:
 def made(references: np.ndarray, asked: bool) -> np.ndarray:
     """(R, R, 3) of one frame."""
     settings = ModelSettings(
-        resolution=SIDE, still_reference=True, residual=True, reference_teeth=asked,
+        resolution=SIDE, tiny=replace(PLAIN, residual=True, teeth_colour_guard=asked),
         sampler=SamplerConfig(kind="flow", prediction="x0", steps=1, guidance=1.0),
     )  # fmt: skip
     network: Any = GreenTeeth()
     networks = Networks(network, network, torch.nn.Identity(), torch.device("cpu"), torch.float32)
     crops = np.zeros((1, SIDE, SIDE, 3), np.float32)
-    out = Generator(networks, settings, SyncOptions())(crops, torch.zeros(1, 1, 1), [0], References(references))
+    sampler = TinySampler(networks, settings, SyncOptions())
+    inputs = ChunkInputs(crops, torch.zeros(1, 1, 1), [0], ChunkReferences(references))
+    out = sampler.finish(sampler.prepare(inputs))
     return np.asarray(out[0])
 
 

@@ -20,11 +20,13 @@ import synth_media
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import LatentSyncError, Stopped
 from latentsync.core.values import Face, Frame
-from latentsync.generation.tiny.lip_warp import Mouths
-from latentsync.generation.tiny.references import References
+from latentsync.generation.protocol import ChunkInputs
+from latentsync.generation.tiny.lip_warp import ReferenceLips
+from latentsync.generation.tiny.references import ChunkReferences
 from latentsync.media import VideoReader
 from latentsync.pipeline import Lipsync
 from latentsync.pipeline.cache import RunCache
+from small_sampler import SmallSampler
 
 SIZE, NUM_FRAMES = (160, 120), 14
 
@@ -231,29 +233,29 @@ def test_what_a_killed_run_left_is_swept_and_nothing_of_a_live_one(model: Lipsyn
         assert ".old.0123abcd.part.npy" not in left
 
 
-def test_chunks_are_known_by_what_they_are_compose_residual_not_by_where_it_lies_in_memory(
+def test_chunks_are_known_by_what_they_are_made_from_not_by_where_it_lies_in_memory(
     model: Lipsync, tmp_path: Path
 ) -> None:
-    """References with equal lips are the same work, with other lips other work."""
+    """ChunkReferences with equal lips are the same work, with other lips other work."""
     asked: list[Any] = []
 
-    class Generator:
-        steps, guidance, seed, cache_interval, settings, networks = 1, 1.0, 0, 1, model.settings, model.networks
-
-        def prepare(self, crops: Any, *rest: Any) -> Any:
-            return (crops,)
-
+    class Asked(SmallSampler):
         def finish(self, prepared: Any) -> Any:
             asked.append(prepared)
-            return prepared[0]
+            return prepared.crops
 
-    def references(shift: float) -> References:
+    sampler = Asked(lambda *given: given)
+
+    def references(shift: float) -> ChunkReferences:
         lips = np.full((1, 40, 2), shift, np.float32)
         moves = np.zeros((1, 1, 4, 2), np.float32)
-        return References(np.zeros((1, 8, 8, 3), np.float32), moves, Mouths(lips, lips.copy(), np.eye(2)[None]))
+        return ChunkReferences(
+            np.zeros((1, 8, 8, 3), np.float32), moves, ReferenceLips(lips, lips.copy(), np.eye(2)[None])
+        )
 
-    crops, windows = np.zeros((1, 8, 8, 3), np.float32), torch.zeros(1, 2, 2)
+    crops, features = np.zeros((1, 8, 8, 3), np.float32), torch.zeros(1, 2, 2)
     for shift, calls in ((0.5, 1), (0.5, 1), (0.6, 2)):
         cache = RunCache(tmp_path / "cache", tmp_path / "a.mp4", SyncOptions(), Fraction(1))
-        cache.generator(Generator())(crops, windows, [0], references(shift))  # type: ignore[arg-type]
+        remembering = cache.sampler(sampler)
+        remembering.finish(remembering.prepare(ChunkInputs(crops, features, [0], references(shift))))
         assert len(asked) == calls

@@ -13,12 +13,13 @@ import torch
 from latentsync.core.values import AlignedFace, Frame
 from latentsync.faces import topology as mesh
 from latentsync.generation.settings import ModelSettings
-from latentsync.generation.tiny.references import choose_stills
+from latentsync.generation.tiny.references import choose_references
 from latentsync.media import RgbPicture
 from latentsync.pipeline import face_pipeline as dubbing
-from latentsync.pipeline.chunks import FrameTask
-from latentsync.pipeline.face_pipeline import FacePipeline, FrameFaces
+from latentsync.pipeline.chunks import FrameFaces, FrameTask
+from latentsync.pipeline.face_pipeline import FacePipeline
 from latentsync.pipeline.timing import StageClock
+from small_sampler import PLAIN, SmallSampler
 
 SIDE = 16
 MESH = np.random.default_rng(0).uniform(0, SIDE, (468, 2)).astype(np.float32)
@@ -34,8 +35,8 @@ def scene(index: int, track: int | None) -> FrameFaces:
 
 
 class FrameTasks:
-    def item(self, frame: Frame, face: AlignedFace | None) -> FrameTask:
-        return FrameTask(frame, face, torch.zeros(1, 1))
+    def task(self, source: FrameFaces, face: AlignedFace | None) -> FrameTask:
+        return FrameTask(source, face, torch.zeros(1, 1))
 
 
 @pytest.mark.parametrize(
@@ -48,11 +49,13 @@ def test_every_track_refers_to_itself_also_when_it_comes_back(tracks: str) -> No
         seen.extend((float(crop.mean()), float(references.pictures.mean())) for crop in crops)
         return crops
 
-    settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True)
+    settings = ModelSettings(resolution=SIDE, num_frames=4, tiny=PLAIN)
     paste: Any = lambda item, crop, original: item.frame  # noqa: E731
-    face_pipeline = FacePipeline(generate, paste, settings, sets=1, overlap=0, clock=StageClock())
+    face_pipeline = FacePipeline(
+        SmallSampler(generate, settings.tiny), paste, settings, sets=1, overlap=0, clock=StageClock()
+    )
     scenes = [scene(index, None if name == "." else ord(name) - ord("A")) for index, name in enumerate(tracks)]
-    made = list(face_pipeline.dub(scenes, 0, FrameTasks()))  # type: ignore[arg-type]
+    made = list(face_pipeline.run(scenes, 0, FrameTasks()))  # type: ignore[arg-type]
     assert [one.frame.index for one in made] == list(range(len(tracks)))
     assert [one.is_edited for one in made] == [name != "." for name in tracks]
     assert len(seen) >= len(tracks) - tracks.count(".")
@@ -81,10 +84,12 @@ def test_the_second_reference_is_the_most_open_mouth() -> None:
     paste: Any = lambda item, crop, original: item.frame  # noqa: E731
     for both in (False, True):
         given.clear()
-        settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True, open_reference=both)
-        face_pipeline = FacePipeline(generate, paste, settings, sets=1, overlap=0, clock=StageClock())
+        settings = ModelSettings(resolution=SIDE, num_frames=4, tiny=replace(PLAIN, num_references=1 + both))
+        face_pipeline = FacePipeline(
+            SmallSampler(generate, settings.tiny), paste, settings, sets=1, overlap=0, clock=StageClock()
+        )
         scenes = [mouth(index, opening) for index, opening in enumerate(openings)]
-        assert len(list(face_pipeline.dub(scenes, 0, FrameTasks()))) == len(openings)  # type: ignore[arg-type]
+        assert len(list(face_pipeline.run(scenes, 0, FrameTasks()))) == len(openings)  # type: ignore[arg-type]
         levels = [[float(crop.mean()) for crop in stills] for stills in given]
         wanted = [20 / 255, 180 / 255] if both else [20 / 255]
         assert all(each == pytest.approx(wanted, abs=1e-3) for each in levels)
@@ -94,8 +99,8 @@ class Silence:
     def __init__(self, quiet: float = 1.0) -> None:
         self.quiet = quiet
 
-    def item(self, frame: Frame, face: AlignedFace | None) -> FrameTask:
-        return FrameTask(frame, face, torch.zeros(1, 1), quiet=self.quiet)
+    def task(self, source: FrameFaces, face: AlignedFace | None) -> FrameTask:
+        return FrameTask(source, face, torch.zeros(1, 1), quiet=self.quiet)
 
 
 def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() -> None:
@@ -115,9 +120,11 @@ def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() ->
         face = turned.faces[0]
         assert face is not None
         scenes.append(FrameFaces(turned.frame, (replace(face, landmarks=face.landmarks + np.float32(3)),)))
-    settings = ModelSettings(resolution=SIDE, num_frames=3, still_reference=True)
-    face_pipeline = FacePipeline(generate, paste, settings, sets=1, overlap=0, clock=StageClock())  # type: ignore[arg-type]
-    assert len(list(face_pipeline.dub(scenes, 0, Silence()))) == 6  # type: ignore[arg-type]
+    settings = ModelSettings(resolution=SIDE, num_frames=3, tiny=PLAIN)
+    face_pipeline = FacePipeline(
+        SmallSampler(generate, settings.tiny), paste, settings, sets=1, overlap=0, clock=StageClock()
+    )  # type: ignore[arg-type]
+    assert len(list(face_pipeline.run(scenes, 0, Silence()))) == 6  # type: ignore[arg-type]
     assert pasted[:4] == pytest.approx([20 / 255] * 4, abs=1e-3)
     assert pasted[4:] == pytest.approx([0.9] * 2, abs=1e-3)
 
@@ -125,8 +132,8 @@ def test_a_pause_shows_the_closed_reference_while_the_head_is_held_as_there() ->
 class Halting:
     """Speech, then a pause, then speech."""
 
-    def item(self, frame: Frame, face: AlignedFace | None) -> FrameTask:
-        return FrameTask(frame, face, torch.zeros(1, 1), quiet=float(4 <= frame.index < 11))
+    def task(self, source: FrameFaces, face: AlignedFace | None) -> FrameTask:
+        return FrameTask(source, face, torch.zeros(1, 1), quiet=float(4 <= source.frame.index < 11))
 
 
 def test_nothing_is_generated_for_frames_that_show_the_reference_alone() -> None:
@@ -142,9 +149,11 @@ def test_nothing_is_generated_for_frames_that_show_the_reference_alone() -> None
         return item.frame  # type: ignore[no-any-return]
 
     scenes = [mouth(index, opening) for index, opening in enumerate([3, 1, *[4] * 14])]
-    settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True)
-    face_pipeline = FacePipeline(generate, paste, settings, sets=1, overlap=1, clock=StageClock())  # type: ignore[arg-type]
-    assert len(list(face_pipeline.dub(scenes, 0, Halting()))) == 16  # type: ignore[arg-type]
+    settings = ModelSettings(resolution=SIDE, num_frames=4, tiny=PLAIN)
+    face_pipeline = FacePipeline(
+        SmallSampler(generate, settings.tiny), paste, settings, sets=1, overlap=1, clock=StageClock()
+    )  # type: ignore[arg-type]
+    assert len(list(face_pipeline.run(scenes, 0, Halting()))) == 16  # type: ignore[arg-type]
     assert sorted(set(asked)) == [0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 14, 15]
     assert pasted == pytest.approx([0.9] * 4 + [20 / 255] * 7 + [0.9] * 5, abs=1e-3)
 
@@ -168,11 +177,11 @@ def test_posed_references_come_with_the_way_to_each_of_them() -> None:
         face = moved.faces[0]
         assert face is not None
         scenes.append(FrameFaces(moved.frame, (replace(face, landmarks=face.landmarks + np.float32([0.5, 0])),)))
-    settings = ModelSettings(
-        resolution=SIDE, num_frames=3, still_reference=True, open_reference=True, posed_references=True
-    )
-    face_pipeline = FacePipeline(generate, paste, settings, sets=1, overlap=0, clock=StageClock())  # type: ignore[arg-type]
-    assert len(list(face_pipeline.dub(scenes, 0, Silence(0.9999)))) == 24  # type: ignore[arg-type]
+    settings = ModelSettings(resolution=SIDE, num_frames=3, tiny=replace(PLAIN, num_references=2, warp="pose"))
+    face_pipeline = FacePipeline(
+        SmallSampler(generate, settings.tiny), paste, settings, sets=1, overlap=0, clock=StageClock()
+    )  # type: ignore[arg-type]
+    assert len(list(face_pipeline.run(scenes, 0, Silence(0.9999)))) == 24  # type: ignore[arg-type]
     at = {index: (np.array([0, 0, 0, 1]) @ moves - (0.5, 0.42)) * SIDE for index, moves in given}
     assert at[1] == pytest.approx(np.zeros((2, 2)), abs=0.02)
     assert at[23] == pytest.approx(np.array([[-0.5, 0.0]] * 2), abs=0.02)
@@ -191,10 +200,10 @@ def test_of_equally_closed_mouths_the_reference_is_one_of_a_head_at_rest() -> No
         points[:, lower] = np.stack([np.full(len(openings), 8), 10 + openings / 4], axis=1)
     points[2] += 2
     points[4] += 2
-    closed, wide = choose_stills(points)
+    closed, wide = choose_references(points)
     assert closed == 5
     assert wide in (0, 6, 7) and wide != 4
-    assert choose_stills(points[2:3]) == [0, 0]
+    assert choose_references(points[2:3]) == [0, 0]
 
 
 def test_frames_that_two_chunks_share_are_cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,9 +223,11 @@ def test_frames_that_two_chunks_share_are_cut_once(monkeypatch: pytest.MonkeyPat
 
     settings = ModelSettings(resolution=SIDE, num_frames=4)
     paste: Any = lambda item, crop, original: item.frame  # noqa: E731
-    face_pipeline = FacePipeline(generate, paste, settings, sets=1, overlap=2, clock=StageClock())
+    face_pipeline = FacePipeline(
+        SmallSampler(generate, settings.tiny), paste, settings, sets=1, overlap=2, clock=StageClock()
+    )
     list(
-        face_pipeline.dub(
+        face_pipeline.run(
             [replace(mouth(index, index // 2), faces=scene(0, 0).faces) for index in range(8)], 0, FrameTasks()
         )
     )  # type: ignore[arg-type]
@@ -229,7 +240,7 @@ def test_what_is_held_back_for_the_stills_is_bounded_by_the_pictures_size(
     monkeypatch: pytest.MonkeyPatch, sets: int, people: int, pulled: int
 ) -> None:
     monkeypatch.setattr(dubbing, "HELD_PIXELS", 100 * SIDE * SIDE)
-    settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True)
+    settings = ModelSettings(resolution=SIDE, num_frames=4, tiny=PLAIN)
     asked: list[int] = []
 
     def scenes() -> Any:
@@ -239,8 +250,10 @@ def test_what_is_held_back_for_the_stills_is_bounded_by_the_pictures_size(
 
     paste: Any = lambda item, crop, original: item.frame  # noqa: E731
     generate: Any = lambda crops, *_: crops  # noqa: E731
-    face_pipeline = FacePipeline(generate, paste, settings, sets=sets, overlap=0, clock=StageClock(), people=people)
-    next(face_pipeline.dub(scenes(), 0, FrameTasks()))  # type: ignore[arg-type]
+    face_pipeline = FacePipeline(
+        SmallSampler(generate, settings.tiny), paste, settings, sets=sets, overlap=0, clock=StageClock(), people=people
+    )
+    next(face_pipeline.run(scenes(), 0, FrameTasks()))  # type: ignore[arg-type]
     assert pulled <= len(asked) <= pulled + 1
 
 
@@ -261,11 +274,13 @@ def test_two_people_are_turned_each_as_if_alone() -> None:
             given.append((indices[0], references.moves))
             return crops
 
-        settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True, posed_references=True)
+        settings = ModelSettings(resolution=SIDE, num_frames=4, tiny=replace(PLAIN, warp="pose"))
         paste: Any = lambda item, crop, original: item.frame  # noqa: E731
-        face_pipeline = FacePipeline(generate, paste, settings, sets=1, overlap=0, clock=StageClock())
-        first = face_pipeline.dub([turning(index, 0) for index in range(24)], 0, FrameTasks())  # type: ignore[arg-type]
-        second = face_pipeline.dub([turning(index, 1) for index in range(24)], 0, FrameTasks())  # type: ignore[arg-type]
+        face_pipeline = FacePipeline(
+            SmallSampler(generate, settings.tiny), paste, settings, sets=1, overlap=0, clock=StageClock()
+        )
+        first = face_pipeline.run([turning(index, 0) for index in range(24)], 0, FrameTasks())  # type: ignore[arg-type]
+        second = face_pipeline.run([turning(index, 1) for index in range(24)], 0, FrameTasks())  # type: ignore[arg-type]
         kept = []
         for _ in range(24):
             before = len(given)

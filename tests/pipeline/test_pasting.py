@@ -15,7 +15,7 @@ from latentsync.core.values import AlignedFace, Frame
 from latentsync.faces import alignment_matrix, extract_crop
 from latentsync.generation.settings import ModelSettings
 from latentsync.media import RgbPicture
-from latentsync.pipeline.chunks import FrameTask
+from latentsync.pipeline.chunks import FrameFaces, FrameTask
 from latentsync.pipeline.pasting import Paster
 
 LONG_NOSE = np.array([(250, 200), (390, 210), (318, 330)], np.float32)
@@ -38,7 +38,7 @@ def test_a_crop_pasted_as_it_was_cut_moves_nothing(paste: Paste) -> None:
     matrix = alignment_matrix(LONG_NOSE, 256)
     crop = extract_crop(RgbPicture(picture), matrix, 256)
     face = AlignedFace(0, LONG_NOSE, matrix, np.zeros((468, 2), np.float32), 1.0)
-    item = FrameTask(Frame(0, Fraction(0), RgbPicture(picture)), face, torch.zeros(0))
+    item = FrameTask(FrameFaces(Frame(0, Fraction(0), RgbPicture(picture)), (face,)), face, torch.zeros(0))
     pasted = Paster(np.ones((256, 256), np.float32), settings, SyncOptions(paste=paste))(item, crop, crop)
     old, new = (array[230:400, 250:390, 0].astype(float) for array in (picture, pasted.picture.rgb()))
     assert np.abs(shift_px(old, new)).max() < 0.03
@@ -59,7 +59,7 @@ def test_both_ways_of_pasting_fade(paste: Paste, strength: float) -> None:
     crop[100:220, 60:200] = np.linspace(0.2, 1, 140, dtype=np.float32)[:, None]
 
     def pasted(how: float) -> np.ndarray:
-        one = FrameTask(frame, face, torch.zeros(0), strength=how)
+        one = FrameTask(FrameFaces(frame, (face,)), face, torch.zeros(0), strength=how)
         made = Paster(mask, settings, SyncOptions(paste=paste))(one, crop, original)
         return made.picture.rgb().astype(np.float32)
 

@@ -13,24 +13,28 @@ from test_face_pipeline import SIDE, FrameTasks, Halting, scene
 
 from latentsync.core.errors import Stopped
 from latentsync.generation.settings import ModelSettings
+from latentsync.generation.tiny.config import TinyConfig
 from latentsync.pipeline import face_pipeline as dubbing
 from latentsync.pipeline import two_stage as conveyors
-from latentsync.pipeline.face_pipeline import FacePipeline, FrameFaces
+from latentsync.pipeline.chunks import FrameFaces
+from latentsync.pipeline.face_pipeline import FacePipeline
 from latentsync.pipeline.timing import StageClock
 from latentsync.pipeline.two_stage import TwoStageExecutor, executor_for
+from small_sampler import PLAIN, SmallSampler
 
 
-class Made:
+class Made(SmallSampler):
     """Crops that tell their frame and their chunk; tells which threads made them and what was under way at once."""
 
-    def __init__(self, fails_at: int | None = None) -> None:
+    def __init__(self, fails_at: int | None = None, tiny: TinyConfig | None = PLAIN) -> None:
+        super().__init__(lambda *given: given, tiny)
         self.threads: set[str] = set()
         self.begun, self.finished, self.fails_at = 0, 0, fails_at
 
-    def prepare(self, crops: Any, windows: Any, frames: Any, references: Any = None) -> Any:
+    def prepare(self, inputs: Any) -> Any:
         self.threads.add(threading.current_thread().name)
         self.begun += 1
-        return crops, list(frames)
+        return inputs.crops, list(inputs.frames)
 
     def finish(self, prepared: Any) -> Any:
         self.threads.add(threading.current_thread().name)
@@ -42,15 +46,12 @@ class Made:
         out[:] = np.array(frames, np.float32)[:, None, None, None] + np.float32(frames[0] / 1024)
         return out
 
-    def __call__(self, *given: Any) -> Any:
-        return self.finish(self.prepare(*given))
-
 
 def dubbed(
     made: Made, tracks: str, sets: int, overlap: int, beside: TwoStageExecutor | None
 ) -> list[tuple[int, bool, float]]:
     """(index, edited, colour pasted) of each frame."""
-    settings = ModelSettings(resolution=SIDE, num_frames=4, still_reference=True)
+    settings = ModelSettings(resolution=SIDE, num_frames=4, tiny=PLAIN)
     colours: dict[int, float] = {}
 
     def paste(item: Any, crop: Any, original: Any) -> Any:
@@ -62,7 +63,7 @@ def dubbed(
     hearing: Any = Halting() if "." not in tracks else FrameTasks()
     return [
         (one.frame.index, one.is_edited, colours.get(one.frame.index, -1.0))
-        for one in face_pipeline.dub(scenes, 0, hearing)
+        for one in face_pipeline.run(scenes, 0, hearing)
     ]
 
 
@@ -98,10 +99,10 @@ def test_only_some_chunks_are_begun_before_their_frames_are_wanted(monkeypatch: 
     for budget, ahead in ((8 * SIDE * SIDE, 2), (4 * SIDE * SIDE, 1), (SIDE * SIDE, 0)):
         monkeypatch.setattr(dubbing, "AHEAD_PIXELS", budget)
         pulled.clear()
-        made = Made()
+        made = Made(tiny=None)
         with TwoStageExecutor(made) as beside:
             face_pipeline = FacePipeline(made, paste, settings, 1, 0, StageClock(), executor=beside)
-            frames = face_pipeline.dub(scenes(), 0, FrameTasks())  # type: ignore[arg-type]
+            frames = face_pipeline.run(scenes(), 0, FrameTasks())  # type: ignore[arg-type]
             first = next(frames)
             assert isinstance(first, FrameFaces) and first.frame.index == 0
             assert len(pulled) <= 4 * (1 + ahead) + 1
@@ -124,10 +125,10 @@ def test_each_stage_has_half_of_torchs_threads_and_others_keep_theirs() -> None:
     counts: dict[str, int] = {}
 
     class Counting(Made):
-        def prepare(self, *given: Any) -> Any:
+        def prepare(self, inputs: Any) -> Any:
             torch.mm(torch.ones(64, 64), torch.ones(64, 64))
             counts["encode"] = torch.get_num_threads()
-            return super().prepare(*given)
+            return super().prepare(inputs)
 
         def finish(self, prepared: Any) -> Any:
             counts["draw"] = torch.get_num_threads()

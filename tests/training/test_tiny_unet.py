@@ -24,6 +24,7 @@ from tiny_unet_parts import (
 from latentsync.core.errors import ConfigError
 from latentsync.diffusion.noise import noise_like, uniform_like
 from latentsync.faces import topology as mesh
+from latentsync.generation.conditioning import generated_cells
 from latentsync.models import UNet
 from latentsync.models.tiny_autoencoder import TinyAutoencoder, TinyAutoencoderConfig
 from latentsync.training.datasets import SoundRange, TrainingData, open_data
@@ -34,7 +35,7 @@ from latentsync.training.engine.components import Start, build_unet
 from latentsync.training.losses.discriminator import Discriminator, discriminator_terms, feature_distance
 from latentsync.training.tasks.tiny_unet import task as few_step
 from latentsync.training.tasks.tiny_unet.lip_probe import LipProbe, LipProbeConfig, teach_reader
-from latentsync.training.tasks.tiny_unet.objective import FewStepConfig, region_of
+from latentsync.training.tasks.tiny_unet.objective import FewStepConfig
 from latentsync.training.tasks.tiny_unet.validate import references_of
 
 
@@ -170,7 +171,7 @@ def test_what_looks_at_pixels_is_refused_without_them(name: str) -> None:
 def test_the_region_covers_the_mask_and_its_neighbours() -> None:
     mask = torch.zeros(64, 64)
     mask[20, 20] = 1
-    region = region_of(mask, 16)
+    region = generated_cells(mask, 16)
     assert region.sum() == 9
     assert region[1, 1] == 1
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from latentsync.core.errors import LatentSyncError
+from latentsync.generation.conditioning import generated_cells
 from latentsync.training.datasets.clip_files import load_clips
 from latentsync.training.losses.laplacian import laplacian_loss
-from latentsync.training.tasks.tiny_unet.objective import assemble, region_of
+from latentsync.training.tasks.tiny_unet.objective import assemble
 
 
 def test_no_clips_is_a_clear_error(tmp_path: Path) -> None:
@@ -39,4 +40,4 @@ def test_the_input_has_the_methods_order() -> None:
 def test_the_region_holds_every_touched_cell_and_its_neighbours() -> None:
     mask = torch.zeros(64, 64)
     mask[17, 40] = 1  # cell (1, 2) of 4 × 4
-    assert region_of(mask, 16).nonzero().tolist() == [[r, c] for r in (0, 1, 2) for c in (1, 2, 3)]
+    assert generated_cells(mask, 16).nonzero().tolist() == [[r, c] for r in (0, 1, 2) for c in (1, 2, 3)]

@@ -10,8 +10,10 @@ import torch
 from synthetic_people import measure, prepare_people, ruler
 
 from latentsync.config.options import SyncOptions
-from latentsync.generation.latentsync import Generator, Networks
-from latentsync.generation.tiny.references import References
+from latentsync.generation import sampler_for
+from latentsync.generation.networks import Networks
+from latentsync.generation.protocol import ChunkInputs
+from latentsync.generation.tiny.references import ChunkReferences
 from latentsync.training.datasets import open_data
 from latentsync.training.engine.registry import recipe
 from latentsync.training.tasks.unet.task import UNetTask, build
@@ -158,7 +160,7 @@ def drawn_r(task: UNetTask, gaps: dict[str, np.ndarray], steps: int) -> list[flo
     read from the drawn mouths, by a ruler made for each clip from its real frames, encoded and decoded."""
     size, autoencoder = task.model.num_frames, task.objective.autoencoder
     networks = Networks(task.objective.unet.eval(), autoencoder, task.audio_encoder, torch.device("cpu"), torch.float32)
-    generator = Generator(networks, task.model, SyncOptions(steps=steps, seed=1, guidance=1.0))
+    sampler = sampler_for(networks, task.model, SyncOptions(steps=steps, seed=1, guidance=1.0))
     found = []
     for clip in task.train:
         real = np.asarray(task.crops(clip), np.float32) / np.float32(255)
@@ -170,7 +172,8 @@ def drawn_r(task: UNetTask, gaps: dict[str, np.ndarray], steps: int) -> list[flo
             back = autoencoder.decode(autoencoder.encode(pixels)).float().permute(0, 2, 3, 1).numpy() / 2 + 0.5
             for k in range(0, count, size):
                 part = slice(k, k + size)
-                made.append(generator(real[part], heard[part], range(k, k + size), References(real[:1])))
+                inputs = ChunkInputs(real[part], heard[part], range(k, k + size), ChunkReferences(real[:1]))
+                made.append(sampler.finish(sampler.prepare(inputs)))
         read = measure(np.concatenate(made), ruler(back.clip(0, 1), gap))
         found.append(float(np.corrcoef(read, gap[:count])[0, 1]))
     return found

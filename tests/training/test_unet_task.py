@@ -268,8 +268,13 @@ def test_a_whole_model_brings_its_own_autoencoder_and_audio_encoder(data: Traini
         build({"check": SETTINGS["check"]}, data, start="tiny").example(0)
     task = build({"resolution": 64, "check": SETTINGS["check"]}, data, start="tiny")
     assert task.model.sampler.prediction == "x0" and task.model.num_frames == 8
-    assert type(task.objective.autoencoder).__name__ == "TinyAutoencoder" and task.model.token_positions
-    assert task.model.window == (1, 4, 0, 3)  # of 4 x 4 cells, as 6 to 16 and 2 to 14 of 16 x 16
+    assert type(task.objective.autoencoder).__name__ == "TinyAutoencoder" and task.model.position_code
+    assert task.model.tiny is not None and task.model.tiny.window == (
+        1,
+        4,
+        0,
+        3,
+    )  # of 4 x 4 cells, as 6 to 16 and 2 to 14 of 16 x 16
     example = task.example(0)
     assert example["open"].shape == example["reference"].shape == (8, 3, 64, 64)  # posed: each frame has its own
     terms = task.objective({key: value[None] for key, value in example.items()})

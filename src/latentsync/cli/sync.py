@@ -74,7 +74,6 @@ def sync(
         float | None, typer.Option(metavar="X", help="Guidance scale, 1 = off. Default: the checkpoint's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help=f"Seed of the noise. Default: {DEFAULTS.seed}.")] = None,
-    sampler: Annotated[str | None, choice("sampler", kinds.Sampler, "How noise is removed.")] = None,
     overlap: Annotated[
         int | None, typer.Option(metavar="FRAMES", help="Cross-fade between chunks. Default: the checkpoint's.")
     ] = None,
@@ -131,7 +130,6 @@ def sync(
         "steps": steps,
         "guidance": guidance,
         "seed": seed,
-        "sampler": sampler,
         "overlap_frames": overlap,
         "block_cache_interval": block_cache,
         "face": face,

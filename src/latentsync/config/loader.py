@@ -78,6 +78,7 @@ def preset_named(preset: str | None, changes: Container[str]) -> Iterator[dict[s
     Args: changes: keys that were set beside the preset, which are not its fault.
     """
     own: dict[str, object] = {} if preset is None else load_preset(preset)
+    own = {key: value for key, value in own.items() if renamed.NO_CHOICE.get(key) != value}
     try:
         yield own
     except ConfigError as error:

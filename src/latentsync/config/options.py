@@ -15,7 +15,6 @@ from latentsync.core.time import as_written
 Length = Literal["audio", "video", "loop", "ping_pong", "hold"]
 Silence = Literal["model", "original", "closed"]
 NoFace = Literal["pass", "fail"]
-Sampler = Literal["auto", "ddim", "flow"]
 Paste = Literal["mouth", "compatible"]
 KeepAudio = Literal["copy", "encode", "none"]
 
@@ -46,7 +45,6 @@ class SyncOptions:
             number from 0, or a language as "deu" or "de"; None = the one marked default.
         overlap_frames: frames shared by neighbouring chunks and cross-faded; None = the checkpoint's default.
         block_cache_interval: 1 = every step computes everything; n = the deep blocks are computed each n-th step.
-        sampler: "auto" = the one the checkpoint was trained for.
         paste: "mouth" = only the masked region, feathered; "compatible" = the whole aligned face, as released.
         codec, crf, pixel_format: of the written video; None = follow the source.
         keep_audio: "copy" = the speech stream as it is where the container can hold it; "encode"; "none" = no sound.
@@ -66,7 +64,6 @@ class SyncOptions:
     audio_track: str | None = None
     overlap_frames: int | None = None
     block_cache_interval: int = 1
-    sampler: Sampler = "auto"
     paste: Paste = "mouth"
     codec: str | None = None
     crf: float | None = None
@@ -75,8 +72,8 @@ class SyncOptions:
     provenance: bool = True
 
     def __post_init__(self) -> None:
-        for key, kind in (("length", Length), ("silence", Silence), ("no_face", NoFace), ("sampler", Sampler),
-                          ("paste", Paste), ("keep_audio", KeepAudio)):  # fmt: skip
+        for key, kind in (("length", Length), ("silence", Silence), ("no_face", NoFace), ("paste", Paste),
+                          ("keep_audio", KeepAudio)):  # fmt: skip
             if getattr(self, key) not in (*get_args(kind), *((None,) if key in ("length", "silence") else ())):
                 raise ConfigError(key, getattr(self, key), f"choose one of {', '.join(get_args(kind))}")
         for key in ("steps", "seed", "overlap_frames", "block_cache_interval"):

@@ -27,9 +27,24 @@ FILES = {"ear.safetensors": "lip_predictor.safetensors"}
 TASK_SETTINGS: dict[str, str] = {
     "ear": "lip_predictor",
     "listener_rate": "audio_encoder_rate",
+    "token_positions": "position_code",
     "components.listener": "components.audio_encoder",
 }
 """Keys of a preset's `task:` section, dotted."""
+
+MODEL_SETTINGS = {"token_positions": "position_code"}
+"""Keys of a model folder's `settings`."""
+TINY_SETTINGS = {
+    "window": "window",
+    "residual": "residual",
+    "reference_texture": "detail_residual",
+    "reference_teeth": "teeth_colour_guard",
+    "keep_latents": "keep_latents",
+}
+"""Keys of `settings` that lie in its section `tiny` today; `still_reference` said that there is such a section."""
+
+NO_CHOICE = {"sampler": "auto"}
+"""Options of a run that had one value: presets may still say it."""
 
 Value = TypeVar("Value")
 
@@ -60,3 +75,19 @@ def existing(path: Path) -> Path:
     """A file, or the one of its earlier name where only that is there."""
     earlier = (path.with_name(old) for old, new in FILES.items() if new == path.name)
     return path if path.exists() else next((each for each in earlier if each.exists()), path)
+
+
+def model_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A model folder's `settings` with today's keys: what concerns the small model alone lies in `tiny`."""
+    out = {MODEL_SETTINGS.get(key, key): value for key, value in settings.items() if key not in _OLD_TINY}
+    if not settings.get("still_reference"):
+        return out
+    warp = "lips" if settings.get("shaped_references") else "pose" if settings.get("posed_references") else "none"
+    tiny = {"num_references": 1 + bool(settings.get("open_reference")), "warp": warp}
+    absent = {"window": None}
+    tiny |= {new: settings.get(old, absent.get(old, False)) for old, new in TINY_SETTINGS.items()}
+    out.setdefault("tiny", tiny)
+    return out
+
+
+_OLD_TINY = {*TINY_SETTINGS, "still_reference", "open_reference", "posed_references", "shaped_references"}

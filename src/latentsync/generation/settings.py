@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from latentsync.config import renamed
 from latentsync.config.checked import checked
 from latentsync.config.options import Silence
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.diffusion import SamplerConfig
 from latentsync.faces.masks import MASKS
+from latentsync.generation.tiny.config import TinyConfig
 
 SAMPLER_KEYS = {"scheduler": "kind", "prediction": "prediction", "steps": "steps", "guidance": "guidance"}
 """Settings of a model that are those of its sampler."""
@@ -37,24 +39,12 @@ class ModelSettings:
             smaller one keeps the frame's own cheeks and jaw, which a small model draws less sharply.
         sampler: what the U-Net predicts, default steps and guidance.
         overlap_frames: default overlap of chunks.
-        still_reference: the reference of every frame is one crop of its track, not the frame itself: a fixed mouth
-            cannot leak the old movement, but the pose of the reference is another one.
-        open_reference: a second still reference follows the first on the channels: the most open mouth, for the teeth.
-        posed_references: the still references of each frame are turned as its head is, see `tiny.pose_warp`.
-        shaped_references: and their lips are moved as the lip predictor of the U-Net tells, see `tiny.lip_warp`.
-        residual: the network gives the difference from the reference's latents, see `tiny.residual`; wants a still
-            reference.
-        reference_texture: what the autoencoder loses of the still references is added where the network leaves them as
-            they are, see `tiny.detail`; wants a residual network.
-        reference_teeth: no mouth gets greener than the still references are, see `tiny.teeth_colour`.
-        window: the latent cells in which the U-Net works and that are decoded, as in training: top, bottom, left,
-            right, ends excluded; None = all.
-        keep_latents: latent cells away from the mask are taken from the masked frame instead of the U-Net.
         trailing_silence_s: silence that the audio encoder is given after the end of the speech. 0 = its window is
-            filled up as Whisper's is; an audio encoder that was trained on full windows wants one window of it.
-        token_positions: `audio.windows.position_code` is added to what a frame hears.
+            filled up as Whisper's is; an encoder that was trained on full windows wants one window of it.
+        position_code: `audio.windows.position_code` is added to each frame's audio features.
         silence: default of what the mouth does where nobody speaks.
         feather: width of the paste border, share of the crop's side.
+        tiny: how the small model is run (`generation.tiny`); None = as the paper's (`generation.latentsync`).
     """
 
     resolution: int
@@ -64,19 +54,11 @@ class ModelSettings:
     paste_mask: str | None = None
     sampler: SamplerConfig = SamplerConfig()  # noqa: RUF009 - frozen
     overlap_frames: int = 0
-    still_reference: bool = False
-    open_reference: bool = False
-    posed_references: bool = False
-    shaped_references: bool = False
-    residual: bool = False
-    reference_texture: bool = False
-    reference_teeth: bool = False
-    window: tuple[int, int, int, int] | None = None
-    keep_latents: bool = False
     trailing_silence_s: float = 0.0
-    token_positions: bool = False
+    position_code: bool = False
     silence: Silence = "model"
     feather: float = 10 / 256
+    tiny: TinyConfig | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -89,19 +71,6 @@ class ModelSettings:
         for name, mask in (("mask", self.mask), ("paste_mask", self.paste_mask)):
             if mask is not None and mask not in MASKS:
                 raise ValueError(f"{name} {mask!r} is none of {', '.join(MASKS)}")
-        if self.window is not None:
-            top, bottom, left, right = self.window
-            if not (0 <= top < bottom <= self.resolution and 0 <= left < right <= self.resolution):
-                raise ValueError(f"window {self.window} is not top, bottom, left, right of some cells")
-        if self.residual and not self.still_reference:
-            raise ValueError("residual needs still_reference: else the old mouth is added to the new one")
-        if self.reference_texture and not self.residual:
-            raise ValueError("reference_texture needs residual: else nobody knows where the reference is left as it is")
-        if self.shaped_references and not self.posed_references:
-            raise ValueError("shaped_references needs posed_references")
-        for name in ("open_reference", "posed_references", "reference_teeth"):
-            if getattr(self, name) and not self.still_reference:
-                raise ValueError(f"{name} needs still_reference")
 
     @classmethod
     def from_index(cls, settings: Mapping[str, Any], model: str) -> ModelSettings:
@@ -113,6 +82,7 @@ class ModelSettings:
             fix = "Convert it with `latentsync models convert --resolution 256` (1.5) or 512 (1.6)"
             raise WeightsError(f"{model}: the file does not say which resolution it was trained at. {fix}")
         try:
+            settings = renamed.model_settings(settings)
             fixed = {key: settings[key] for key in FIXED if key in settings}
             for key, value in fixed.items():
                 if value != FIXED[key]:

@@ -12,39 +12,27 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.files import atomic_path, sweep_parts
 from latentsync.core.hashing import blocks
-from latentsync.core.values import Face, Float, Frame
+from latentsync.core.values import AlignedFace, Face, Float, Frame
 from latentsync.faces import FaceTracker, TrackingSession
-from latentsync.generation.latentsync import Generator, Networks, Prepared
-from latentsync.generation.tiny.references import References
+from latentsync.generation.protocol import ChunkInputs, MouthSampler, TrackReferences
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 _FACE = np.dtype([("id", "<i4"), ("score", "<f8"), ("visible", "<f8"), ("landmarks", "<f4", (468, 2))])
-_SAMPLES = 4096
-
-
-class Generate(Protocol):
-    """What makes the mouths of a chunk, see `Generator.__call__`."""
-
-    def __call__(
-        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
-    ) -> Float: ...  # pragma: no cover
 
 
 class RunCache:
@@ -76,12 +64,9 @@ class RunCache:
         path = self._tracks / f"{digest.hexdigest()}.faces"
         return _KnownTracker(tracker, path, self._total_s, self._trouble)
 
-    def generator(self, generator: Generator) -> _Remembering:
-        """The generator with its finished chunks remembered until `finish`."""
-        own = f"{VERSION} {generator.steps} {generator.guidance} {generator.seed} {generator.cache_interval}"
-        base = hashlib.sha256(f"{own} {generator.settings} {fingerprint(generator.networks)}".encode())
-
-        return _Remembering(self, generator, base)
+    def sampler(self, sampler: MouthSampler) -> MouthSampler:
+        """The sampler with its finished chunks remembered until `finish`."""
+        return _Remembering(self, sampler)
 
     def chunk(self, digest: str, shape: tuple[int, ...]) -> tuple[Path, Float | None]:
         """Where a chunk's crops are kept, and what is there of that shape."""
@@ -117,43 +102,37 @@ class RunCache:
 
 
 class _Remembering:
-    """A generator in front of which finished chunks are looked up; what the generator is, in two stages too."""
+    """A sampler in front of which finished chunks are looked up."""
 
-    def __init__(self, cache: RunCache, generator: Generator, base: hashlib._Hash) -> None:
-        self._cache, self._generator, self._base = cache, generator, base
+    def __init__(self, cache: RunCache, sampler: MouthSampler) -> None:
+        self._cache, self._sampler = cache, sampler
+        self.mask, self.reference_frames = sampler.mask, sampler.reference_frames
+        self._base = hashlib.sha256(f"{VERSION} {sampler.identity()}".encode())
 
-    def __call__(
-        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
-    ) -> Float:
-        return self.finish(self.prepare(crops, windows, frames, references))
+    def choose_references(
+        self, faces: Sequence[AlignedFace], crop_of: Callable[[int], Float], spacing: int
+    ) -> TrackReferences:
+        return self._sampler.choose_references(faces, crop_of, spacing)
 
-    def prepare(
-        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
-    ) -> tuple[Path, Float | Prepared]:
+    def prepare(self, inputs: ChunkInputs) -> tuple[Path, Any]:
         digest = self._base.copy()
-        for array in (crops, windows.float().cpu().numpy(), np.asarray(frames), *_arrays(references)):
+        own = (inputs.crops, inputs.audio_features.float().cpu().numpy(), np.asarray(inputs.frames))
+        references = (None,) if inputs.references is None else inputs.references.arrays()
+        for array in (*own, *references):
             digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-        path, known = self._cache.chunk(digest.hexdigest(), crops.shape)
-        return path, self._generator.prepare(crops, windows, frames, references) if known is None else known
+        path, known = self._cache.chunk(digest.hexdigest(), inputs.crops.shape)
+        return path, self._sampler.prepare(inputs) if known is None else known
 
-    def finish(self, prepared: tuple[Path, Float | Prepared]) -> Float:
+    def finish(self, prepared: tuple[Path, Any]) -> Float:
         path, work = prepared
         if isinstance(work, np.ndarray):
             return work
-        made = self._generator.finish(work)
-        self._cache.keep(path, made)
-        return made
+        crops = self._sampler.finish(work)
+        self._cache.keep(path, crops)
+        return crops
 
-
-def _arrays(references: References | None) -> Iterator[Float | None]:
-    """All that a chunk is drawn from, in one order."""
-    if references is None:
-        yield None
-        return
-    yield references.pictures
-    yield references.moves
-    mouths = references.mouths
-    yield from (None,) if mouths is None else (mouths.own, mouths.first, mouths.axes)
+    def identity(self) -> str:
+        return self._sampler.identity()
 
 
 class _Trouble:
@@ -167,21 +146,6 @@ class _Trouble:
             reason = error.strerror or error  # NumPy's have no number: "100 requested and 60 written"
             log.warning("%s: the cache cannot be written (%s); the run goes on without it", self._folder, reason)
         self.is_met = True
-
-
-def fingerprint(networks: Networks) -> str:
-    """What tells networks apart: names, shapes and samples of all their tensors, number format and kind of device."""
-    digest = hashlib.sha256(f"{networks.dtype} {networks.device.type}".encode())
-    for part in (networks.unet, networks.autoencoder):
-        if not isinstance(part, nn.Module):
-            digest.update(repr(type(part)).encode())
-            continue
-        for name, value in part.state_dict().items():
-            flat = value.detach().reshape(-1)
-            step = max(1, flat.numel() // _SAMPLES)
-            digest.update(f"{name} {tuple(value.shape)}".encode())
-            digest.update(flat[::step].to("cpu", torch.float32).numpy().tobytes())
-    return digest.hexdigest()
 
 
 class _KnownTracker:

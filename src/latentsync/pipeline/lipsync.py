@@ -21,7 +21,8 @@ from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, FollowerConfig, MeshTracker, PeopleFollower
-from latentsync.generation.latentsync import Generator, Networks
+from latentsync.generation import sampler_for
+from latentsync.generation.networks import Networks
 from latentsync.generation.precision import choose_device, choose_dtype, explain_out_of_memory
 from latentsync.generation.settings import ModelSettings
 from latentsync.media import Prefetch, VideoReader, VideoWriter
@@ -40,10 +41,10 @@ from latentsync.models.weights import (
     with_resolution,
 )
 from latentsync.pipeline.arguments import changed, checked_picture, checked_rate, path_of, sound_given, stream_options
-from latentsync.pipeline.audio_features import FrameTasks
 from latentsync.pipeline.cache import RunCache
-from latentsync.pipeline.chunks import num_sets
-from latentsync.pipeline.face_pipeline import FacePipeline, FrameFaces, chunks_ahead, one_face_each
+from latentsync.pipeline.chunks import FrameFaces, num_sets
+from latentsync.pipeline.face_pipeline import FacePipeline, chunks_ahead, one_face_each
+from latentsync.pipeline.frame_tasks import FrameTasks
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.plan import Speaker, SpeechSegment, one_speech, planned
 from latentsync.pipeline.result import Result, peak_memory_gib
@@ -70,15 +71,15 @@ class _Counts:
     most_faces: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
 
-    def add(self, scene: FrameFaces, options: SyncOptions) -> None:
+    def add(self, frame_faces: FrameFaces, options: SyncOptions) -> None:
         """Raises: NoFaceError: a frame without a face where that is not to be."""
         self.frames += 1
-        self.edited += scene.is_edited
-        self.asked += scene.is_asked
-        self.faceless += scene.is_missing
-        if scene.is_missing and options.no_face == "fail":
+        self.edited += frame_faces.is_edited
+        self.asked += frame_faces.is_asked
+        self.faceless += frame_faces.is_missing
+        if frame_faces.is_missing and options.no_face == "fail":
             raise NoFaceError(
-                f"frame {scene.frame.index} ({float(scene.frame.time_s):.2f} s) has no face to edit. "
+                f"frame {frame_faces.frame.index} ({float(frame_faces.frame.time_s):.2f} s) has no face to edit. "
                 "Pass --no-face pass to leave such frames as they are"
             )
 
@@ -325,30 +326,30 @@ class Lipsync:
 
         Args: beside: networks may work in threads of their own, which makes frames come later.
         """
-        settings = self.settings
-        generator = Generator(self.networks, settings, options, stop)
-        paster = Paster(generator.mask, settings, options)
-        tracker = self.tracker if kept is None else kept.tracker(self.tracker)
-        generate = generator if kept is None else kept.generator(generator)
-        follower = PeopleFollower(self.tracker, [speaker.wanted for speaker in speakers], settings.resolution)
-        sets = num_sets(fps, settings.fps)
+        settings, sets = self.settings, num_sets(fps, self.settings.fps)
         overlap = settings.overlap_frames if options.overlap_frames is None else options.overlap_frames
         if overlap >= settings.num_frames:
             raise ConfigError("overlap_frames", overlap, f"choose less than the chunk's {settings.num_frames}")
+        sampler = sampler_for(self.networks, settings, options, stop)
+        paster = Paster(sampler.mask, settings, options)
+        tracker = self.tracker if kept is None else kept.tracker(self.tracker)
+        if kept is not None:
+            sampler = kept.sampler(sampler)
+        follower = PeopleFollower(self.tracker, [speaker.wanted for speaker in speakers], settings.resolution)
         audio_encoder = cast(AudioEncoder, self.networks.audio_encoder)
         with (
             explain_out_of_memory(self.networks.device, self.name),
             Prefetch(follower.follow(frames, tracker), DECODED_AHEAD * sets) as followed,
-            executor_for(generate, self.networks if beside else None) as executor,
+            executor_for(sampler, self.networks if beside else None) as executor,
         ):
-            face_pipeline = FacePipeline(generate, paster, settings, sets, overlap, clock, len(speakers), executor)
-            scenes: Iterator[FrameFaces] = (FrameFaces(frame, faces) for frame, faces in clock.around("wait", followed))
-            scenes = one_face_each(scenes, speakers)
+            face_pipeline = FacePipeline(sampler, paster, settings, sets, overlap, clock, len(speakers), executor)
+            coming: Iterator[FrameFaces] = (FrameFaces(frame, faces) for frame, faces in clock.around("wait", followed))
+            coming = one_face_each(coming, speakers)
             for person, speaker in enumerate(speakers):
-                scenes = face_pipeline.dub(scenes, person, FrameTasks(audio_encoder, speaker, options, settings))
-            for scene in scenes:
-                counts.add(scene, options)
-                yield scene.frame
+                coming = face_pipeline.run(coming, person, FrameTasks(audio_encoder, speaker, options, settings))
+            for frame_faces in coming:
+                counts.add(frame_faces, options)
+                yield frame_faces.frame
         counts.outcomes, counts.most_faces = dict(follower.counts), follower.most_faces
 
     def _works_beside(self, info: VideoInfo, people: int) -> bool:

@@ -30,21 +30,21 @@ class Paster:
         self._is_cut = own is not None  # the frame keeps its own jaw, so nothing new lies beyond its outline
         self._mask = mask if own is None else inpaint_mask(settings.resolution, own)
 
-    def __call__(self, item: FrameTask, crop: Float, original: Float) -> Frame:
-        """The item's frame with the crop's mouth in it.
+    def __call__(self, task: FrameTask, crop: Float, original: Float) -> Frame:
+        """The task's frame with the crop's mouth in it.
 
         Args:
             crop, original: (R, R, 3) float32 in [0, 1]: generated, and as cut out of the frame.
         """
-        face = item.face
+        face = task.face
         if face is None:
-            return item.frame
-        picture = item.frame.picture
+            return task.frame
+        picture = task.frame.picture
         if self._mode == "compatible":
             inside = self._whole[..., None]
             # as in the released tool one matrix serves both ways; its running offset is in neither of ours
             aligned = compose(invert(square_matrix(crop.shape[0])), face.frame_to_crop)
-            picture = paste_compatible(picture, crop * inside + original * (1 - inside), aligned, item.strength)
+            picture = paste_compatible(picture, crop * inside + original * (1 - inside), aligned, task.strength)
         else:
             outline = None
             if self._is_cut:
@@ -52,6 +52,6 @@ class Paster:
                 outline[:, 1] += _CHIN * crop.shape[0]
             picture = paste_mouth(
                 picture, crop, face.frame_to_crop, self._mask, self._feather, original=original,
-                strength=item.strength, outline=outline,
+                strength=task.strength, outline=outline,
             )  # fmt: skip
-        return replace(item.frame, picture=picture)
+        return replace(task.frame, picture=picture)

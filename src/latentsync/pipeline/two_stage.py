@@ -3,33 +3,22 @@ cuts and pastes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from latentsync.core.values import Float
-from latentsync.generation.latentsync import Networks
-from latentsync.generation.tiny.references import References
+from latentsync.generation.networks import Networks
+from latentsync.generation.protocol import ChunkInputs, MouthSampler
 
 STAGES = 2
 """Chunks that are on their way at once."""
 LIGHT_PARAMETERS = 100_000_000
 """Networks of more do one thing at a time: their memory would be needed twice, and drawing is nearly all they do."""
-
-
-class TwoStages(Protocol):
-    """See `Generator.prepare` and `Generator.finish`."""
-
-    def prepare(
-        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None = None
-    ) -> Any: ...  # pragma: no cover
-
-    def finish(self, prepared: Any) -> Float: ...  # pragma: no cover
 
 
 class TwoStageExecutor:
@@ -38,8 +27,8 @@ class TwoStageExecutor:
     Each gets its part of the threads that torch may use in the one that makes the executor, which keeps its own.
     """
 
-    def __init__(self, stages: TwoStages) -> None:
-        self._stages = stages
+    def __init__(self, sampler: MouthSampler) -> None:
+        self._sampler = sampler
         self._first, self._second = (ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("encode", "draw"))
         before = torch.get_num_threads()
         for pool in (self._first, self._second):
@@ -57,12 +46,10 @@ class TwoStageExecutor:
         finally:
             self._second.shutdown(wait=True, cancel_futures=True)
 
-    def begin(
-        self, crops: Float, windows: Tensor, frames: Sequence[int], references: References | None
-    ) -> Callable[[], Float]:
+    def begin(self, inputs: ChunkInputs) -> Callable[[], Float]:
         """Take on a chunk, after those before it. Returns: what waits for its crops, or raises what making them did."""
-        prepared = self._first.submit(self._stages.prepare, crops, windows, frames, references)
-        return self._second.submit(lambda: self._stages.finish(prepared.result())).result
+        prepared = self._first.submit(self._sampler.prepare, inputs)
+        return self._second.submit(lambda: self._sampler.finish(prepared.result())).result
 
 
 def _use_torch_threads(count: int) -> None:
@@ -71,12 +58,12 @@ def _use_torch_threads(count: int) -> None:
 
 
 @contextmanager
-def executor_for(stages: TwoStages, networks: Networks | None) -> Iterator[TwoStageExecutor | None]:
+def executor_for(sampler: MouthSampler, networks: Networks | None) -> Iterator[TwoStageExecutor | None]:
     """A executor where that pays: on a CPU, with networks of at most `LIGHT_PARAMETERS`; else None."""
     if networks is None or networks.device.type != "cpu" or _num_parameters(networks) > LIGHT_PARAMETERS:
         yield None
         return
-    with TwoStageExecutor(stages) as executor:
+    with TwoStageExecutor(sampler) as executor:
         yield executor
 
 

@@ -1,8 +1,8 @@
 """An open mouth for a person who is only seen with closed lips: what lies inside is lent by a rendered head.
 
 The lips are the person's own, drawn apart as `tiny.lip_warp` moves them; between them lies the inside of a synthetic
-head's mouth (teeth, tongue and the dark behind), bent to fit. Its colour follows the person's skin, since teeth are
-seen in the same light; its sharpness is that of the person's picture.
+head's mouth (teeth, tongue and the dark behind), warped to fit. Its colour follows the person's skin, since
+teeth are seen in the same light; its sharpness is that of the person's picture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors.numpy import load
 
 from latentsync.core.errors import WeightsError
 from latentsync.core.values import Float
-from latentsync.generation.tiny.lip_warp import NUM_POINTS, Mouths, bent
+from latentsync.generation.tiny.lip_warp import NUM_POINTS, ReferenceLips, warped_places
 
 SHOWN = 0.03
 """Lip opening, in distances of the outer eye corners, from which on a person's own open mouth is taken: less shows
@@ -45,7 +45,7 @@ class Interiors:
     Attributes:
         pictures: (n, h, w, 3) uint8, as large as in a crop of 256 × 256.
         lips: (n, 40, 2) in them, pixels (centres at integers).
-        change: (n, 80) of the lips from those of the closed mouth, see `Mouths.wanted`.
+        change: (n, 80) of the lips from those of the closed mouth, see `ReferenceLips.targets`.
         teeth: (n, 3) colour of the brightest part, in [0, 1].
         detail: (n,) see `detail_of`, of the picture that each is cut from.
         side: (n,) natural logarithm of the light on the left cheek over that on the right one.
@@ -83,8 +83,12 @@ def interiors() -> Interiors:
 
 
 def opened(
-    picture: np.ndarray, mouths: Mouths, bank: Interiors, which: int, tint: tuple[float, float, float] = (1, 1, 1)
-) -> tuple[np.ndarray, Mouths]:
+    picture: np.ndarray,
+    mouths: ReferenceLips,
+    bank: Interiors,
+    which: int,
+    tint: tuple[float, float, float] = (1, 1, 1),
+) -> tuple[np.ndarray, ReferenceLips]:
     """A still picture with its mouth open.
 
     Args:
@@ -95,22 +99,26 @@ def opened(
     """
     resolution = len(picture)
     colours = picture.astype(np.float32) / np.float32(255 if picture.dtype == np.uint8 else 1)
-    lips = mouths.wanted(bank.change[which][None])[0, 0]
+    lips = mouths.targets(bank.change[which][None])[0, 0]
     places = _pixel_centres(resolution)
-    out = _looked_up(colours, bent(places, mouths.own[0], lips) * np.float32(resolution) - np.float32(0.5))
+    out = _looked_up(colours, warped_places(places, mouths.own[0], lips) * np.float32(resolution) - np.float32(0.5))
     lent = bank.pictures[which].astype(np.float32) / np.float32(255)
     lent = _as_sharp(lent, float(bank.detail[which]), detail_of(colours), resolution)
     lent *= teeth_of(colours) * np.array(tint, np.float32) / np.maximum(bank.teeth[which], np.float32(0.05))
     # the patch is laid about the middle of the crop's lips, so that the field's ring lies around both
     middle = lips.mean(axis=0)
     about = (bank.lips[which] - bank.lips[which].mean(axis=0)) / np.float32(256) + middle
-    found = (bent(places, about.astype(np.float32), lips) - middle) * np.float32(256) + bank.lips[which].mean(axis=0)
+    found = (warped_places(places, about.astype(np.float32), lips) - middle) * np.float32(256) + bank.lips[which].mean(
+        axis=0
+    )
     inside = np.zeros((resolution, resolution), np.float32)
     corners = np.rint((lips[NUM_POINTS // 2 :] * resolution - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(inside, [corners], 1.0, shift=4)
     share = cv2.GaussianBlur(inside, (0, 0), max(SOFT * resolution, 0.3))[..., None]
     out = np.clip(out + share * (_looked_up(lent, found) - out), 0, 1)
-    both = Mouths(np.stack([mouths.own[0], lips]), np.repeat(mouths.first[:1], 2, 0), np.repeat(mouths.axes[:1], 2, 0))
+    both = ReferenceLips(
+        np.stack([mouths.own[0], lips]), np.repeat(mouths.first[:1], 2, 0), np.repeat(mouths.axes[:1], 2, 0)
+    )
     return np.rint(out * 255).astype(np.uint8) if picture.dtype == np.uint8 else out, both
 
 

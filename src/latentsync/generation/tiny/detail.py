@@ -1,8 +1,8 @@
-"""Fine texture of still references that an autoencoder loses, given back to what is drawn from them.
+"""Fine texture of latent references that an autoencoder loses, given back to what is drawn from them.
 
-A residual model draws the change from a reference's latents. Where it changes nothing, the decoder still blurs: pores,
+A residual model draws the change from a reference's latents. Where it changes nothing, the decoder latent blurs: pores,
 beards and the line between the lips go through a small autoencoder. What was lost of a reference is known exactly, its
-crop minus its decoded latents, and belongs wherever the drawing is still that reference.
+crop minus its decoded latents, and belongs wherever the drawing is latent that reference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentsync.core.values import Float
-from latentsync.generation.tiny.references import Poses, References
+from latentsync.generation.tiny.references import ChunkReferences, ReferenceMaps
 
 SAME, OTHER = 0.6, 1.6
 """Root mean square change of a latent cell, of variance 1: up to the first the texture is given back whole, from the
@@ -38,31 +38,36 @@ class DetailResidual:
         self._known: deque[tuple[Float, Float]] = deque(maxlen=REMEMBERED)
 
     def give_back(
-        self, decoded: Float, made: Tensor, stills: Tensor, references: References, poses: Poses | None
+        self,
+        decoded: Float,
+        generated: Tensor,
+        latents: Tensor,
+        references: ChunkReferences,
+        maps: ReferenceMaps | None,
     ) -> None:
         """Add it to decoded crops, in place.
 
         Args:
             decoded: (F, H, W, 3) float32 in [0, 1], the window's pixels.
-            made: (F, c, h, w) latents that were drawn, float32.
-            stills: (F, n·c, h, w) latents of the references.
+            generated: (F, c, h, w) latents that were drawn, float32.
+            latents: (F, n·c, h, w) latents of the references.
             references: of the chunk. Where a cell is like several of them, the first comes first.
-            poses: of the references, where they are posed.
+            maps: of the references, where they are warped.
         """
         losses = self._of(references.pictures)
         rows, columns = self._window
-        for i, share in enumerate(self._shares(made, stills)):
+        for i, share in enumerate(self._shares(generated, latents)):
             for k in np.flatnonzero(share.any(axis=(1, 2))):
-                lost = losses[i, rows, columns] if poses is None else poses.shown(losses, i, int(k), self._window)
+                lost = losses[i, rows, columns] if maps is None else maps.shown(losses, i, int(k), self._window)
                 decoded[k] += share[k, :, :, None] * lost
         np.clip(decoded, 0, 1, out=decoded)
 
-    def _shares(self, made: Tensor, stills: Tensor) -> Iterator[Float]:
+    def _shares(self, generated: Tensor, latents: Tensor) -> Iterator[Float]:
         """For each reference (F, H, W): how much of it is left."""
-        count, c = made.shape[:2]
-        free = torch.ones(count, 1, *made.shape[2:], device=made.device)
-        for still in stills.split(c, dim=1):
-            change = (made - still.float()).square().mean(1, keepdim=True).sqrt()
+        count, c = generated.shape[:2]
+        free = torch.ones(count, 1, *generated.shape[2:], device=generated.device)
+        for latent in latents.split(c, dim=1):
+            change = (generated - latent.float()).square().mean(1, keepdim=True).sqrt()
             share = free * ((OTHER - change) / (OTHER - SAME)).clamp(0, 1)
             free = free - share
             wide = functional.interpolate(share, scale_factor=self._factor, mode="bilinear")

@@ -2,7 +2,7 @@
 
 Where the lips are to go is known as forty points; between them, and out to a ring around the mouth that stays where it
 is, every place moves as thin-plate-like interpolation says: of all fields through the points the one of least energy
-for the kernel −r (a polyharmonic spline of order 1, Duchon 1977). The field is that of the wanted picture, so that each
+for the kernel −r (a polyharmonic spline of order 1, Duchon 1977). The field is that of the target picture, so that each
 of its pixels is looked up in the still one. Inside lips that open, a closed mouth only shows its seam, drawn out; what
 is there has to be drawn. Upper teeth are part of the skull, as the upper lip nearly is: the upper part of the gap keeps
 its size, and lips that close push together what is below it.
@@ -21,13 +21,13 @@ from latentsync.core.values import Float
 from latentsync.generation.tiny.lip_edges import edges_found
 from latentsync.generation.tiny.pose_warp import head_move, terms_at
 
-Bend = Callable[[Float], Float]
+WarpField = Callable[[Float], Float]
 
 NUM_POINTS = 40
 COLUMNS = range(3, 8)
 """The middle five of the inner lips: point 20 + k of the upper one lies over point 40 − k of the lower one."""
 RIGID = 0.6
-"""Share of the gap between the lips, of the still or of the wanted mouth, whichever is smaller, that keeps its size
+"""Share of the gap between the lips, of the still or of the target mouth, whichever is smaller, that keeps its size
 below the upper lip. Open stills of 16 filmed people differ from other open mouths of theirs by 21.7 levels of 255
 between the lips, with 0 by 22.8, and by 8.4 instead of 8.5 on all of the mouth (turned alone 10.5):
 benchmarks/moved_lips.py."""
@@ -41,7 +41,7 @@ COARSE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Mouths:
+class ReferenceLips:
     """The lips in still pictures of one face, in crop sides.
 
     Attributes:
@@ -55,7 +55,7 @@ class Mouths:
     axes: Float
 
     @classmethod
-    def of(cls, points: Float, pictures: np.ndarray, lips: Sequence[int], eyes: tuple[int, int]) -> Mouths:
+    def of(cls, points: Float, pictures: np.ndarray, lips: Sequence[int], eyes: tuple[int, int]) -> ReferenceLips:
         """Args: points: (n, 468, 2) meshes in pixels of the pictures (n, R, R, 3), uint8 or float32 in [0, 1]. lips:
         forty vertices, see `lip_edges.edges_found`. eyes: the vertices of the outer eye corners, left and right in the
         picture.
@@ -68,7 +68,7 @@ class Mouths:
         axes = np.stack([across, np.stack([-across[:, 1], across[:, 0]], axis=-1)], axis=1)
         return cls(own, np.stack([own[0], *first]), axes)
 
-    def wanted(self, change: Float) -> Float:
+    def targets(self, change: Float) -> Float:
         """Where the lips are to be in each picture.
 
         Args: change: (F, 80) from the first picture's lips, in eye distances: all along the face, then all down it
@@ -78,9 +78,9 @@ class Mouths:
         change = np.asarray(change, np.float32).reshape(len(change), 1, 2, NUM_POINTS).swapaxes(2, 3)
         return np.asarray(self.first + change @ self.axes, np.float32)
 
-    def bends(self, picture: int, wanted: Float) -> list[Bend | None]:
-        """For `repose` of one of the pictures, of each frame. Args: wanted: (F, 40, 2)."""
-        return [partial(bent, own=self.own[picture], wanted=each) for each in wanted]
+    def warp_fields(self, picture: int, target: Float) -> list[WarpField | None]:
+        """For `pose_warp` of one of the pictures, of each frame. Args: target: (F, 40, 2)."""
+        return [partial(warped_places, own=self.own[picture], target=each) for each in target]
 
 
 def _ring() -> Float:
@@ -93,45 +93,45 @@ def _ring() -> Float:
 RING = _ring()
 
 
-def field(own: Float, wanted: Float, places: Float) -> Float:
-    """Where a place of the wanted picture is found in the still one, less the place itself.
+def field(own: Float, target: Float, places: Float) -> Float:
+    """Where a place of the target picture is found in the still one, less the place itself.
 
     Args:
-        own, wanted: (40, 2) lips of the still and of the wanted picture, crop sides.
-        places: (H, W, 2) of the wanted picture.
+        own, target: (40, 2) lips of the still and of the target picture, crop sides.
+        places: (H, W, 2) of the target picture.
     Returns: (H, W, 2) float32.
     """
-    teeth, still_teeth = _teeth(own, wanted)
-    knots = np.concatenate([wanted, teeth, RING])
-    move = np.concatenate([own - wanted, still_teeth - teeth, np.zeros_like(RING)])
-    count = len(knots)
+    teeth, still_teeth = _teeth(own, target)
+    key_frames = np.concatenate([target, teeth, RING])
+    move = np.concatenate([own - target, still_teeth - teeth, np.zeros_like(RING)])
+    count = len(key_frames)
     system = np.zeros((count + 1, count + 1))
-    system[:count, :count] = -np.hypot(*np.moveaxis(knots[:, None] - knots, -1, 0))
+    system[:count, :count] = -np.hypot(*np.moveaxis(key_frames[:, None] - key_frames, -1, 0))
     system[:count, :count] += STIFFNESS * np.eye(count)
     system[:count, count] = system[count, :count] = 1
     weights = np.linalg.solve(system, np.concatenate([move, np.zeros((1, 2))])).astype(np.float32)
-    flat, knots = places.reshape(-1, 2) - np.float32(0.5), knots.astype(np.float32) - np.float32(0.5)
-    away = flat @ (-2 * knots.T)
+    flat, key_frames = places.reshape(-1, 2) - np.float32(0.5), key_frames.astype(np.float32) - np.float32(0.5)
+    away = flat @ (-2 * key_frames.T)
     away += np.square(flat).sum(axis=1)[:, None]
-    away += np.square(knots).sum(axis=1)
+    away += np.square(key_frames).sum(axis=1)
     np.sqrt(np.maximum(away, 0, out=away), out=away)
     return np.asarray(weights[count] - away @ weights[:count], np.float32).reshape(places.shape)
 
 
-def _teeth(own: Float, wanted: Float) -> tuple[Float, Float]:
-    """Places (5, 2) below the upper lip of the wanted picture, and the same ones in the still picture."""
+def _teeth(own: Float, target: Float) -> tuple[Float, Float]:
+    """Places (5, 2) below the upper lip of the target picture, and the same ones in the still picture."""
     upper, lower = [20 + k for k in COLUMNS], [40 - k for k in COLUMNS]
-    down, still_down = wanted[lower] - wanted[upper], own[lower] - own[upper]
+    down, still_down = target[lower] - target[upper], own[lower] - own[upper]
     gap, still_gap = (np.maximum(np.hypot(*each.T), np.float32(1e-6))[:, None] for each in (down, still_down))
     depth = np.float32(RIGID) * np.minimum(gap, still_gap)
     depth[(down * still_down).sum(axis=1) <= 0] = 0  # a tracker's closed lips may cross
-    return wanted[upper] + depth * down / gap, own[upper] + depth * still_down / still_gap
+    return target[upper] + depth * down / gap, own[upper] + depth * still_down / still_gap
 
 
-def bent(places: Float, own: Float, wanted: Float) -> Float:
-    """Places of the wanted picture → those of the still one: (H, W, 2) float32 in crop sides, neighbours side by side;
+def warped_places(places: Float, own: Float, target: Float) -> Float:
+    """Places of the target picture → those of the still one: (H, W, 2) float32 in crop sides, neighbours side by side;
     the field is computed on a coarser grid."""
     height, width = places.shape[:2]
     coarse = cv2.resize(places, (max(1, width // COARSE), max(1, height // COARSE)), interpolation=cv2.INTER_AREA)
-    moved = field(own, wanted, coarse)
+    moved = field(own, target, coarse)
     return np.asarray(places + cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -96,7 +96,7 @@ def reach_of(sigma: float) -> int:
     return round(2.5 * sigma)
 
 
-def knots(moves: Float, limit: float, same: float, lips: Float | None = None) -> list[int]:
+def key_frames(moves: Float, limit: float, same: float, lips: Float | None = None) -> list[int]:
     """Frames whose pictures are to be made; those between are mixed from the two on either side, by time.
 
     Args:
@@ -149,34 +149,36 @@ def crop_terms(resolution: int) -> Float:
     return out
 
 
-def repose(still: np.ndarray, move: Float, at: Float, bend: Callable[[Float], Float] | None = None) -> np.ndarray:
+def pose_warp(
+    still: np.ndarray, move: Float, at: Float, warp_field: Callable[[Float], Float] | None = None
+) -> np.ndarray:
     """The still picture as it looks in the frame's pose.
 
     Args:
         still: (R, R, 3) float32 or uint8.
         move: of `head_move`.
         at: (H, W, 4) `terms` of the places wanted: of `crop_terms`, or a part of it.
-        bend: what else moves there (`tiny.lip_warp`): places (H, W, 2) in crop sides → where they are found.
+        warp_field: what else moves there (`tiny.lip_warp`): places (H, W, 2) in crop sides → where they are found.
     Returns: (H, W, 3) of the same kind, cubic interpolation; float32 overshoots a little at edges.
     """
-    return shown(still, found(move, at, bend))
+    return shown(still, source_places(move, at, warp_field))
 
 
-def found(move: Float, at: Float, bend: Callable[[Float], Float] | None = None) -> Float:
-    """(H, W, 2) places in the still picture, crop sides, of those wanted; see `repose`."""
+def source_places(move: Float, at: Float, warp_field: Callable[[Float], Float] | None = None) -> Float:
+    """(H, W, 2) places in the still picture, crop sides, of those wanted; see `pose_warp`."""
     places = np.asarray((at.reshape(-1, 4) @ move).reshape(*at.shape[:2], 2), np.float32)
-    return places if bend is None else bend(places)
+    return places if warp_field is None else warp_field(places)
 
 
-def taken_back(move: Float, places: Float) -> Float:
-    """(…, 2) places of the still picture → those of the frame that `found` finds there, crop sides."""
+def places_in_frame(move: Float, places: Float) -> Float:
+    """(…, 2) places of the still picture → those of the frame that `source_places` finds there, crop sides."""
     depth = terms_at(places.reshape(1, -1, 2))[0, :, 2:3]  # as it is there: heads turn little
     away = places.reshape(-1, 2) - depth * move[2] - move[3]
     return np.asarray(away @ np.linalg.inv(move[:2]) + np.array(MIDDLE, np.float32), np.float32).reshape(places.shape)
 
 
 def shown(still: np.ndarray, places: Float) -> np.ndarray:
-    """(H, W, 3) what a picture (R, R, 3) shows at places (H, W, 2) in crop sides; see `repose`."""
+    """(H, W, 3) what a picture (R, R, 3) shows at places (H, W, 2) in crop sides; see `pose_warp`."""
     pixels = places * np.float32(len(still))
     pixels -= np.float32(0.5)
     return np.asarray(cv2.remap(still, pixels, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))

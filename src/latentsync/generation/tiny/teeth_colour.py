@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from latentsync.core.values import Float
-from latentsync.generation.tiny.references import References
+from latentsync.generation.tiny.references import ChunkReferences
 
 MOUTH = (136 / 256, 219 / 256, 70 / 256, 186 / 256)
 """Top, bottom, left and right of the mouth in an aligned crop, shares of its side."""
@@ -48,7 +48,7 @@ class TeethColourGuard:
     def __init__(self) -> None:
         self._known: deque[tuple[Float, tuple[float, float | None]]] = deque(maxlen=REMEMBERED)
 
-    def hold(self, decoded: Float, window: tuple[slice, slice], references: References) -> None:
+    def hold(self, decoded: Float, window: tuple[slice, slice], references: ChunkReferences) -> None:
         """Change decoded crops in place.
 
         Args:
@@ -70,13 +70,13 @@ class TeethColourGuard:
                 opened = _between(lips, side)[window][inside]
                 with_red(mouth, between, share[inside] * cv2.GaussianBlur(opened, (0, 0), SOFT * side))
 
-    def _of(self, references: References) -> tuple[float, float | None]:
+    def _of(self, references: ChunkReferences) -> tuple[float, float | None]:
         """Anywhere, and between the lips, where that is known."""
         for known, limits in self._known:
             if known is references.pictures:
                 return limits
         pictures = references.pictures
-        own = None if references.mouths is None else least_red_between(pictures[-1], references.mouths.own[-1])
+        own = None if references.lips is None else least_red_between(pictures[-1], references.lips.own[-1])
         limits = least_red(pictures), own
         self._known.append((pictures, limits))
         return limits

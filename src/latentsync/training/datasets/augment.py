@@ -48,7 +48,7 @@ class AugmentationRange:
                 raise ConfigError(f"task.look.{each.name}", value, f"choose 0 to {most}")
 
 
-WARP_KNOTS = 4
+WARP_KEY_FRAMES = 4
 """Displacements along each side from which a distortion is interpolated."""
 
 NO_AUGMENTATION = AugmentationRange(gain=0, gamma=0, blur_px=0, jpeg=0, scale=0, rotation_deg=0, shift=0, flip=0)
@@ -88,8 +88,8 @@ class Augmentation:
         y, x = np.mgrid[:side, :side].astype(np.float32)
         places = np.stack([x, y, np.ones_like(x)], axis=-1) @ back.T.astype(np.float32)
         if self.warp:
-            knots = np.array(self.warp, np.float32).reshape(WARP_KNOTS, WARP_KNOTS, 2) * side
-            places += cv2.resize(knots, (side, side), interpolation=cv2.INTER_CUBIC)
+            key_frames = np.array(self.warp, np.float32).reshape(WARP_KEY_FRAMES, WARP_KEY_FRAMES, 2) * side
+            places += cv2.resize(key_frames, (side, side), interpolation=cv2.INTER_CUBIC)
         return np.asarray(places, np.float32)
 
 
@@ -98,7 +98,7 @@ def draw_augmentation(rng: np.random.Generator, limits: AugmentationRange) -> Au
     both = rng.uniform(-1, 1, 9)
     chance = rng.random(4)
     # drawn from their own generator: looks without distortion stay what they were
-    knots = np.random.default_rng(int(chance[3] * 2**53)).normal(0, limits.warp, 2 * WARP_KNOTS**2)
+    key_frames = np.random.default_rng(int(chance[3] * 2**53)).normal(0, limits.warp, 2 * WARP_KEY_FRAMES**2)
     tint = limits.gain / 2 if limits.tint is None else limits.tint
     gains = (1 + limits.gain * both[0]) * (1 + tint * both[1:4])
     return Augmentation(
@@ -110,7 +110,7 @@ def draw_augmentation(rng: np.random.Generator, limits: AugmentationRange) -> Au
         rotation_deg=float(limits.rotation_deg * both[6]),
         shift=(float(limits.shift * both[7]), float(limits.shift * both[8])),
         flip=bool(chance[2] < limits.flip),
-        warp=tuple(map(float, knots)) if limits.warp else (),
+        warp=tuple(map(float, key_frames)) if limits.warp else (),
     )
 
 

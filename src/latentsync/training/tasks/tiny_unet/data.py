@@ -14,9 +14,9 @@ from torch import Tensor
 from latentsync.config.checked import checked
 from latentsync.faces import topology as mesh
 from latentsync.generation.tiny.borrowed_mouth import interiors, opened
-from latentsync.generation.tiny.lip_warp import Bend, Mouths
-from latentsync.generation.tiny.pose_warp import crop_terms, head_moves, repose, taken_back, terms_at
-from latentsync.generation.tiny.references import mouths_of
+from latentsync.generation.tiny.lip_warp import ReferenceLips, WarpField
+from latentsync.generation.tiny.pose_warp import crop_terms, head_moves, places_in_frame, pose_warp, terms_at
+from latentsync.generation.tiny.references import reference_lips
 from latentsync.training.datasets import (
     AnyClip,
     Augmentation,
@@ -172,7 +172,9 @@ class Windows:
             bank = interiors()
             tint = 1 + TINT * (rng.normal() + 0.5 * rng.normal(size=3))
             which = int(rng.integers(len(bank.pictures)))
-            lent, mouths = opened(pictures[0], mouths_of(own[:1], pictures[:1]), bank, which, tuple(map(float, tint)))
+            lent, mouths = opened(
+                pictures[0], reference_lips(own[:1], pictures[:1]), bank, which, tuple(map(float, tint))
+            )
             pictures[1] = lent
         return augmented_references(pictures, own, meshes, look, change, mouths)
 
@@ -228,27 +230,27 @@ def augmented_references(
     meshes: np.ndarray,
     look: Augmentation,
     change: np.ndarray | None = None,
-    mouths: Mouths | None = None,
+    mouths: ReferenceLips | None = None,
 ) -> np.ndarray:
     """Still pictures (n, R, R, 3) uint8 in the pose of each frame and in a look: (F, n, R, R, 3) uint8.
 
     Args:
         still_meshes (n, 468, 2), meshes (F, 468, 2): crop pixels, before the look.
-        change: (F, 80) of the lips from those of the first still, see `faces.reshape.Mouths.wanted`.
+        change: (F, 80) of the lips from those of the first still, see `tiny.lip_warp.ReferenceLips.targets`.
         mouths: the lips in the stills; None = they are sought.
     """
     side = stills.shape[1]
     at = terms_at((look.sources(side) + np.float32(0.5)) / np.float32(side)) if look.moves() else crop_terms(side)
     painted = augment(stills, replace(look, scale=1.0, rotation_deg=0.0, shift=(0.0, 0.0), flip=False, warp=()))
     moves = head_moves(meshes, still_meshes, side)
-    ways: list[list[Bend | None]] = [[None] * len(meshes)] * len(stills)
+    ways: list[list[WarpField | None]] = [[None] * len(meshes)] * len(stills)
     if change is not None:
-        mouths = mouths_of(still_meshes, stills) if mouths is None else mouths
-        wanted = mouths.wanted(change)
-        ways = [mouths.bends(k, wanted[:, k]) for k in range(len(stills))]
+        mouths = reference_lips(still_meshes, stills) if mouths is None else mouths
+        wanted = mouths.targets(change)
+        ways = [mouths.warp_fields(k, wanted[:, k]) for k in range(len(stills))]
     return np.stack(
         [
-            [repose(still, move, at, way[k]) for still, move, way in zip(painted, each, ways, strict=True)]
+            [pose_warp(still, move, at, way[k]) for still, move, way in zip(painted, each, ways, strict=True)]
             for k, each in enumerate(moves)
         ]
     )
@@ -271,9 +273,9 @@ def laid_onto(crops: np.ndarray, meshes: np.ndarray, still: np.ndarray) -> tuple
     out, points = np.empty_like(crops), np.repeat(still[None].astype(np.float32), len(crops), axis=0)
     for k, (crop, own) in enumerate(zip(crops, meshes, strict=True)):
         move = head_moves(still[None], own[None], side)[0, 0]
-        out[k] = repose(crop, move, crop_terms(side))
+        out[k] = pose_warp(crop, move, crop_terms(side))
         places = (own[lips] + np.float32(0.5)) / np.float32(side)
-        points[k, lips] = taken_back(move, places) * np.float32(side) - np.float32(0.5)
+        points[k, lips] = places_in_frame(move, places) * np.float32(side) - np.float32(0.5)
     return out, points
 
 

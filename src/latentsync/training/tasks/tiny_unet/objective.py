@@ -23,6 +23,7 @@ from latentsync.config.checked import checked
 from latentsync.core.errors import ConfigError
 from latentsync.diffusion.noise import noise_like, uniform_like
 from latentsync.faces import inpaint_mask, latent_mask
+from latentsync.generation.conditioning import conditioning, generated_cells, unet_input
 from latentsync.generation.tiny.residual import compose_residual, output_channels
 from latentsync.generation.tiny.window import LatentWindow
 from latentsync.models import UNet
@@ -142,19 +143,12 @@ class FewStepConfig:
 
 
 def assemble(noisy: Tensor, keep: Tensor, masked: Tensor, references: Tensor) -> Tensor:
-    """Input (B, (n + 2)·c + 1, F, h, w) in the method's order: noisy latents, keep mask, masked latents, references.
+    """The U-Net's input (B, (n + 2)·c + 1, F, h, w).
 
     Args: noisy (B, c, F, h, w); keep (h, w), 1 = keep; masked (B, F, c, h, w); references (B, F, n·c, h, w).
     """
-    b, _, f, h, w = noisy.shape
-    mask = keep.view(1, 1, 1, h, w).expand(b, 1, f, h, w).to(noisy.dtype)
-    return torch.cat([noisy, mask, masked.transpose(1, 2), references.transpose(1, 2)], dim=1)
-
-
-def region_of(mask: Tensor, factor: int) -> Tensor:
-    """(h, w): 1 where a latent cell, or a neighbour of it, holds any generated pixel."""
-    touched = functional.max_pool2d(mask[None, None], factor)
-    return functional.max_pool2d(touched, 3, stride=1, padding=1)[0, 0]
+    fixed = conditioning(keep, masked.transpose(1, 2), references.transpose(1, 2))
+    return unet_input(noisy, fixed.to(noisy.dtype))
 
 
 def unit(pixels: Tensor) -> Tensor:
@@ -224,8 +218,8 @@ class FewStepObjective(Objective):
         mask = torch.from_numpy(inpaint_mask(RESOLUTION, config.mask))
         pasted = torch.from_numpy(inpaint_mask(RESOLUTION, config.paste_mask))
         self.window = LatentWindow.of(config.window, RESOLUTION // factor)
-        region = region_of(mask, factor)
-        weight = region * torch.where(region_of(pasted, factor) > 0, 1.0, config.elsewhere)
+        region = generated_cells(mask, factor)
+        weight = region * torch.where(generated_cells(pasted, factor) > 0, 1.0, config.elsewhere)
         rows, columns = (slice(part.start // factor, -(-part.stop // factor)) for part in LIPS)
         weight[rows, columns] *= config.mouth_weight
         keep = torch.from_numpy(latent_mask(1 - inpaint_mask(RESOLUTION, config.mask), factor))

@@ -13,6 +13,8 @@ from latentsync.core.errors import ConfigError
 from latentsync.diffusion.noise import uniform_like
 from latentsync.diffusion.parameterization import clip_noise, denoising_of, reconstruction_loss
 from latentsync.faces import inpaint_mask, latent_mask
+from latentsync.generation.conditioning import conditioning, unet_input
+from latentsync.generation.tiny.config import TinyConfig
 from latentsync.generation.tiny.residual import compose_residual
 from latentsync.generation.tiny.window import LatentWindow
 from latentsync.models.autoencoder import Autoencoder
@@ -37,8 +39,7 @@ class UNetObjective(Objective):
 
     Args:
         prediction: "epsilon" or "x0".
-        window: latent cells in which the network works, see `ModelSettings`; losses on pixels want all.
-        residual: the network gives the difference from the reference's latents, see `ModelSettings`.
+        tiny: of a small model (`ModelSettings.tiny`); None = the paper's. Losses on pixels want no window.
         trainable: see `UNetSettings`; what no entry names is frozen.
         sync, perceptual, trepa: needed where their weight is not 0.
     """
@@ -51,8 +52,7 @@ class UNetObjective(Objective):
         resolution: int,
         mask: str = "mask",
         prediction: str = "epsilon",
-        window: Sequence[int] | None = None,
-        residual: bool = False,
+        tiny: TinyConfig | None = None,
         weights: LossWeights | None = None,
         trainable: Sequence[str] = (),
         mixed_noise_alpha: float = 1.0,
@@ -63,7 +63,8 @@ class UNetObjective(Objective):
         trepa: TrepaLoss | None = None,
     ) -> None:
         super().__init__(unet)
-        self.weights, self.residual = weights or LossWeights(), residual
+        self.weights, self.residual = weights or LossWeights(), tiny is not None and tiny.residual
+        window = None if tiny is None else tiny.window
         self.method = denoising_of(prediction)
         self.alpha, self.audio_drop, self.frugal = mixed_noise_alpha, audio_drop, gradient_checkpointing
         self.consult("autoencoder", cast(Any, autoencoder))
@@ -114,7 +115,7 @@ class UNetObjective(Objective):
 
     def predict(self, noisy: Tensor, fixed: Tensor, levels: Tensor, heard: Tensor) -> Tensor:
         """The network's answer (B, c, F, h, w); `fixed` is what `encode` gives."""
-        joined = torch.cat([noisy, fixed], dim=1)
+        joined = unet_input(noisy, fixed)
         if torch.is_grad_enabled():
             # With a frozen stem nothing before the first norm would need a gradient, and PyTorch (2.13, CPU) then
             # crashes in the backward pass of a channels-last GroupNorm that is itself trained.
@@ -136,9 +137,8 @@ class UNetObjective(Objective):
             for out, frames in zip(parts, (target, masked, *seen), strict=True):
                 out.append(self._latents(frames, generator).expand(len(target), -1, -1, -1))
         stacked = [torch.stack(part).transpose(1, 2).float() for part in parts]
-        b, _, f, h, w = stacked[0].shape
-        keep = self.get_buffer("keep").view(1, 1, 1, h, w).expand(b, 1, f, h, w)
-        return stacked[0], torch.cat([keep.to(stacked[0]), *stacked[1:]], dim=1)
+        references = torch.cat(stacked[2:], dim=1)
+        return stacked[0], conditioning(self.get_buffer("keep"), stacked[1], references)
 
     def _latents(self, frames: Tensor, generator: torch.Generator) -> Tensor:
         return torch.cat([self.window.encode(self.autoencoder, part, generator) for part in frames.split(AT_ONCE)])

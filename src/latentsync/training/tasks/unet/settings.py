@@ -65,7 +65,7 @@ class UNetSettings:
         num_frames: frames of a clip; None = the start's (16 without one).
         mask: name of the generated region; None = the start's, else "mask".
         prediction: "epsilon" (released) or "x0"; None = the start's, else "epsilon".
-        token_positions, trailing_silence_s: see `ModelSettings`; None = the start's.
+        position_code, trailing_silence_s: see `ModelSettings`; None = the start's.
         trainable: parts of the names of the parameters that are trained; empty = all of them.
         weights: of the losses.
         mixed_noise_alpha: see `losses.denoising.clip_noise`.
@@ -82,7 +82,7 @@ class UNetSettings:
     num_frames: int | None = None
     mask: str | None = None
     prediction: Prediction | None = None
-    token_positions: bool | None = None
+    position_code: bool | None = None
     trailing_silence_s: float | None = None
     trainable: tuple[str, ...] = ()
     weights: LossWeights = LossWeights()

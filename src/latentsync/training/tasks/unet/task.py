@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from latentsync.audio.windows import frame_windows, position_code
+from latentsync.config import renamed
 from latentsync.core.errors import ConfigError, LatentSyncError
 from latentsync.core.files import atomic_path
+from latentsync.generation.conditioning import input_channels
 from latentsync.generation.settings import ModelSettings
 from latentsync.generation.tiny.residual import output_channels
 from latentsync.metrics.lips import lip_opening
@@ -90,8 +92,7 @@ def build(
         resolution=model.resolution,
         mask=model.mask,
         prediction=model.sampler.prediction,
-        window=model.window,
-        residual=model.residual,
+        tiny=model.tiny,
         weights=wanted.weights,
         trainable=("lora_",) if wanted.adapter is not None else wanted.trainable,
         mixed_noise_alpha=wanted.mixed_noise_alpha,
@@ -123,14 +124,16 @@ def _opened(folders: Sequence[Path], alone: bool) -> TrainingData:
 
 
 def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:
-    values = dict(start.settings)
+    values = renamed.model_settings(start.settings)
     if wanted.resolution is not None:
-        if values.get("window") is not None:  # the same part of a crop of another size
-            values["window"] = [edge * wanted.resolution // int(values["resolution"]) for edge in values["window"]]
+        tiny = values.get("tiny")
+        if tiny is not None and tiny.get("window") is not None:  # the same part of a crop of another size
+            window = [edge * wanted.resolution // int(values["resolution"]) for edge in tiny["window"]]
+            values["tiny"] = {**tiny, "window": window}
         values["resolution"] = wanted.resolution
     if "resolution" not in values:
         raise ConfigError("task.resolution", None, "give the side of the crop: 256 or 512")
-    for key in ("num_frames", "mask", "token_positions", "trailing_silence_s"):
+    for key in ("num_frames", "mask", "position_code", "trailing_silence_s"):
         if getattr(wanted, key) is not None:
             values[key] = getattr(wanted, key)
     if wanted.prediction is not None:
@@ -139,8 +142,9 @@ def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:
 
 
 def _check_parts(unet: Any, autoencoder: Autoencoder, audio_encoder: AudioEncoder, model: ModelSettings) -> None:
-    channels = (4 if model.open_reference else 3) * autoencoder.latent_channels + 1
-    answers = output_channels(autoencoder.latent_channels, model.residual and model.open_reference)
+    tiny, latent_channels = model.tiny, autoencoder.latent_channels
+    channels = input_channels(latent_channels, 1 if tiny is None else tiny.num_references)
+    answers = output_channels(latent_channels, tiny is not None and tiny.mixes_references)
     if unet.config.in_channels != channels or unet.config.out_channels not in answers:
         raise ConfigError(
             "task.unet",
@@ -183,6 +187,11 @@ def _own_lip_predictor(network: nn.Module) -> LipPredictor:
     raise ConfigError("task.unet", None, "the model moves the lips of its references, this U-Net does not say how")
 
 
+def _warp(model: ModelSettings) -> str:
+    """How reference frames are fitted to each frame; "none" where every frame is its own."""
+    return "none" if model.tiny is None else model.tiny.warp
+
+
 class UNetTask:
     """See `Task`. `objectives[0].network` is the U-Net, or the U-Net with an adapter in it."""
 
@@ -202,7 +211,7 @@ class UNetTask:
         self.objectives: list[Objective] = [objective]
         self.audio_encoder, self.model, self.settings = audio_encoder.eval().requires_grad_(False), model, settings
         self.seed, self.start, self.cache = seed, start, data.cache
-        self.lip_predictor = _own_lip_predictor(objective.network) if model.shaped_references else None
+        self.lip_predictor = _own_lip_predictor(objective.network) if _warp(model) == "lips" else None
         in_sync = data.train.only(lambda clip: clip.in_sync)
         self.train = long_enough(in_sync, 3 * model.num_frames, leave_out_short=True)
         self.val = long_enough(data.val, model.num_frames, leave_out_short=True)
@@ -237,21 +246,22 @@ class UNetTask:
         size = self.model.num_frames
         crops, window, heard = self.crops(clip), slice(start, start + size), self.heard(clip, start, size)
         opening = self._opening_outside(clip, window)
-        if self.model.shaped_references:
+        tiny, warp = self.model.tiny, _warp(self.model)
+        if warp == "lips":
             other = int(np.nanargmin(opening))  # what the lip predictor tells is the way from a closed mouth
-        shown = [other] if self.model.still_reference else range(other, other + size)
+        shown = range(other, other + size) if tiny is None else [other]
         references = [np.asarray(crops[list(shown)])]
-        if self.model.open_reference:
+        if tiny is not None and tiny.num_references == 2:
             shown = [other, int(np.nanargmax(opening))]
             references.append(np.asarray(crops[shown[1:]]))
-        if self.model.posed_references:
+        if warp != "none":
             meshes = self.meshes(clip)
-            change = self._lips_moved(heard) if self.model.shaped_references else None
+            change = self._lips_moved(heard) if warp == "lips" else None
             turned = augmented_references(
                 np.concatenate(references), meshes[list(shown)], meshes[window], Augmentation(), change
             )
             references = list(turned.swapaxes(0, 1))
-        elif self.model.still_reference:
+        elif tiny is not None:
             references[0] = np.broadcast_to(references[0], (size, *references[0].shape[1:]))
         out = {"target": _channels_first(crops[window]), "heard": heard}
         out |= {name: _channels_first(frames) for name, frames in zip(("reference", "open"), references, strict=False)}
@@ -293,7 +303,7 @@ class UNetTask:
         states = states_of(clip, self.audio_encoder, self.model.trailing_silence_s, self.cache)
         times = [Fraction(i, FPS) for i in range(start, start + count)]
         windows = frame_windows(torch.from_numpy(np.array(states)), times).float()
-        return windows + position_code(*windows.shape[1:]) if self.model.token_positions else windows
+        return windows + position_code(*windows.shape[1:]) if self.model.position_code else windows
 
     def _last_start(self, clip: AnyClip) -> int:
         last = num_frames(clip) - self.model.num_frames
@@ -330,10 +340,10 @@ class UNetTask:
 
     def pipeline_settings(self) -> dict[str, Any]:
         """Settings of a model folder with this U-Net in it."""
-        own = {key: getattr(self.model, key) for key in ("resolution", "num_frames", "mask", "token_positions")}
+        own = {key: getattr(self.model, key) for key in ("resolution", "num_frames", "mask", "position_code")}
         sampler = self.model.sampler
         return {
-            **self.start.settings,
+            **renamed.model_settings(self.start.settings),
             **own,
             "trailing_silence_s": self.model.trailing_silence_s,
             "scheduler": sampler.kind,

@@ -20,10 +20,12 @@ from latentsync.core.values import Frame
 from latentsync.diffusion.parameterization import clip_noise
 from latentsync.faces import MeshTracker, inpaint_mask
 from latentsync.faces.alignment import aligned_size
-from latentsync.generation.latentsync import Generator, Networks
+from latentsync.generation import sampler_for
+from latentsync.generation.networks import Networks
 from latentsync.generation.precision import choose_dtype
+from latentsync.generation.protocol import ChunkInputs
 from latentsync.generation.tiny.pose_warp import head_moves, smoothed
-from latentsync.generation.tiny.references import STEADY, References, choose_stills, mouths_of
+from latentsync.generation.tiny.references import STEADY, ChunkReferences, choose_references, reference_lips
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.metrics.strips import MOUTH_BOX, draw_strip
@@ -127,27 +129,20 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
     size, settings = task.model.num_frames, task.settings.check
     count = min(settings.chunks * size, num_frames(clip) // size * size, num_frames(other) // size * size)
     networks = Networks(network, task.objective.autoencoder, task.audio_encoder, device, torch.float32)
-    generator = Generator(networks, task.model, SyncOptions(steps=settings.steps, seed=1))
+    sampler = sampler_for(networks, task.model, SyncOptions(steps=settings.steps, seed=1))
     real = np.asarray(task.crops(clip)[:count], np.float32) / np.float32(255)
-    heard = task.heard(other, 0, count)
-    still, moves, mouths = None, None, None
-    if task.model.still_reference:
-        picks = [0]
-        meshes = task.meshes(clip)[:count] if task.model.posed_references else np.asarray(clip.mesh[:count])
-        known = np.flatnonzero(np.isfinite(meshes).all(axis=(1, 2)))
-        if len(known) and (task.model.open_reference or task.model.shaped_references):
-            picks = [int(known[k]) for k in choose_stills(meshes[known])][: 1 + task.model.open_reference]
-        still = real[picks]
-        if task.model.posed_references:
-            moves = smoothed(head_moves(meshes, meshes[picks], real.shape[1]), STEADY)
-        if task.model.shaped_references:
-            mouths = mouths_of(meshes[picks], still)
+    audio_features = task.heard(other, 0, count)
+    references = _references(task, clip, real)
     parts = [slice(k, k + size) for k in range(0, count, size)]
 
-    def references(part: slice) -> References | None:
-        return None if still is None else References(still, None if moves is None else moves[part], mouths)
+    def generated(part: slice) -> np.ndarray:
+        own = None if references is None else references.part(part)
+        return sampler.finish(
+            sampler.prepare(ChunkInputs(real[part], audio_features[part], range(part.start, part.stop), own))
+        )
 
-    made = np.concatenate([generator(real[p], heard[p], range(p.start, p.stop), references(p)) for p in parts])
+    made = np.concatenate([generated(part) for part in parts])
+    still = None if references is None else references.pictures
     shown = real if still is None else still[:1]
     pixels = torch.from_numpy(shown).permute(0, 3, 1, 2).to(device) * 2 - 1
     back = torch.cat([task.objective.autoencoder.decode(task.objective.autoencoder.encode(x)) for x in pixels.split(8)])
@@ -155,6 +150,21 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
     mask = inpaint_mask(task.model.resolution, task.model.mask)[..., None]
     result = Driven(real=real, made=made * mask + real * (1 - mask), reference=np.broadcast_to(reference, real.shape))
     return _tracked(result, clip, other, count) if settings.track_lips else result
+
+
+def _references(task: UNetTask, clip: AnyClip, real: np.ndarray) -> ChunkReferences | None:
+    """Reference frames of a clip, as the pipeline chooses them; None where every frame is its own."""
+    tiny = task.model.tiny
+    if tiny is None:
+        return None
+    meshes = task.meshes(clip)[: len(real)] if tiny.warp != "none" else np.asarray(clip.mesh[: len(real)])
+    known, picks = np.flatnonzero(np.isfinite(meshes).all(axis=(1, 2))), [0]
+    if len(known) and (tiny.num_references == 2 or tiny.warp == "lips"):
+        picks = [int(known[k]) for k in choose_references(meshes[known])][: tiny.num_references]
+    moves = None if tiny.warp == "none" else smoothed(head_moves(meshes, meshes[picks], real.shape[1]), STEADY)
+    return ChunkReferences(
+        real[picks], moves, reference_lips(meshes[picks], real[picks]) if tiny.warp == "lips" else None
+    )
 
 
 def _tracked(driven: Driven, clip: AnyClip, other: AnyClip, count: int) -> Driven:

@@ -17,14 +17,17 @@ from latentsync.config.options import SyncOptions
 from latentsync.core.errors import WeightsError
 from latentsync.diffusion.sampling import SamplerConfig
 from latentsync.faces import topology as mesh
-from latentsync.generation.latentsync import Generator, Networks
+from latentsync.generation.networks import Networks
+from latentsync.generation.protocol import ChunkInputs
 from latentsync.generation.settings import ModelSettings
-from latentsync.generation.tiny.references import References, mouths_of
+from latentsync.generation.tiny.references import ChunkReferences, reference_lips
+from latentsync.generation.tiny.sampler import TinySampler
 from latentsync.models.lip_predictor import LipPredictor
+from small_sampler import PLAIN
 
 SIDE, FACTOR = 64, 4
 SETTINGS = ModelSettings(
-    resolution=SIDE, num_frames=8, still_reference=True, posed_references=True, residual=True,
+    resolution=SIDE, num_frames=8, tiny=replace(PLAIN, warp="pose", residual=True),
     sampler=SamplerConfig(kind="flow", prediction="x0", steps=1, guidance=1.0),
 )  # fmt: skip
 
@@ -66,9 +69,21 @@ class UpperHalf(Unchanged):
         return made
 
 
-def generator_of(unet: Any, autoencoder: Any, **settings: Any) -> Generator:
+class Sampling:
+    """A sampler that is called with a chunk's parts."""
+
+    def __init__(self, sampler: TinySampler) -> None:
+        self.sampler = sampler
+
+    def __call__(self, crops: np.ndarray, features: Tensor, frames: Any, references: ChunkReferences) -> np.ndarray:
+        return self.sampler.finish(self.sampler.prepare(ChunkInputs(crops, features, frames, references)))
+
+
+def generator_of(unet: Any, autoencoder: Any, overlap_frames: int = 0, **tiny: Any) -> Sampling:
     networks = Networks(unet, autoencoder, torch.nn.Identity(), torch.device("cpu"), torch.float32)
-    return Generator(networks, replace(SETTINGS, **settings), SyncOptions())
+    assert SETTINGS.tiny is not None
+    settings = replace(SETTINGS, tiny=replace(SETTINGS.tiny, **tiny), overlap_frames=overlap_frames)
+    return Sampling(TinySampler(networks, settings, SyncOptions()))
 
 
 def unturned(count: int) -> np.ndarray:
@@ -86,9 +101,9 @@ def test_texture_that_the_autoencoder_loses_comes_back_where_the_reference_is_le
     """Noise of mean 0 in each cell is all lost; green and blue show how much of it comes back."""
     cells = np.random.default_rng(0).uniform(-0.1, 0.1, (SIDE // FACTOR, FACTOR, SIDE // FACTOR, FACTOR, 3))
     fine = (cells - cells.mean((1, 3), keepdims=True)).reshape(SIDE, SIDE, 3).astype(np.float32)
-    references = References((0.5 + fine)[None], unturned(2) if turned else None)
+    references = ChunkReferences((0.5 + fine)[None], unturned(2) if turned else None)
     crops = np.zeros((2, SIDE, SIDE, 3), np.float32)
-    generator = generator_of(UpperHalf(change), Means(), reference_texture=True)
+    generator = generator_of(UpperHalf(change), Means(), detail_residual=True)
     made = generator(crops, torch.zeros(2, 1, 1), range(2), references)[..., 1:] - 0.5
     edge = FACTOR  # shares are mixed from those of the cells on either side
     wanted = np.broadcast_to(fine[..., 1:], made.shape)
@@ -117,8 +132,8 @@ def test_an_open_mouth_gets_the_texture_of_the_second_reference(turned: bool) ->
     rng = np.random.default_rng(2)
     stills = np.stack([rng.uniform(0, 0.1, (SIDE, SIDE, 3)), rng.uniform(0.9, 1, (SIDE, SIDE, 3))])
     moves = np.repeat(unturned(2), 2, axis=1) if turned else None
-    generator = generator_of(Mixed(1.0), Means(), reference_texture=True, open_reference=True)
-    references = References(stills.astype(np.float32), moves)
+    generator = generator_of(Mixed(1.0), Means(), detail_residual=True, num_references=2)
+    references = ChunkReferences(stills.astype(np.float32), moves)
     made = generator(np.zeros((2, SIDE, SIDE, 3), np.float32), torch.zeros(2, 1, 1), range(2), references)
     edge, half = FACTOR, SIDE // 2
     for picture in made:
@@ -129,16 +144,16 @@ def test_an_open_mouth_gets_the_texture_of_the_second_reference(turned: bool) ->
 @pytest.mark.parametrize(("share", "wanted"), [(0.0, 0.1), (0.5, 0.45), (1.0, 0.8), (1.5, 1.0)])
 def test_an_answer_of_one_channel_more_mixes_the_references(share: float, wanted: float) -> None:
     stills = np.stack([np.full((SIDE, SIDE, 3), value, np.float32) for value in (0.1, 0.8)])
-    generator = generator_of(Mixed(share), Means(), open_reference=True)
-    made = generator(np.zeros((1, SIDE, SIDE, 3), np.float32), torch.zeros(1, 1, 1), [0], References(stills))
+    generator = generator_of(Mixed(share), Means(), num_references=2)
+    made = generator(np.zeros((1, SIDE, SIDE, 3), np.float32), torch.zeros(1, 1, 1), [0], ChunkReferences(stills))
     np.testing.assert_allclose(made[0, : SIDE // 2], wanted, atol=1e-5)
     np.testing.assert_allclose(made[0, SIDE // 2 :], 0.1, atol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{"open_reference": False}, {"open_reference": True, "residual": False}])
-def test_a_share_of_the_second_reference_needs_one_and_a_residual_network(settings: dict[str, bool]) -> None:
+@pytest.mark.parametrize("settings", [{"num_references": 1}, {"num_references": 2, "residual": False}])
+def test_a_share_of_the_second_reference_needs_one_and_a_residual_network(settings: dict[str, Any]) -> None:
     unet = Mixed(0.5)
-    if not settings["open_reference"]:
+    if settings["num_references"] == 1:
         unet.config = SimpleNamespace(in_channels=Unchanged.config.in_channels, out_channels=4)
     with pytest.raises(WeightsError, match=r"gives 4 channels.* allow 3:"):
         generator_of(unet, Means(), **settings)
@@ -154,16 +169,16 @@ class Brighter(Means):
 @pytest.mark.parametrize("grey", [0.5, 0.97, 1.0])
 def test_what_is_decoded_beyond_white_does_not_darken(grey: float) -> None:
     still = np.full((1, SIDE, SIDE, 3), grey, np.float32)
-    generator = generator_of(Unchanged(), Brighter(), reference_texture=True)
-    made = generator(np.zeros((1, SIDE, SIDE, 3), np.float32), torch.zeros(1, 1, 1), [0], References(still))
+    generator = generator_of(Unchanged(), Brighter(), detail_residual=True)
+    made = generator(np.zeros((1, SIDE, SIDE, 3), np.float32), torch.zeros(1, 1, 1), [0], ChunkReferences(still))
     np.testing.assert_allclose(made, still, atol=1e-5)
 
 
 def test_texture_of_each_track_is_its_own() -> None:
     autoencoder: Any = Means()
-    generator = generator_of(Unchanged(), autoencoder, reference_texture=True)
+    generator = generator_of(Unchanged(), autoencoder, detail_residual=True)
     rng = np.random.default_rng(1)
-    tracks = [References(rng.uniform(0, 1, (1, SIDE, SIDE, 3)).astype(np.float32)) for _ in range(6)]
+    tracks = [ChunkReferences(rng.uniform(0, 1, (1, SIDE, SIDE, 3)).astype(np.float32)) for _ in range(6)]
     crops = np.zeros((2, SIDE, SIDE, 3), np.float32)
     for references in (*tracks, tracks[0], tracks[0]):
         made = generator(crops, torch.zeros(2, 1, 1), range(2), references)
@@ -182,7 +197,7 @@ def test_references_of_a_moving_head_are_encoded_seldom_and_mixed_between(step_p
     moves = unturned(8)
     moves[:, 0, 3, 0] += np.arange(8) * step
     crops = np.zeros((8, SIDE, SIDE, 3), np.float32)
-    made = generator(crops, torch.zeros(8, 1, 1), range(8), References(ramp[None], moves))
+    made = generator(crops, torch.zeros(8, 1, 1), range(8), ChunkReferences(ramp[None], moves))
     assert autoencoder.encoded == 8 + encoded  # the masked frames, and the references
     middle = made[:, SIDE // 2, SIDE // 2, 0]
     moved = np.arange(8) * step * (0.6 * SIDE / (SIDE - 1))
@@ -195,7 +210,7 @@ def test_frames_that_two_chunks_share_are_encoded_once() -> None:
     """Two people take turns, and what is made of each chunk is what a generator makes that has seen nothing before."""
     rng = np.random.default_rng(3)
     crops = rng.uniform(0, 1, (2, 14, SIDE, SIDE, 3)).astype(np.float32)
-    references = [References(still[None]) for still in rng.uniform(0, 1, (2, SIDE, SIDE, 3)).astype(np.float32)]
+    references = [ChunkReferences(still[None]) for still in rng.uniform(0, 1, (2, SIDE, SIDE, 3)).astype(np.float32)]
     autoencoder: Any = Means()
     generator = generator_of(Unchanged(), autoencoder, overlap_frames=2, keep_latents=True)
     for start, new in ((0, 8), (6, 6)):
@@ -230,9 +245,9 @@ def test_lips_of_the_references_go_where_the_lip_predictor_says_and_their_textur
     points[list(mesh.LIPS)] = np.stack([np.linspace(20, 44, 40), np.full(40, 42)], axis=1)
     still = np.full((SIDE, SIDE, 3), 0.4, np.float32)
     still[42] = 1
-    references = References(still[None], unturned(8), mouths_of(points[None], still[None]))
+    references = ChunkReferences(still[None], unturned(8), reference_lips(points[None], still[None]))
     autoencoder: Any = Means()
-    generator = generator_of(Eared(), autoencoder, shaped_references=True, reference_texture=True)
+    generator = generator_of(Eared(), autoencoder, warp="lips", detail_residual=True)
     heard = torch.tensor([0.0] * 5 + [3 / 32] * 3).view(8, 1, 1)
     made = generator(np.zeros((8, SIDE, SIDE, 3), np.float32), heard, range(8), references)
     assert autoencoder.encoded == 8 + 4 + 1  # frames; references of frames 0, 4, 5 and 7; what is lost of it
@@ -248,4 +263,4 @@ def test_a_network_that_does_not_say_how_forty_points_move_is_refused(points: in
     if points:
         unet.lip_predictor.motion.fill_(told)
     with pytest.raises(WeightsError, match="how lips move"):
-        generator_of(unet, Means(), shaped_references=True)
+        generator_of(unet, Means(), warp="lips")

@@ -16,10 +16,10 @@ from latentsync.audio.streaming import Sound, StreamingAudioEncoder, measure, so
 from latentsync.audio.windows import position_code
 from latentsync.config.options import SyncOptions
 from latentsync.core.rates import SPEECH_RATE_HZ
-from latentsync.core.values import AlignedFace, Float, Frame
+from latentsync.core.values import AlignedFace, Float
 from latentsync.generation.settings import ModelSettings
 from latentsync.models.audio_encoder import AudioEncoder
-from latentsync.pipeline.chunks import FrameTask
+from latentsync.pipeline.chunks import FrameFaces, FrameTask
 from latentsync.pipeline.plan import Speaker, SpeechSegment
 
 FADE_S = Fraction(3, 25)
@@ -39,9 +39,9 @@ class FrameTasks:
         self._coming = deque(enumerate(speaker.parts))
         self._open: _OpenPart | None = None
 
-    def item(self, frame: Frame, face: AlignedFace | None) -> FrameTask:
+    def task(self, source: FrameFaces, face: AlignedFace | None) -> FrameTask:
         """What is to be done to a frame; frames come in order. Outside every part it is to be left alone."""
-        time_s = frame.time_s
+        time_s = source.frame.time_s
         if self._open is not None and self._open.is_over(time_s):
             self._open = None
         while self._coming and self._open is None and self._coming[0][1].start_s <= max(time_s, Fraction(0)):
@@ -49,8 +49,8 @@ class FrameTasks:
             if part.end_s is None or time_s < part.end_s:
                 self._open = _OpenPart(number, part, self._audio_encoder, self._options, self._settings)
         if self._open is None:
-            return FrameTask(frame, face, torch.zeros(0), strength=0.0, is_asked=False)
-        return self._open.item(frame, face)
+            return FrameTask(source, face, torch.zeros(0), strength=0.0, is_asked=False)
+        return self._open.task(source, face)
 
 
 class _OpenPart:
@@ -62,7 +62,7 @@ class _OpenPart:
         options: SyncOptions,
         settings: ModelSettings,
     ) -> None:
-        self._number, self._part, self._placed = number, part, settings.token_positions
+        self._number, self._part, self._placed = number, part, settings.position_code
         self._silence = options.silence or settings.silence
         self._active = None if self._silence == "model" else speech_activity(part.sound())
         self._times: deque[Fraction] = deque()
@@ -79,20 +79,20 @@ class _OpenPart:
     def is_over(self, time_s: Fraction) -> bool:
         return self._part.end_s is not None and time_s >= self._part.end_s
 
-    def item(self, frame: Frame, face: AlignedFace | None) -> FrameTask:
-        time_s = frame.time_s - self._part.start_s
+    def task(self, source: FrameFaces, face: AlignedFace | None) -> FrameTask:
+        time_s = source.frame.time_s - self._part.start_s
         self._times.append(max(time_s, Fraction(0)))
-        window = next(self._windows)
-        strength, quiet = self._faded(frame.time_s), 0.0
+        features = next(self._windows)
+        strength, quiet = self._faded(source.frame.time_s), 0.0
         if self._active is not None:
             speaking = float(self._active.at([time_s], CLOSING_S[self._silence])[0])
             if self._quiet is not None:
-                window, quiet = torch.lerp(self._quiet, window, speaking), 1 - speaking
+                features, quiet = torch.lerp(self._quiet, features, speaking), 1 - speaking
             else:
                 strength = min(strength, speaking)
         if self._placed:
-            window = window + position_code(*window.shape).to(window)
-        return FrameTask(frame, face, window, strength, quiet=quiet, part=self._number)
+            features = features + position_code(*features.shape).to(features)
+        return FrameTask(source, face, features, strength, quiet=quiet, part=self._number)
 
     def _faded(self, time_s: Fraction) -> float:
         """Opacity of the mouth near the ends of the part: a raised cosine; the first frame already shows some of it."""

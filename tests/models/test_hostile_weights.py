@@ -162,7 +162,19 @@ def test_every_setting_of_an_index_has_its_kind_and_range(model: Path, key: str)
     index = json.loads(path.read_text())
     index["settings"][key] = BAD_SETTINGS[key]
     path.write_text(json.dumps(index))
-    assert {"scheduler": "kind"}.get(key, key) in refused(model)
+    assert {"scheduler": "kind", "token_positions": "position_code"}.get(key, key) in refused(model)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("window", [1, 2]), ("residual", "yes"), ("keep_latents", 1), ("num_references", 3), ("warp", None), ("x", 1)],
+)
+def test_every_setting_of_a_small_model_has_its_kind_and_range(model: Path, key: str, value: Any) -> None:
+    path = model / "model_index.json"
+    index = json.loads(path.read_text())
+    index["settings"]["tiny"] = {key: value}
+    path.write_text(json.dumps(index))
+    assert key in refused(model)
 
 
 @pytest.mark.parametrize("key", ["resolution", "num_frames"])

@@ -78,16 +78,23 @@ def existing(path: Path) -> Path:
 
 
 def model_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A model folder's `settings` with today's keys: what concerns the small model alone lies in `tiny`."""
-    out = {MODEL_SETTINGS.get(key, key): value for key, value in settings.items() if key not in _OLD_TINY}
-    if not settings.get("still_reference"):
+    """A model folder's `settings` with today's keys: what concerns the small model alone lies in `tiny`.
+
+    Keys that contradict one another, and values of another kind, stay as they are: whoever reads the settings refuses
+    them.
+    """
+    out = {MODEL_SETTINGS.get(key, key): value for key, value in settings.items()}
+    flags = {key: out[key] for key in _TINY_FLAGS if key in out}
+    if "tiny" in out or not all(type(value) is bool for value in flags.values()):
         return out
-    warp = "lips" if settings.get("shaped_references") else "pose" if settings.get("posed_references") else "none"
-    tiny = {"num_references": 1 + bool(settings.get("open_reference")), "warp": warp}
+    if not flags.get("still_reference"):
+        return {key: value for key, value in out.items() if key not in _OLD_TINY or value}
+    warp = "lips" if flags.get("shaped_references") else "pose" if flags.get("posed_references") else "none"
+    tiny = {"num_references": 1 + flags.get("open_reference", False), "warp": warp}
     absent = {"window": None}
-    tiny |= {new: settings.get(old, absent.get(old, False)) for old, new in TINY_SETTINGS.items()}
-    out.setdefault("tiny", tiny)
-    return out
+    tiny |= {new: out.get(old, absent.get(old, False)) for old, new in TINY_SETTINGS.items()}
+    return {key: value for key, value in out.items() if key not in _OLD_TINY} | {"tiny": tiny}
 
 
-_OLD_TINY = {*TINY_SETTINGS, "still_reference", "open_reference", "posed_references", "shaped_references"}
+_TINY_FLAGS = ("still_reference", "open_reference", "posed_references", "shaped_references")
+_OLD_TINY = {*TINY_SETTINGS, *_TINY_FLAGS}

@@ -303,7 +303,9 @@ def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
 def _closure_shares(shut: np.ndarray, wanted: np.ndarray, quiet: np.ndarray) -> tuple[float, float, int]:
     """Recall, precision, and number of closures."""
     runs = [(first, end) for first, end in _runs(shut) if not quiet[first:end].all()]
-    anywhere = wanted.any(axis=0) if len(wanted) else np.zeros(len(shut), bool)
+    anywhere: NDArray[np.bool_] = np.zeros(len(shut), bool)
+    if len(wanted):
+        anywhere = np.asarray(wanted.any(axis=0))
     hits = [bool(anywhere[first:end].any()) for first, end in runs]
     met: NDArray[np.bool_] = np.logical_and(wanted, shut).any(axis=1)
     recall = float(met.mean()) if len(wanted) else float("nan")

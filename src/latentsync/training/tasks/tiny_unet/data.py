@@ -172,9 +172,9 @@ class Windows:
             bank = interiors()
             tint = 1 + TINT * (rng.normal() + 0.5 * rng.normal(size=3))
             which = int(rng.integers(len(bank.pictures)))
-            lent, mouths = opened(
-                pictures[0], reference_lips(own[:1], pictures[:1]), bank, which, tuple(map(float, tint))
-            )
+            red, green, blue = map(float, tint)
+            own_lips = reference_lips(own[:1], pictures[:1])
+            lent, mouths = opened(pictures[0], own_lips, bank, which, (red, green, blue))
             pictures[1] = lent
         return augmented_references(pictures, own, meshes, look, change, mouths)
 

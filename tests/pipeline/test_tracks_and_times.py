@@ -157,3 +157,41 @@ def test_a_speech_from_a_moment_on(model: Lipsync, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def model() -> Lipsync:
     return micro_model.lipsync(planted.PlantedTracker())
+
+
+def test_what_a_film_has_beside_goes_along_or_is_told(model: Lipsync, tmp_path: Path) -> None:
+    """A German sound track and subtitles beside the English sound that is spoken over; a loop does not repeat them."""
+    video = tmp_path / "v.mkv"
+    plain = planted.film(tmp_path / "plain.mp4", whole_runs.arrays(10))
+    with av.open(str(plain)) as source, av.open(str(video), "w") as file:
+        picture = file.add_stream_from_template(source.streams.video[0])
+        for language in ("eng", "deu"):
+            stream = file.add_stream("pcm_s16le", rate=16000)
+            stream.codec_context.layout = "mono"
+            stream.metadata["language"], stream.disposition = language, int(language == "eng")
+        words = file.add_mux_stream("subrip")
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = picture
+                file.mux(packet)
+        for number, hz in enumerate((300, 900)):
+            wave = (synth_media.tone(0.4, 16000, 1, hz) * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(wave, "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+            file.mux(file.streams.audio[number].encode(frame))
+        packet = av.Packet(b"Hello")
+        packet.stream, packet.time_base = words, Fraction(1, 1000)
+        packet.pts, packet.dts, packet.duration = 100, 100, 90
+        file.mux(packet)
+    speech = whole_runs.sound(tmp_path / "s.wav", 0.8)
+    result = model(video, speech, tmp_path / "o.mkv")
+    with av.open(str(tmp_path / "o.mkv")) as file:
+        lines = [bytes(packet) for packet in file.demux(file.streams.subtitles[0]) if packet.size]
+    assert result.num_frames == 20 and lines == [b"Hello"] and result.warnings[1:] == ()
+    assert [each.language for each in probe(tmp_path / "o.mkv").sounds] == ["", "deu"]
+    assert 5900 < np.abs(read_audio(tmp_path / "o.mkv", track="deu") > 0.05).nonzero()[0].max() < 6500
+    result = model(video, speech, tmp_path / "o.avi")
+    assert any("subrip subtitles: cannot lie in .avi" in warning for warning in result.warnings)
+    model(video, speech, tmp_path / "speech.mkv", tracks="speech")
+    with av.open(str(tmp_path / "speech.mkv")) as file:
+        assert [stream.type for stream in file.streams] == ["video", "audio"]

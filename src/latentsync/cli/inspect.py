@@ -118,6 +118,8 @@ def show(found: Preflight, expected: dict[str, object] | None, console: Console)
         table.add_row("speech", f"{found.audio_path}, {_seconds(found.audio_duration_s)}")
     if len(found.sounds) > 1:
         table.add_row("sound tracks", ", ".join(each.words for each in found.sounds))
+    if found.further:
+        table.add_row("also in it", ", ".join(found.further))
     if found.timecode is not None:
         table.add_row("timecode", found.timecode)
     table.add_row(

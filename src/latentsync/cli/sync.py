@@ -99,6 +99,9 @@ def sync(
     ] = None,
     pixel_format: Annotated[str | None, typer.Option(metavar="NAME", help="e.g. yuv420p. Default: as VIDEO.")] = None,
     keep_audio: Annotated[str | None, choice("keep_audio", kinds.KeepAudio, "The speech in OUT.")] = None,
+    tracks: Annotated[
+        str | None, choice("tracks", kinds.Tracks, "VIDEO's further sound tracks, subtitles, chapters, attachments.")
+    ] = None,
     paste: Annotated[str | None, choice("paste", kinds.Paste, "What is pasted back.")] = None,
     no_provenance: Annotated[
         bool, typer.Option("--no-provenance", help="Do not write into OUT that its lips are synthetic.")
@@ -144,6 +147,7 @@ def sync(
         "crf": crf,
         "pixel_format": pixel_format,
         "keep_audio": keep_audio,
+        "tracks": tracks,
         "paste": paste,
         "provenance": False if no_provenance else None,
     }
@@ -255,7 +259,8 @@ def run(job: _Job) -> tuple[Result, dict[str, LatentSyncError]]:
     with logging_to(console, job.quiet, job.verbose), stop_on_signal() as stop:
         from latentsync.pipeline.preflight import check_faces, check_output
 
-        check_output(job.video, job.out, job.options)
+        for loss in check_output(job.video, job.out, job.options, is_plan=job.plan is not None):
+            log.warning("%s", loss)
         check_faces(job.plan, job.options)
         from latentsync.pipeline import Lipsync
 

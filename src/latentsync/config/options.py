@@ -17,6 +17,7 @@ Silence = Literal["model", "original", "closed"]
 NoFace = Literal["pass", "fail"]
 Paste = Literal["mouth", "compatible"]
 KeepAudio = Literal["copy", "encode", "none"]
+Tracks = Literal["keep", "speech"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +49,8 @@ class SyncOptions:
         paste: "mouth" = only the masked region, feathered; "compatible" = the whole aligned face, as released.
         codec, crf, pixel_format: of the written video; None = follow the source.
         keep_audio: "copy" = the speech stream as it is where the container can hold it; "encode"; "none" = no sound.
+        tracks: "keep" = the video's further sound tracks, subtitles, chapters, attachments and cover go along where the
+            container can hold them; "speech" = the picture and the speech only.
         provenance: write into the container's metadata that the lips are synthetic.
     """
 
@@ -69,11 +72,12 @@ class SyncOptions:
     crf: float | None = None
     pixel_format: str | None = None
     keep_audio: KeepAudio = "copy"
+    tracks: Tracks = "keep"
     provenance: bool = True
 
     def __post_init__(self) -> None:
         for key, kind in (("length", Length), ("silence", Silence), ("no_face", NoFace), ("paste", Paste),
-                          ("keep_audio", KeepAudio)):  # fmt: skip
+                          ("keep_audio", KeepAudio), ("tracks", Tracks)):  # fmt: skip
             if getattr(self, key) not in (*get_args(kind), *((None,) if key in ("length", "silence") else ())):
                 raise ConfigError(key, getattr(self, key), f"choose one of {', '.join(get_args(kind))}")
         for key in ("steps", "seed", "overlap_frames", "block_cache_interval"):

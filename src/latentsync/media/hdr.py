@@ -13,6 +13,9 @@ _RATIONALS = struct.Struct("=20i2i")
 """FFmpeg's AVMasteringDisplayMetadata: red, green, blue, white as x, y, then least and most luminance, all as numerator
 and denominator, then whether colours and luminance are known (libavutil/mastering_display_metadata.h)."""
 
+_DYNAMIC = {"DOVI_RPU_BUFFER": "Dolby Vision", "DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
+            "DYNAMIC_HDR_VIVID": "HDR Vivid"}  # fmt: skip
+
 _LIGHT = struct.Struct("=2I")
 """FFmpeg's AVContentLightMetadata: MaxCLL, MaxFALL."""
 
@@ -62,6 +65,11 @@ _PARAMETERS = {
     "libsvtav1": ("mastering-display", "content-light"),
 }
 """Names in x265-params, x264-params and svtav1-params."""
+
+
+def dynamic_hdr_of(frame: av.VideoFrame) -> str | None:
+    """Which metadata that change from frame to frame a decoded frame carries, None = none that we know."""
+    return next((words for name, words in _DYNAMIC.items() if frame.side_data.get(name) is not None), None)
 
 
 def hdr_of(frame: av.VideoFrame) -> Hdr | None:

@@ -14,7 +14,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from latentsync.core.errors import MediaError
-from latentsync.media.hdr import Hdr, hdr_of
+from latentsync.media.hdr import Hdr, dynamic_hdr_of, hdr_of
 from latentsync.media.opening import opened
 from latentsync.media.tracks import (
     SoundTrackInfo,
@@ -68,6 +68,7 @@ class VideoInfo:
         lag_s: how much the times of decoded frames run late. AVI stores no times of showing; with H.264 in it FFmpeg
             guesses them a frame late.
         hdr: HDR10 metadata of the first frame, None = none.
+        dynamic_hdr: the name of others there that change from frame to frame, which are not written.
         has_hidden_alpha: the file has transparency that is not decoded (VP8 and VP9 keep it beside the picture).
     """
 
@@ -94,6 +95,7 @@ class VideoInfo:
     has_audio: bool = False
     lag_s: Fraction = Fraction(0)
     hdr: Hdr | None = None
+    dynamic_hdr: str | None = None
     has_hidden_alpha: bool = False
 
 
@@ -286,6 +288,7 @@ def _video_info(
         has_audio=has_audio,
         lag_s=_lag(container, stream, frame) * tick,
         hdr=hdr_of(frame),
+        dynamic_hdr=dynamic_hdr_of(frame),
         has_hidden_alpha=stream.metadata.get("alpha_mode") == "1"
         and not any(part.is_alpha for part in frame.format.components),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import av
 from av.error import FFmpegError
@@ -17,10 +17,11 @@ from latentsync.core.errors import ConfigError, EmptyAudioError
 from latentsync.core.values import Float
 from latentsync.media.audio import SoundDecoder, packed_frame, rebuffer
 from latentsync.media.codecs import audio_encoder_for, audio_layout_for, can_copy_audio
+from latentsync.media.further import Further
 from latentsync.media.information import AudioInfo, joined_ends, probe
 from latentsync.media.mixing import MixPlan
 from latentsync.media.opening import opened
-from latentsync.media.tracks import audio_stream, origin_of
+from latentsync.media.tracks import DEFAULT, audio_stream, origin_of, tags_for
 
 log = logging.getLogger(__name__)
 
@@ -70,22 +71,35 @@ class SoundTrack(Protocol):
         ...
 
 
-def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPlan | MixPlan) -> SoundTrack:
+def further_sounds(further: Further) -> Iterator[AudioPlan]:
+    """The sound tracks of a film that go along with a speech."""
+    numbers = {index: str(number) for number, index in enumerate(further.sound_indices)}
+    for each in further.streams:
+        if each.kind == "sound" and each.written is not None:
+            yield AudioPlan(further.path, further.start_s, further.duration_s, track=numbers[each.index])
+
+
+def open_track(
+    output: av.container.OutputContainer, suffix: str, plan: AudioPlan | MixPlan, is_default: bool = True
+) -> SoundTrack:
     """Add a sound stream to a container, before its first packet.
 
     Args:
         suffix: of the written file, decides what can be copied.
         plan: what to put in; its mode is not "none".
+        is_default: it is played where nobody chooses.
     Raises: MediaError: the sound cannot be read. EmptyAudioError: there is none.
     """
     if isinstance(plan, MixPlan):
         return EncodedTrack(output, suffix, plan.info(), plan.samples)
-    info = probe(plan.path, plan.track).audio
+    found = probe(plan.path, plan.track)
+    info = found.audio
     if info is None:
         raise EmptyAudioError(f"{plan.path}: no sound in it. Pass a file with speech.")
+    tags = found.sounds[info.number].tags
     is_joined = bool(joined_ends(plan.path))  # its packets' times start again
     if plan.mode == "copy" and can_copy_audio(suffix, info.codec) and not is_joined and info.rate_hz:
-        return CopiedTrack(output, suffix, plan)
+        return CopiedTrack(output, suffix, plan, tags, is_default)
     if plan.mode == "copy" and not is_joined:
         log.info("%s: %s sound cannot lie in %s, it is encoded", plan.path, info.codec, suffix)
 
@@ -94,7 +108,13 @@ def open_track(output: av.container.OutputContainer, suffix: str, plan: AudioPla
             SoundDecoder(plan.path, rate_hz, layout, plan.start_s, track=plan.track).samples(), _FEED_SAMPLES
         )
 
-    return EncodedTrack(output, suffix, info, samples, plan.duration_s)
+    return EncodedTrack(output, suffix, info, samples, plan.duration_s, tags, is_default)
+
+
+def _mark(stream: Any, tags: Mapping[str, str], is_default: bool) -> None:
+    """Say of a sound track what language it is in, and whether it is played where nobody chooses."""
+    stream.metadata.update(tags)
+    stream.disposition = DEFAULT if is_default else 0
 
 
 class CopiedTrack:
@@ -110,7 +130,14 @@ class CopiedTrack:
     Matroska rounds times to milliseconds; packets that follow each other within that are written end to end.
     """
 
-    def __init__(self, output: av.container.OutputContainer, suffix: str, plan: AudioPlan) -> None:
+    def __init__(
+        self,
+        output: av.container.OutputContainer,
+        suffix: str,
+        plan: AudioPlan,
+        tags: Mapping[str, str],
+        is_default: bool = True,
+    ) -> None:
         self._output, self._plan = output, plan
         self._resources = ExitStack()
         container = self._resources.enter_context(opened(plan.path))
@@ -123,6 +150,7 @@ class CopiedTrack:
         self._keeps_run_in = suffix in (".mp4", ".mov", ".m4v") or is_opus or says_so
         self._loses_run_in = says_so and "matroska" in container.format.name
         self._target = output.add_stream_from_template(source)
+        _mark(self._target, tags_for(suffix, tags), is_default)
         self._packets = self._source_packets(container, source)
         self._waiting: tuple[Fraction, av.Packet] | None = None
 
@@ -215,6 +243,8 @@ class EncodedTrack:
         info: AudioInfo,
         source: Callable[[int, str], Iterator[Float]],
         duration_s: Fraction | None = None,
+        tags: Mapping[str, str] | None = None,
+        is_default: bool = True,
     ) -> None:
         """Args: source: gives (channels, n) blocks at a rate and in a layout, those of `info` where they can be."""
         name, rate_per_channel = audio_encoder_for(suffix)
@@ -224,6 +254,7 @@ class EncodedTrack:
         higher = [rate for rate in rates if rate >= wanted_hz]
         self._rate = min(higher) if higher else max(rates)
         self._stream: av.AudioStream = output.add_stream(name, rate=self._rate)  # type: ignore[assignment]
+        _mark(self._stream, tags_for(suffix, tags or {}), is_default)
         self._stream.codec_context.layout = self._layout
         if rate_per_channel is not None:
             self._stream.codec_context.bit_rate = rate_per_channel * len(av.AudioLayout(self._layout).channels)

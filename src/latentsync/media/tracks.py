@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +13,13 @@ import av
 import numpy as np
 
 from latentsync.core.errors import MediaError
+
+_QUICKTIME = {
+    "sqi": "alb", "hye": "arm", "eus": "baq", "mya": "bur", "zho": "chi", "cze": "ces", "nld": "dut", "fre": "fra",
+    "kat": "geo", "deu": "ger", "ell": "gre", "isl": "ice", "mkd": "mac", "msa": "may", "rum": "ron", "slo": "slk",
+    "bod": "tib", "cym": "wel", "swe": "sve",
+}  # fmt: skip
+"""QuickTime numbers its languages, and FFmpeg knows each number by one code only."""
 
 DEFAULT, ATTACHED_PICTURE = 0x1, 0x400
 """FFmpeg's AV_DISPOSITION_DEFAULT and AV_DISPOSITION_ATTACHED_PIC."""
@@ -35,6 +42,11 @@ class SoundTrackInfo:
     codec: str
     layout: str
     is_default: bool
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """As a container says it."""
+        return {key: text for key, text in (("language", self.language), ("title", self.title)) if text}
 
     @property
     def words(self) -> str:
@@ -99,6 +111,13 @@ def sound_tracks(container: av.container.InputContainer) -> tuple[SoundTrackInfo
             )
         )
     return tuple(out)
+
+
+def tags_for(suffix: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a stream in the words that a container of that suffix takes."""
+    language = tags.get("language", "")
+    changed = {"language": _QUICKTIME[language]} if suffix == ".mov" and language in _QUICKTIME else {}
+    return {**tags, **changed}
 
 
 def _language(word: str) -> str | None:

@@ -22,13 +22,15 @@ from latentsync.core.errors import LatentSyncError, MediaError
 from latentsync.core.files import atomic_path, refuse_unwritable, sweep_parts_of
 from latentsync.core.values import Frame
 from latentsync.media.codecs import clock_for, container_of, encoder_for, fields_for, pixel_format_for
+from latentsync.media.further import Further, FurtherTracks
 from latentsync.media.information import VideoInfo
 from latentsync.media.losses import losses
 from latentsync.media.mixing import MixPlan
 from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
 from latentsync.media.planes import layout_of
-from latentsync.media.sound_track import AudioPlan, SoundTrack, open_track
+from latentsync.media.sound_track import AudioPlan, SoundTrack, further_sounds, open_track
 from latentsync.media.timecode import Timecode
+from latentsync.media.tracks import tags_for
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +61,8 @@ class VideoWriter:
     Codec, pixel format, bit depth, colour tags, pixel shape and clock follow `like` (the tables are in `codecs`). Times
     are kept exactly as far as the container's clock can say them, variable rates and late starts too (.avi: no variable
     rate, and a start within half a frame); the last frame lasts 1 / fps, or up to `end_s` where that is set before the
-    `with` block ends. Only the video and one sound stream are written; subtitles, chapters and further streams are not.
-    HDR10 metadata go along where the encoder takes them, and x264 codes interlaced pictures as such. What else the
-    source has and the file will not have is told in `losses`, a sentence each.
+    `with` block ends. HDR10 metadata go along where the encoder takes them, and x264 codes interlaced pictures as such.
+    What else the source has and the file will not have is told in `losses`, a sentence each.
 
     The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
     left of it; what a killed process left of a file of this name is deleted. Frames must have the size of `like` and
@@ -76,6 +77,7 @@ class VideoWriter:
         codec, crf, pixel_format: instead of following the source.
         metadata: written into the container, e.g. where the picture comes from.
         timecode: of the first frame, None = none. .avi cannot hold it.
+        further: what goes along beside picture and speech, see `further.further_of`; None = nothing.
         audio: the sound, None = none.
         depth: frames that may wait for the encoder.
     Raises: MediaError: the file cannot be written. ConfigError: codec, crf or pixel format do not fit.
@@ -92,6 +94,7 @@ class VideoWriter:
         audio: AudioPlan | MixPlan | None = None,
         depth: int = 4,
         timecode: Timecode | None = None,
+        further: Further | None = None,
     ) -> None:
         self.path = Path(path)
         self.like, self.metadata = like, dict(metadata or {})
@@ -115,7 +118,9 @@ class VideoWriter:
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._resources = ExitStack()
-        self._track: SoundTrack | None = None
+        self.further = further
+        self.losses += () if further is None else further.losses
+        self._tracks: list[SoundTrack] = []
         self._last_pts: int | None = None
         self._first_s: Fraction | None = None
 
@@ -203,8 +208,16 @@ class VideoWriter:
         self._stream = stream
         self._target = self._reference()
         if self.audio is not None:
-            self._track = open_track(self._output, self.suffix, self.audio)
-            self._resources.callback(self._track.close)
+            self._add_track(open_track(self._output, self.suffix, self.audio))
+        if self.further is not None:
+            stream.metadata.update(tags_for(self.suffix, self.further.tags))
+            for plan in further_sounds(self.further):
+                self._add_track(open_track(self._output, self.suffix, plan, is_default=self.audio is None))
+            self._add_track(FurtherTracks(self._output, self.suffix, self.further))
+
+    def _add_track(self, track: SoundTrack) -> None:
+        self._tracks.append(track)
+        self._resources.callback(track.close)
 
     def _options(self) -> dict[str, str]:
         options = dict(self.encoder.options)
@@ -312,8 +325,8 @@ class VideoWriter:
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
             self._output.mux(packet)
-            if self._track is not None and packet.dts is not None:
-                self._track.feed(packet.dts * packet.time_base)
+            for track in self._tracks if packet.dts is not None else ():
+                track.feed(packet.dts * packet.time_base)
 
     def _finish(self) -> None:
         if not self.num_written:
@@ -327,8 +340,8 @@ class VideoWriter:
                 if packet.pts == last_pts and packet.time_base == self.clock:
                     packet.duration = max(1, round(end_s / self.clock) - last_pts)
         self._mux(packets)
-        if self._track is not None:
-            self._track.finish(end_s)
+        for track in self._tracks:
+            track.finish(end_s)
         self._output.close()
 
     def _join(self) -> None:

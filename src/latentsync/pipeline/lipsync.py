@@ -47,6 +47,7 @@ from latentsync.pipeline.face_pipeline import FacePipeline, chunks_ahead, one_fa
 from latentsync.pipeline.frame_tasks import FrameTasks
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.plan import Speaker, SpeechSegment, one_speech, planned
+from latentsync.pipeline.preflight import going_along
 from latentsync.pipeline.result import Result, peak_memory_gib
 from latentsync.pipeline.speech import cut_speech
 from latentsync.pipeline.threads import one_opencv_thread
@@ -222,6 +223,7 @@ class Lipsync:
             metadata = _tags(source.metadata) | (self._metadata() if options.provenance else {})
             skipped_s = (options.start_s or 0) - reader.info.start_s
             timecode = timecode_from(source.timecode, reader.info.fps, skipped_s)
+            further = going_along(video, out, options, plan is not None, script.first_pass_s)
             kept = None if cache is None else RunCache(cache, video, options, script.duration_s)
             with (
                 one_opencv_thread(),
@@ -234,6 +236,7 @@ class Lipsync:
                     metadata,
                     script.track,
                     timecode=timecode,
+                    further=further,
                 ) as writer,
             ):
                 given = script.frames, script.speakers, reader.info.fps, options, clock, counts, kept, stop

@@ -65,6 +65,7 @@ class Script:
     Attributes:
         frames: of the result's length and in its time. duration_s: that length, seconds.
         track: the sound of the result.
+        first_pass_s: how long frames come forwards and for the first time; None = not known.
     """
 
     speakers: tuple[Speaker, ...]
@@ -72,6 +73,7 @@ class Script:
     duration_s: Fraction
     track: AudioPlan | MixPlan | None
     warnings: tuple[str, ...] = ()
+    first_pass_s: Fraction | None = None
 
 
 def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script:
@@ -87,7 +89,9 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     frames, total_s = _fitted(reader, heard_s, options, warnings)
     speakers = (Speaker(options.face, (SpeechSegment(sound, length_s=total_s, name=str(audio)),)),)
     track_plan = AudioPlan(audio, start_s, mode=options.keep_audio, track=track)
-    return Script(speakers, frames, total_s, track_plan, tuple(warnings))
+    end_s = _end_of(reader, options, [])
+    first_s = None if end_s is None else min(end_s - (options.start_s or 0), total_s)
+    return Script(speakers, frames, total_s, track_plan, tuple(warnings), first_s)
 
 
 def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:
@@ -122,7 +126,9 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     )
     inserts = tuple(_insert(entry, from_s) for entry in inside)
     track = None if options.keep_audio == "none" else MixPlan(reader.path, inserts, from_s, options.audio_track)
-    return Script(speakers, fit_length(reader, None, "none"), video_s - from_s, track, tuple(warnings))
+    return Script(
+        speakers, fit_length(reader, None, "none"), video_s - from_s, track, tuple(warnings), video_s - from_s
+    )
 
 
 def _ended(entry: PlanEntry, plan: Plan, reader: VideoReader, options: SyncOptions, warnings: list[str]) -> PlanEntry:

@@ -26,10 +26,13 @@ from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alig
 from latentsync.faces.choice import parse_choice
 from latentsync.faces.pose import yaw_deg
 from latentsync.faces.shots import ShotDetector
+from latentsync.media.codecs import container_of
+from latentsync.media.further import Further, further_of
 from latentsync.media.information import VideoInfo, probe
 from latentsync.media.losses import source_losses
 from latentsync.media.opening import opened
 from latentsync.media.reader import VideoReader
+from latentsync.media.timecode import timecode_from
 from latentsync.media.tracks import SoundTrackInfo, origin_of, video_stream
 from latentsync.media.writer import VideoWriter, check_beat
 from latentsync.pipeline.speech import unspoken
@@ -83,6 +86,7 @@ class Preflight:
         sounds: the sound tracks of the speech, or of the video where no speech is given. audio_track: which of them
             was chosen, None = the one marked default.
         timecode: of the first frame, None = none.
+        further: what else is in the video that can go along, see `media.further`.
         num_read: frames that were decoded to get at the samples: almost all of a video up to a minute.
         num_cuts: hard cuts between those; a run takes up each shot anew.
         losses: what of the video no result keeps, see `media.losses`.
@@ -104,6 +108,7 @@ class Preflight:
     sounds: tuple[SoundTrackInfo, ...]
     audio_track: str | None
     timecode: str | None
+    further: tuple[str, ...]
     samples: tuple[tuple[Fraction, tuple[SeenFace, ...]], ...]
     num_read: int
     num_cuts: int
@@ -138,20 +143,41 @@ class Preflight:
         }
 
 
-def check_output(video_path: Path, out_path: Path, options: SyncOptions) -> None:
+def going_along(
+    video_path: Path, out_path: Path, options: SyncOptions, is_plan: bool, duration_s: Fraction | None
+) -> Further | None:
+    """What of a video goes along beside its picture and the speech; None = nothing is asked for.
+
+    Args: is_plan: the video's own sound is spoken over. duration_s: of the part whose frames are used.
+    """
+    if options.tracks == "speech":
+        return None
+    track = options.audio_track if is_plan else None
+    with_sound = options.keep_audio != "none"
+    return further_of(video_path, container_of(out_path), track, options.start_s, duration_s, with_sound)
+
+
+def check_output(video_path: Path, out_path: Path, options: SyncOptions, is_plan: bool = False) -> tuple[str, ...]:
     """Refuse a result that cannot be written as asked, before any weights are read.
 
+    Returns: what of the video cannot go along into such a file, a sentence each.
     Raises: MediaError: the video cannot be read, has no picture, or `out_path` is no kind of file that is written.
         Or it is an .avi, which has one rate, and the first frames do not keep to one.
         ConfigError: codec, crf or pixel format do not fit.
     """
-    info = probe(video_path).video
+    media = probe(video_path)
+    info = media.video
     if info is None:
         raise MediaError(f"{video_path}: there is no picture in it. Pass a video")
+    further = going_along(video_path, out_path, options, is_plan, None)
+    timecode = timecode_from(media.timecode, info.fps, Fraction(0))
     # not opened: nothing is written
-    writer = VideoWriter(out_path, info, options.codec, options.crf, options.pixel_format)
+    writer = VideoWriter(
+        out_path, info, options.codec, options.crf, options.pixel_format, timecode=timecode, further=further
+    )
     if info.is_variable_rate:
         check_beat(out_path, writer.clock, _packet_times(video_path, info, options))
+    return writer.losses
 
 
 def check_faces(plan: Plan | None, options: SyncOptions) -> None:
@@ -245,6 +271,7 @@ def look(
         sounds=sounds,
         audio_track=audio_track,
         timecode=media.timecode,
+        further=further_of(video_path, ".mkv").words,
         samples=tuple(samples),
         num_read=read.frames,
         num_cuts=read.cuts,

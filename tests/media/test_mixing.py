@@ -69,7 +69,7 @@ def test_a_speech_that_ends_early_is_followed_by_silence_and_sums_are_limited(tm
     wave = mixed(MixPlan(film, (Insert(short, Fraction(1), Fraction(2)),)), 4)
     assert at(wave, 2.0) == 0
     loud = mixed(MixPlan(film, (Insert(short, Fraction(1), Fraction(1, 2), replaces=False),)), 2)
-    assert loud.max() == 1.0
+    assert 0.83 < loud.max() < 10 ** (-1 / 20)
 
 
 def test_mono_speech_in_a_stereo_film_keeps_its_level(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -99,6 +99,15 @@ def sync(
     ] = None,
     pixel_format: Annotated[str | None, typer.Option(metavar="NAME", help="e.g. yuv420p. Default: as VIDEO.")] = None,
     keep_audio: Annotated[str | None, choice("keep_audio", kinds.KeepAudio, "The speech in OUT.")] = None,
+    mix: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Music and effects, as long as VIDEO, under the speech.")
+    ] = None,
+    duck: Annotated[
+        float | None, typer.Option(metavar="DB", help="Lower music and effects by DB while somebody speaks.")
+    ] = None,
+    match_loudness: Annotated[
+        bool, typer.Option("--match-loudness", help="Bring the speech to the loudness of VIDEO's own dialogue.")
+    ] = False,
     tracks: Annotated[
         str | None, choice("tracks", kinds.Tracks, "VIDEO's further sound tracks, subtitles, chapters, attachments.")
     ] = None,
@@ -147,6 +156,9 @@ def sync(
         "crf": crf,
         "pixel_format": pixel_format,
         "keep_audio": keep_audio,
+        "mix": None if mix is None else str(mix),
+        "duck": duck,
+        "match_loudness": True if match_loudness else None,
         "tracks": tracks,
         "paste": paste,
         "provenance": False if no_provenance else None,
@@ -155,7 +167,8 @@ def sync(
     options = sync_options(preset, changes)
     if (audio is None) == (plan is None):
         raise typer.BadParameter("give either AUDIO or a plan: latentsync sync VIDEO --plan plan.yaml -o OUT")
-    sources = [path for path in (video, audio, plan) if path is not None]
+    bed = None if options.mix is None else Path(options.mix)
+    sources = [path for path in (video, audio, plan, bed) if path is not None]
     for source in sources:
         check_source(source)
     if report is not None and plan is not None:
@@ -325,6 +338,14 @@ def _write_report(job: _Job, lipsync: Lipsync, result: Result) -> None:
                 part.write_bytes(pages["report.html"].read_bytes())
 
 
+def loudness_words(levels: Mapping[str, Any]) -> str:
+    """A line for people about the sound of a mix."""
+    level, peak = levels["result_lufs"], levels["result_true_peak_dbtp"]
+    if level is None or peak is None:
+        return "sound silent"
+    return f"sound {level:.1f} LUFS, true peak {peak:.1f} dBTP"
+
+
 def show(result: Result, extras: dict[str, Path | None], as_json: bool, quiet: bool) -> None:
     """Print the result: one JSON object, or a few lines for people, or nothing when quiet."""
     if as_json:
@@ -343,6 +364,8 @@ def show(result: Result, extras: dict[str, Path | None], as_json: bool, quiet: b
             f"  speed {result.frames_per_s:.1f} frames/s ({result.seconds_total:.1f} s), "
             f"peak memory {memory}, model {result.model}, seed {result.seed}",
         ]
+        if result.loudness is not None:
+            lines.append(f"  {loudness_words(result.loudness)}")
         lines += [f"  {name} {path}" for name, path in extras.items() if path is not None]
         lines += [f"  warning: {warning}" for warning in result.warnings]
         sys.stdout.write("\n".join(lines) + "\n")

@@ -49,6 +49,11 @@ class SyncOptions:
         paste: "mouth" = only the masked region, feathered; "compatible" = the whole aligned face, as released.
         codec, crf, pixel_format: of the written video; None = follow the source.
         keep_audio: "copy" = the speech stream as it is where the container can hold it; "encode"; "none" = no sound.
+        mix: a file with music and effects, as long as the video, to lie under the speech (with a plan: where a speech
+            takes the place of the video's own sound); None = none.
+        duck: decibels by which that (with a plan: the video's own sound under `sound: mix` too) is lowered while
+            somebody speaks; None = not.
+        match_loudness: the speech is brought to the loudness of the video's own dialogue.
         tracks: "keep" = the video's further sound tracks, subtitles, chapters, attachments and cover go along where the
             container can hold them; "speech" = the picture and the speech only.
         provenance: write into the container's metadata that the lips are synthetic.
@@ -72,6 +77,9 @@ class SyncOptions:
     crf: float | None = None
     pixel_format: str | None = None
     keep_audio: KeepAudio = "copy"
+    mix: str | None = None
+    duck: float | None = None
+    match_loudness: bool = False
     tracks: Tracks = "keep"
     provenance: bool = True
 
@@ -87,7 +95,7 @@ class SyncOptions:
             raise ConfigError("face", self.face, "give a word like 'largest', an index, a place, or a picture's path")
         object.__setattr__(self, "face", str(self.face))
         object.__setattr__(self, "audio_track", checked_track(self.audio_track))
-        for key in ("guidance", "crf", "start_s", "end_s", "audio_start_s"):
+        for key in ("guidance", "crf", "start_s", "end_s", "audio_start_s", "duck"):
             check_number(key, getattr(self, key))
         for key in ("start_s", "end_s", "audio_start_s"):
             if getattr(self, key) is not None:
@@ -98,6 +106,10 @@ class SyncOptions:
         _in_range("overlap_frames", self.overlap_frames, 0, 15)
         _in_range("block_cache_interval", self.block_cache_interval, 1, 100)
         _in_range("crf", self.crf, 0, 63)
+        _in_range("duck", self.duck, 0, 60)
+        if not isinstance(self.mix, (str, PathLike, type(None))) or self.mix == "":
+            raise ConfigError("mix", self.mix, "give the path of a file with music and effects")
+        object.__setattr__(self, "mix", None if self.mix is None else str(self.mix))
         _in_range("start_s", self.start_s, 0, None)
         _in_range("audio_start_s", self.audio_start_s, 0, None)
         if self.end_s is not None and self.end_s <= (self.start_s or 0):

@@ -184,7 +184,7 @@ def _kept(stream: Any) -> dict[str, str]:
 
 def _chapters(container: Any, start: Fraction, duration_s: Fraction | None) -> tuple[dict[str, Any], ...]:
     """Those of a part of a film, in its time. Args: start: on the container's clock, seconds."""
-    out = []
+    out: list[dict[str, Any]] = []
     for chapter in container.chapters():
         first, last = (chapter[key] * chapter["time_base"] - start for key in ("start", "end"))
         if duration_s is not None:
@@ -207,7 +207,8 @@ class FurtherTracks:
             if each.written is not None and each.kind != "sound":
                 self._add(each, self._container.streams[each.index])
         if further.chapters:
-            output.set_chapters(list(further.chapters))
+            chapters: Any = list(further.chapters)
+            output.set_chapters(chapters)
         self._packets = self._source_packets()
         self._waiting: tuple[Fraction, av.Packet] | None = None
 

@@ -16,10 +16,13 @@ from latentsync.core.errors import EmptyAudioError
 from latentsync.core.values import Float
 from latentsync.media.audio import SoundDecoder
 from latentsync.media.information import AudioInfo, probe
+from latentsync.media.loudness import Loudness, LoudnessMeter, limited
 
 STEP_SAMPLES = 8192
+DUCK_DOWN_S, DUCK_UP_S = 0.25, 0.6
+"""The way down ends where a word begins; the way up is slower, so that nothing pumps."""
 FADE_S = Fraction(1, 50)
-"""On both ends of an insert, inside its range, so that nothing clicks; chosen by lip predictor."""
+"""On both ends of an insert, inside its range, so that nothing clicks; chosen by ear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Insert:
         start_s: the moment of its own sound that meets `at_s`.
         replaces: the film's own sound is silent in the range; else the two are added.
         track: of the file's sound tracks, see `tracks.audio_stream`.
+        gain: its samples are multiplied with.
+        is_bed: music or noise under speech, which `MixPlan.duck_db` lowers.
     """
 
     path: Path
@@ -40,25 +45,33 @@ class Insert:
     start_s: Fraction = Fraction(0)
     replaces: bool = True
     track: str | None = None
+    gain: float = 1.0
+    is_bed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class MixPlan:
     """Which sound goes into a written video: always encoded, in the film's own rate and channels.
 
-    Levels stay as they are; where sums pass full scale they are limited.
+    Levels stay as they are but for gains and ducking that are asked for; true peaks are held below −1 dBTP.
 
     Attributes:
         base: the film; None, or without sound = silence under the inserts, which then decide rate and channels.
         inserts: in any order; they may overlap.
         start_s: the moment of the base (from its container's origin) that meets time 0 of the video.
         track: of the base's sound tracks, see `tracks.audio_stream`.
+        spoken: spans of the written video in which somebody speaks, seconds, rising. duck_db: by so much the base and
+            beds are lowered there.
+        written: is given what was written, for its loudness.
     """
 
     base: Path | None
     inserts: tuple[Insert, ...]
     start_s: Fraction = Fraction(0)
     track: str | None = None
+    spoken: tuple[tuple[float, float], ...] = ()
+    duck_db: float = 0.0
+    written: WrittenLoudness | None = None
 
     @property
     def mode(self) -> Literal["encode"]:
@@ -80,6 +93,13 @@ class MixPlan:
 
     def samples(self, rate_hz: int, layout: str) -> Generator[Float, None, None]:
         """(channels, STEP_SAMPLES) blocks from time 0, without an end: silence follows the last sound."""
+        with closing(self._sums(rate_hz, layout)) as sums:
+            for block in limited(sums, rate_hz):
+                if self.written is not None:
+                    self.written.push(block, rate_hz, layout)
+                yield block
+
+    def _sums(self, rate_hz: int, layout: str) -> Generator[Float, None, None]:
         base = None if self.base is None or probe(self.base).audio is None else self.base
         with closing(_Tape(base, rate_hz, layout, self.start_s, self.track)) as film:
             waiting = sorted(self.inserts, key=lambda insert: insert.at_s, reverse=True)
@@ -90,6 +110,8 @@ class MixPlan:
                 while True:
                     last = first + STEP_SAMPLES
                     out = film.read(STEP_SAMPLES)
+                    ducked = duck_gain(self.spoken, self.duck_db, first, last, rate_hz)
+                    out *= ducked
                     for span in muted:
                         out *= 1 - _envelope(span, first, last, rate_hz)
                     while waiting and waiting[-1].at_s * rate_hz < last:
@@ -98,15 +120,52 @@ class MixPlan:
                     for insert, tape in playing:
                         skip = max(0, round(insert.at_s * rate_hz) - first)
                         span = (insert.at_s, insert.at_s + insert.duration_s)
-                        out[:, skip:] += tape.read(STEP_SAMPLES - skip) * _envelope(span, first + skip, last, rate_hz)
+                        gain = _envelope(span, first + skip, last, rate_hz) * np.float32(insert.gain)
+                        gain *= ducked[skip:] if insert.is_bed else np.float32(1)
+                        out[:, skip:] += tape.read(STEP_SAMPLES - skip) * gain
                     for pair in [p for p in playing if (p[0].at_s + p[0].duration_s) * rate_hz <= last]:
                         playing.remove(pair)
                         pair[1].close()
-                    yield np.clip(out, -1, 1)
+                    yield out
                     first = last
             finally:
                 for _, tape in playing:
                     tape.close()
+
+
+class WrittenLoudness:
+    """Measures what a mix gives."""
+
+    def __init__(self) -> None:
+        self._meter: LoudnessMeter | None = None
+
+    def push(self, block: Float, rate_hz: int, layout: str) -> None:
+        """(channels, n) float32."""
+        self._meter = self._meter or LoudnessMeter(rate_hz, layout)
+        self._meter.push(block)
+
+    def loudness(self) -> Loudness:
+        """Of all that was written so far."""
+        return Loudness(None, None) if self._meter is None else self._meter.loudness()
+
+
+def duck_gain(spans: Sequence[tuple[float, float]], duck_db: float, first: int, last: int, rate_hz: int) -> Float:
+    """(last − first,) gain: −`duck_db` inside the spans, 0 dB outside, in straight lines of decibels on the way.
+
+    Pauses shorter than both ways together are not risen into.
+    """
+    near = [
+        (start, end) for start, end in spans
+        if start - DUCK_DOWN_S < last / rate_hz and end + DUCK_UP_S > first / rate_hz
+    ]  # fmt: skip
+    if not near or not duck_db:
+        return np.ones(last - first, np.float32)
+    times = np.arange(first, last) / rate_hz
+    share = np.zeros(last - first)
+    for start, end in near:
+        down, up = (times - start + DUCK_DOWN_S) / DUCK_DOWN_S, (end + DUCK_UP_S - times) / DUCK_UP_S
+        share = np.maximum(share, np.clip(np.minimum(down, up), 0, 1))
+    return (10 ** (-duck_db / 20 * share)).astype(np.float32)
 
 
 class _Tape:

@@ -325,7 +325,9 @@ class VideoWriter:
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
             self._output.mux(packet)
-            for track in self._tracks if packet.dts is not None else ():
+            if packet.dts is None:
+                continue
+            for track in self._tracks:
                 track.feed(packet.dts * packet.time_base)
 
     def _finish(self) -> None:

@@ -203,7 +203,8 @@ class Lipsync:
         options = changed(options, changes)
         if plan is not None:
             refuse_beside_plan(options)
-        refuse_input(out, [video, *(each for each in (audio, plan) if isinstance(each, Path))])
+        mix = None if options.mix is None else Path(options.mix)
+        refuse_input(out, [video, *(each for each in (audio, plan, mix) if isinstance(each, Path))])
         started = time.monotonic()
         source = probe(video)
         if source.video is None:
@@ -277,6 +278,7 @@ class Lipsync:
             fps=fps, duration_s=float(duration_s), seconds_total=seconds, seconds_by_stage=clock.seconds(),
             frames_per_s=counts.frames / seconds, peak_memory_gib=peak_memory_gib(), model=self.name,
             seed=options.seed, faces=dict(counts.outcomes), warnings=tuple(warnings),
+            loudness=None if script.levels is None else script.levels.as_dict(),
         )  # fmt: skip
 
     def stream(

@@ -16,6 +16,7 @@ from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.faces import Wanted
 from latentsync.media import AudioPlan, AudioReader, Insert, MixPlan, VideoReader, fit_length
 from latentsync.media.lengths import FittedFrames
+from latentsync.pipeline.mix import Levels, check_mix, is_mixed, mixed
 from latentsync.pipeline.preflight import check_faces
 from latentsync.pipeline.speech import ROUNDING_S, cut_speech, name_tracks, sound_s, speech_length, unspoken
 
@@ -65,6 +66,7 @@ class Script:
     Attributes:
         frames: of the result's length and in its time. duration_s: that length, seconds.
         track: the sound of the result.
+        levels: of the sound, where they were measured.
         first_pass_s: how long frames come forwards and for the first time; None = not known.
     """
 
@@ -74,6 +76,7 @@ class Script:
     track: AudioPlan | MixPlan | None
     warnings: tuple[str, ...] = ()
     first_pass_s: Fraction | None = None
+    levels: Levels | None = None
 
 
 def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script:
@@ -88,10 +91,16 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     warnings: list[str] = unspoken(audio, start_s, track)
     frames, total_s = _fitted(reader, heard_s, options, warnings)
     speakers = (Speaker(options.face, (SpeechSegment(sound, length_s=total_s, name=str(audio)),)),)
-    track_plan = AudioPlan(audio, start_s, mode=options.keep_audio, track=track)
+    track_plan: AudioPlan | MixPlan = AudioPlan(audio, start_s, mode=options.keep_audio, track=track)
+    levels = None
+    check_mix(options, options.mix is not None)
+    if is_mixed(options):
+        speech = Insert(audio, Fraction(0), total_s, start_s, replaces=False, track=track)
+        track_plan, levels, told = mixed(reader.path, [speech], options, None, total_s)
+        warnings += told
     end_s = _end_of(reader, options, [])
     first_s = None if end_s is None else min(end_s - (options.start_s or 0), total_s)
-    return Script(speakers, frames, total_s, track_plan, tuple(warnings), first_s)
+    return Script(speakers, frames, total_s, track_plan, tuple(warnings), first_s, levels)
 
 
 def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:
@@ -124,11 +133,13 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
         Speaker(face or options.face, tuple(_parts(own, from_s, video_s)))
         for face, own in Plan(tuple(inside), plan.name).by_face().items()
     )
-    inserts = tuple(_insert(entry, from_s) for entry in inside)
-    track = None if options.keep_audio == "none" else MixPlan(reader.path, inserts, from_s, options.audio_track)
-    return Script(
-        speakers, fit_length(reader, None, "none"), video_s - from_s, track, tuple(warnings), video_s - from_s
-    )
+    inserts = [_insert(entry, from_s) for entry in inside]
+    length_s = video_s - from_s
+    track, levels, told = mixed(reader.path, inserts, options, reader.path, length_s)
+    warnings += told
+    sound = None if options.keep_audio == "none" else track
+    frames = fit_length(reader, None, "none")
+    return Script(speakers, frames, length_s, sound, tuple(warnings), length_s, levels if is_mixed(options) else None)
 
 
 def _ended(entry: PlanEntry, plan: Plan, reader: VideoReader, options: SyncOptions, warnings: list[str]) -> PlanEntry:

@@ -22,6 +22,7 @@ class Result:
             it: "wait" for frames and faces, "generate", "paste", "write".
         frames_per_s: num_frames / seconds_total.
         peak_memory_gib: peak resident memory of the process so far, with models; None where the system does not say.
+        loudness: of the sound of a mix and its parts, see `pipeline.mix.Levels`; None = no mix.
         faces: frames by outcome, see `FaceFollower.counts`; with a plan, summed over its people.
     """
 
@@ -39,6 +40,7 @@ class Result:
     seed: int
     faces: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    loudness: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -99,7 +99,7 @@ def test_a_picture_of_the_person_lies_beside_the_plan(tmp_path: Path) -> None:
         ("p.json", "[\n{]", "not valid JSON at line 2"),
         ("p.csv", "audio,face\na.wav,640,360\n", "too many values; quote a face"),
         ("p.csv", "audio,face,\na.wav,left,0:01\n", "entry 1: '0:01' stands in a column without a name"),
-        ("p.txt", "", "name it .yaml, .json or .csv"),
+        ("p.txt", "", "name it .yaml, .json, .csv, .srt"),
         (
             "p.yaml", "[{audio: a.wav, face: left, end: 3}, {audio: b.wav, face: left, start: 2}]",
             "face left cannot say two things at once: a.wav from 0 s to 3 s, b.wav from 2 s to the end",

@@ -57,7 +57,10 @@ def sync(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Video to write, e.g. out.mp4.")],
     plan: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Instead of AUDIO: a YAML, JSON or CSV file of speeches, faces and times."),
+        typer.Option(
+            metavar="FILE",
+            help="Instead of AUDIO: speeches, faces, times (yaml, json, csv, srt, vtt, edl, otio).",
+        ),
     ] = None,
     model: Model = "tiny",
     resolution: Annotated[
@@ -237,8 +240,8 @@ def _read_plan(path: Path, video: Path) -> Plan:
     from latentsync.config.plan import load_plan
     from latentsync.media import probe
 
-    found = probe(video).video
-    plan = load_plan(path, None if found is None else found.fps)
+    media = probe(video)
+    plan = load_plan(path, None if media.video is None else media.video.fps, media.timecode)
     for entry in plan.entries:
         check_source(entry.audio)
     return plan

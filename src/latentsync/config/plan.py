@@ -15,12 +15,13 @@ from typing import Literal, get_args
 
 import yaml
 
+from latentsync.config import timelines
 from latentsync.config.checked import refuse_unknown
 from latentsync.config.options import SyncOptions, check_number, checked_track
 from latentsync.config.times import parse_time
 from latentsync.config.yaml_text import parse_yaml
 from latentsync.core.errors import ConfigError, MediaError, shown
-from latentsync.core.reading import name_refused, parse_json, read_text
+from latentsync.core.reading import LIST_BYTES, SETTINGS_BYTES, name_refused, parse_json, read_text
 from latentsync.core.time import as_written
 
 Under = Literal["replace", "mix"]
@@ -114,17 +115,19 @@ def refuse_beside_plan(options: SyncOptions) -> None:
         raise ConfigError("audio_start_s", start, "leave it out: the entries of a plan have an audio_start each")
 
 
-def load_plan(path: Path, fps: Fraction | None = None) -> Plan:
-    """Read a plan from .yaml, .yml, .json (a list of entries, or one under the key `entries`) or .csv (with a header).
+def load_plan(path: Path, fps: Fraction | None = None, timecode: str | None = None) -> Plan:
+    """Read a plan from .yaml, .yml, .json (a list of entries, or one under the key `entries`), .csv (with a header), or
+    from what `config.timelines` reads: .srt, .vtt, .edl, .otio.
 
     Relative paths in it are taken from the plan's own folder.
 
     Args:
         fps: of the video, for times like 00:01:02:12 whose last number counts frames (not drop-frame).
+        timecode: of the video's first frame, from which an edit decision list counts.
     Raises: ConfigError: not readable, an unknown key, a wrong value, see `Plan`.
     """
     entries = []
-    for number, row in enumerate(_rows(path), 1):
+    for number, row in enumerate(_rows(path, fps, timecode), 1):
         given = {key: value for key, value in row.items() if value != ""}
         try:
             entries.append(_entry(given, path.parent, fps))
@@ -159,22 +162,28 @@ def _moment(key: str, text: str, fps: Fraction | None) -> Fraction:
     return (parse_time(key, head) * round(fps) + int(frames)) / fps
 
 
-def _rows(path: Path) -> Sequence[Mapping[str, str]]:
+def _rows(path: Path, fps: Fraction | None, timecode: str | None) -> Sequence[Mapping[str, str]]:
     """The entries of a file with all values as text."""
     try:
-        text = read_text(path)
+        text = read_text(path, LIST_BYTES if path.suffix.lower() in timelines.LONG else SETTINGS_BYTES)
     except MediaError as error:
         raise ConfigError("plan", str(path), str(error).removeprefix(f"{path}: ")) from error
     suffix = path.suffix.lower()
     try:
         if suffix == ".csv":
-            found: object = _csv_rows(path, text)
+            found: object = timelines.with_known_columns(_csv_rows(path, text))
+        elif suffix in (".srt", ".vtt"):
+            found = timelines.subtitle_rows(path, text)
+        elif suffix == ".edl":
+            found = timelines.edl_rows(path, text, fps, timecode)
+        elif suffix == ".otio":
+            found = timelines.otio_rows(path)
         elif suffix == ".json":
             found = parse_json(text, parse_float=str, parse_int=str)
         elif suffix in (".yaml", ".yml"):
             found = parse_yaml(text, yaml.BaseLoader)
         else:
-            raise ConfigError("plan", str(path), "name it .yaml, .json or .csv")
+            raise ConfigError("plan", str(path), "name it .yaml, .json, .csv, .srt, .vtt, .edl or .otio")
     except (csv.Error, ValueError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         line = getattr(error, "lineno", None) if mark is None else mark.line + 1

@@ -20,6 +20,7 @@ from av.video.reformatter import ColorRange
 
 from latentsync.core.errors import LatentSyncError, MediaError
 from latentsync.core.files import atomic_path, refuse_unwritable, sweep_parts_of
+from latentsync.core.timecode import Timecode
 from latentsync.core.values import Frame
 from latentsync.media.codecs import clock_for, container_of, encoder_for, fields_for, pixel_format_for
 from latentsync.media.further import Further, FurtherTracks
@@ -29,7 +30,6 @@ from latentsync.media.mixing import MixPlan
 from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
 from latentsync.media.planes import layout_of
 from latentsync.media.sound_track import AudioPlan, SoundTrack, further_sounds, open_track
-from latentsync.media.timecode import Timecode
 from latentsync.media.tracks import tags_for
 
 log = logging.getLogger(__name__)

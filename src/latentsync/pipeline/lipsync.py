@@ -19,6 +19,7 @@ from latentsync.config.plan import Plan, load_plan, refuse_beside_plan
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
+from latentsync.core.timecode import timecode_from
 from latentsync.core.values import Frame
 from latentsync.faces import FaceTracker, FollowerConfig, MeshTracker, PeopleFollower
 from latentsync.generation import sampler_for
@@ -27,7 +28,6 @@ from latentsync.generation.precision import choose_device, choose_dtype, explain
 from latentsync.generation.settings import ModelSettings
 from latentsync.media import Prefetch, VideoReader, VideoWriter
 from latentsync.media.information import VideoInfo, probe
-from latentsync.media.timecode import timecode_from
 from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.models.unet import UNet
 from latentsync.models.weights import (
@@ -211,7 +211,7 @@ class Lipsync:
             raise MediaError(f"{video}: there is no picture in it. Pass a video")
         with VideoReader(video, options.start_s, options.end_s) as reader:
             if plan is not None:
-                plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps)
+                plan = plan if isinstance(plan, Plan) else load_plan(plan, reader.info.fps, source.timecode)
                 refuse_input(out, [entry.audio for entry in plan.entries])
                 script = planned(plan, reader, options)
                 options = replace(options, length="video")

@@ -21,6 +21,7 @@ from latentsync.config.options import SyncOptions
 from latentsync.config.plan import Plan
 from latentsync.core.errors import ConfigError, MediaError, shown
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
+from latentsync.core.timecode import timecode_from
 from latentsync.core.values import Face, Frame
 from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alignment_points
 from latentsync.faces.choice import parse_choice
@@ -32,7 +33,6 @@ from latentsync.media.information import VideoInfo, probe
 from latentsync.media.losses import source_losses
 from latentsync.media.opening import opened
 from latentsync.media.reader import VideoReader
-from latentsync.media.timecode import timecode_from
 from latentsync.media.tracks import SoundTrackInfo, origin_of, video_stream
 from latentsync.media.writer import VideoWriter, check_beat
 from latentsync.pipeline.speech import unspoken

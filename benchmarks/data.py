@@ -74,7 +74,7 @@ def spend(way: str, folder: Path, out: Path, settings: DataSettings, workers: in
 
 
 def line(way: str, spent: Spent, frames: int, source_s: float, cores: int) -> dict[str, object]:
-    told: dict[str, object] = {
+    given: dict[str, object] = {
         "way": way,
         "kept": spent.kept,
         "wall_s": round(spent.wall_s, 1),
@@ -88,10 +88,10 @@ def line(way: str, spent: Spent, frames: int, source_s: float, cores: int) -> di
     }
     if spent.tally is not None:
         tally = spent.tally
-        told["stage_cpu_ms_per_frame"] = {
+        given["stage_cpu_ms_per_frame"] = {
             stage: round(1000 * s / tally.frames[stage], 2) for stage, s in tally.cpu_s.items() if s > 0.01
         }
-    return told
+    return given
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from latentsync.data.stages.lip_opening import LEAD_FRAMES as LIP_OPENING_LEAD_F
 from latentsync.data.stages.lip_opening import LipOpeningJudge
 from latentsync.data.stages.sync import Estimate, LipJudge, SyncCheck
 from latentsync.data.stages.sync_networks import LEAD_FRAMES, OwnJudge
-from latentsync.metrics.lips import lip_opening, told_opening
+from latentsync.metrics.lips import audible_opening, lip_opening
 from latentsync.training.datasets.clip_files import load_clips
 
 FRAME = SPEECH_RATE_HZ // 25
@@ -60,15 +60,17 @@ def by_network(judge: OwnJudge, clips: Sequence, reach: int) -> Iterator[Trial]:
     sounds = []
     for clip in clips:
         wave = np.array(clip.wave)
-        sounds.append({rest: judge.hear(*moved(wave, rest)) for rest in sorted({s % EXACT for s in shifts_of(reach)})})
+        sounds.append(
+            {rest: judge.features_of_clip(*moved(wave, rest)) for rest in sorted({s % EXACT for s in shifts_of(reach)})}
+        )
     for number, clip in enumerate(clips):
         seen = judge.see(np.asarray(clip.crops))
         found = {}
         for shift in shifts_of(reach):
             rest = shift % EXACT
-            heard, there = sounds[number][rest]
+            audio_features, there = sounds[number][rest]
             step = shift - rest
-            found[shift] = judge.compare(seen, np.roll(heard, step, axis=0), np.roll(there, step))
+            found[shift] = judge.compare(seen, np.roll(audio_features, step, axis=0), np.roll(there, step))
         strange = [sounds[other][0] for other in range(len(clips)) if clips[other].person != clip.person]
         others = [judge.compare(seen, *sound) for sound in strange]
         yield Trial(clip.path.name, clip.person, len(clip.crops) / 25, found, others)
@@ -76,13 +78,13 @@ def by_network(judge: OwnJudge, clips: Sequence, reach: int) -> Iterator[Trial]:
 
 def by_lip_predictor(judge: LipOpeningJudge, clips: Sequence, reach: int) -> Iterator[Trial]:  # type: ignore[type-arg]
     lead = LIP_OPENING_LEAD_FRAMES * FRAME
-    openings = [told_opening(np.asarray(clip.mesh)) for clip in clips]
-    sounds = [judge.hear(*moved(np.array(clip.wave), 0, lead)) for clip in clips]
+    openings = [audible_opening(np.asarray(clip.mesh)) for clip in clips]
+    sounds = [judge.features_of_clip(*moved(np.array(clip.wave), 0, lead)) for clip in clips]
     for number, (clip, opening) in enumerate(zip(clips, openings, strict=True)):
         wave = np.array(clip.wave)[: len(opening) * FRAME]
         found = {}
         for shift in shifts_of(reach):
-            found[shift] = judge.compare(opening, *judge.hear(*moved(wave, shift, lead)))
+            found[shift] = judge.compare(opening, *judge.features_of_clip(*moved(wave, shift, lead)))
         strange = [sounds[other] for other in range(len(clips)) if clips[other].person != clips[number].person]
         others = [judge.compare(opening, *sound) for sound in strange]
         yield Trial(clip.path.name, clip.person, len(clip.crops) / 25, found, others)

@@ -56,7 +56,7 @@ def main() -> None:
     unet.forward, autoencoder.decode = timed(unet.forward, parts), timed(autoencoder.decode, parts)
     for frames in args.frames:
         crops = rng.random((frames, side, side, 3), dtype=np.float32)
-        heard = LOUD * torch.randn(frames, 10, lipsync.networks.unet.config.cross_attention_dim)
+        audio_features = LOUD * torch.randn(frames, 10, lipsync.networks.unet.config.cross_attention_dim)
         moves = mouths = None
         if tiny is not None and tiny.warp != "none":
             points = rng.random((468, 2), dtype=np.float32) * side
@@ -70,7 +70,7 @@ def main() -> None:
         for _ in range(6):
             parts[0] = 0.0
             started = time.process_time()
-            sampler.finish(sampler.prepare(ChunkInputs(crops, heard, range(frames), references)))
+            sampler.finish(sampler.prepare(ChunkInputs(crops, audio_features, range(frames), references)))
             spent.append((time.process_time() - started) * 1e3)
             drawing.append(parts[0] * 1e3)
         print(json.dumps({"frames": frames, "cpu_ms": round(statistics.median(spent[1:])),

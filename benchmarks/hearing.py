@@ -1,4 +1,4 @@
-"""How much of the lips' movement is in what an audio encoder hears? The same small head on several audio encoders'
+"""How much of the lips' movement is in the states of an audio encoder? The same small head on several audio encoders'
 states.
 
     python benchmarks/hearing.py --data clips/ --audio-encoder tiny --audio-encoder tiny.en
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from latentsync.metrics.lips import correlation, lip_opening
 from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.training.datasets import AnyClip, TrainingData, num_frames, open_data
-from latentsync.training.datasets.audio_features import hear
+from latentsync.training.datasets.audio_features import features_of_clip
 from latentsync.training.datasets.cache import module_hash
 from latentsync.training.engine.components import Start, build_part
 from latentsync.training.tasks.audio_encoder.teachers import whisper_tiny_en
@@ -78,8 +78,8 @@ def judged(data: TrainingData, audio_encoder: AudioEncoder, steps: int, seed: in
     with torch.no_grad():
         for clip in data.val:
             if clip.in_sync:
-                heard, opening = examples(clip, audio_encoder, data)
-                found.append(correlation(head((heard - mean) / spread)[:, 0].numpy(), opening.numpy()))
+                audio_features, opening = examples(clip, audio_encoder, data)
+                found.append(correlation(head((audio_features - mean) / spread)[:, 0].numpy(), opening.numpy()))
     return float(np.nanmean(found))
 
 
@@ -89,9 +89,11 @@ def examples(clip: AnyClip, audio_encoder: AudioEncoder, data: TrainingData) -> 
     opening = lip_opening(np.asarray(clip.mesh))[:count]
     there = np.isfinite(opening)
     key = (data.cache.content_of(clip), module_hash(audio_encoder))
-    states = data.cache.get("heard", key, lambda: hear(audio_encoder, np.array(clip.wave), count).half().numpy())
-    heard = torch.from_numpy(np.array(states)).float().unflatten(1, (10, -1))[:, :, -1].flatten(1)
-    return heard[there], torch.from_numpy(opening[there] - opening[there].mean()).float()
+    states = data.cache.get(
+        "audio_features", key, lambda: features_of_clip(audio_encoder, np.array(clip.wave), count).half().numpy()
+    )
+    audio_features = torch.from_numpy(np.array(states)).float().unflatten(1, (10, -1))[:, :, -1].flatten(1)
+    return audio_features[there], torch.from_numpy(opening[there] - opening[there].mean()).float()
 
 
 if __name__ == "__main__":

@@ -62,11 +62,11 @@ class Behind(nn.Module):
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
 
-    def forward(self, sample: Tensor, timestep: Tensor, heard: Tensor) -> Tensor:
+    def forward(self, sample: Tensor, timestep: Tensor, audio_features: Tensor) -> Tensor:
         """As `UNet.forward`; heard: (B, F, K, D) of the audio encoder in front."""
         with torch.autocast("cpu", enabled=False):
-            code = ARTICULATION * self.lip_predictor.code(heard.flatten(2))
-            known = heard @ self.get_buffer("weight") + self.get_buffer("bias")
+            code = ARTICULATION * self.lip_predictor.code(audio_features.flatten(2))
+            known = audio_features @ self.get_buffer("weight") + self.get_buffer("bias")
         return self.unet(sample, timestep, known, code=code)
 
 
@@ -97,18 +97,18 @@ def main() -> None:
     for name in args.audio_encoder:
         hearing = ClipAudioFeatures(audio_encoder_of(name), data.cache, SoundRange())
         for seed in range(1 if name == AS_IT_IS else args.seeds):
-            began, told = time.process_time(), {}
+            began, given = time.process_time(), {}
             networks: dict[str, nn.Module] = {"": unet}
             if name != AS_IT_IS:
-                lip_predictor = taught_lip_predictor(unet, hearing, clips, lips, args.sounds, seed, data, told)
-                linear, told["explained"] = ridge(clips, list(judge), hearing, known)
+                lip_predictor = taught_lip_predictor(unet, hearing, clips, lips, args.sounds, seed, data, given)
+                linear, given["explained"] = ridge(clips, list(judge), hearing, known)
                 networks = {"": Behind(unet, lip_predictor, *linear)}
                 if args.deaf:
                     mean = torch.cat([known(clip).float() for clip in spread(clips)]).mean(0)
                     networks["deaf attention"] = Behind(unet, lip_predictor, torch.zeros_like(linear[0]), mean)
             for kind, network in networks.items():
                 found = judged(objective, network.eval(), drives, hearing, openings)
-                report = {"audio_encoder": name, "seed": seed, "attention": kind or "hears", **told, **found}
+                report = {"audio_encoder": name, "seed": seed, "attention": kind or "hears", **given, **found}
                 print(json.dumps({**report, "cpu_s": round(time.process_time() - began)}), flush=True)
 
 
@@ -132,14 +132,14 @@ def taught_lip_predictor(
     sounds: int,
     seed: int,
     data: TrainingData,
-    told: dict[str, float],
+    given: dict[str, float],
 ) -> LipPredictor:
     """A lip predictor like the U-Net's for another audio encoder; what `teach` finds goes into `told`."""
     own = copy.deepcopy(unet.lip_predictor)
-    heard = hearing(clips[0])[0].numel()
-    lip_predictor = LipPredictor(heard, own.linear_1.out_features, own.head.out_features, 1, 1)
+    audio_features = hearing(clips[0])[0].numel()
+    lip_predictor = LipPredictor(audio_features, own.linear_1.out_features, own.head.out_features, 1, 1)
     found = teach(lip_predictor, clips, lips, hearing, sounds, seed, WarmUpConfig(), [c for c in data.val if c.in_sync])
-    told |= {f"lip_predictor_{name}": round(value, 3) for name, value in found.items() if name.startswith("r_")}
+    given |= {f"lip_predictor_{name}": round(value, 3) for name, value in found.items() if name.startswith("r_")}
     return lip_predictor.eval().requires_grad_(False)
 
 

@@ -24,7 +24,7 @@ EYES, CORNERS, PAIRS = (36, 45), (60, 64), ((61, 67), (62, 66), (63, 65))
 """Of the 68 landmarks: outer eye corners, inner corners of the lips, upper and lower inner lip."""
 
 
-def told(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def given(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Opening and width (F,) in eye distances, of (F, 68, 2)."""
     across = landmarks[:, EYES[1]] - landmarks[:, EYES[0]]
     distance = np.hypot(*across.T)
@@ -49,7 +49,7 @@ def main() -> None:
         if not stem.with_suffix(".npz").is_file():
             continue
         meshes = np.asarray(clip.mesh)
-        opening, width = told(Truth.load(stem).landmarks[first : first + len(meshes)])
+        opening, width = given(Truth.load(stem).landmarks[first : first + len(meshes)])
         meshes = meshes[: len(opening)]
         found.append((correlation(opening, lip_opening(meshes)), correlation(width, lip_width(meshes))))
     for name, column in zip(("opening", "width"), np.array(found).T, strict=True):

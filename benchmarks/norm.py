@@ -38,11 +38,11 @@ def main() -> None:
     for shape in SHAPES:
         hidden = torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last)
         norm = nn.GroupNorm(32, shape[1]).bfloat16()
-        told = {
+        given = {
             "own": spent_ms(lambda n=norm, x=hidden: n(x)),
             "ours": spent_ms(lambda n=norm, x=hidden: group_norm(n, x)),
         }
-        print(json.dumps({"shape": shape} | told))
+        print(json.dumps({"shape": shape} | given))
 
 
 if __name__ == "__main__":

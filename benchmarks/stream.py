@@ -172,12 +172,12 @@ def main() -> None:
             video, wave, Path(folder) / "out.mp4", codec=args.codec, length=args.length or "audio", end_s=end
         )
         cpu_ms = (time.process_time() - started) / result.num_frames * 1e3
-    told = result.as_dict()
+    described = result.as_dict()
     per_frame = {k: round(1000 * v / result.num_frames, 2) for k, v in result.seconds_by_stage.items()}
     keys = ("num_frames", "num_edited", "frames_per_s", "peak_memory_gib")
-    told = {k: round(told[k], 3) for k in keys} | {"cpu_ms_per_frame": round(cpu_ms, 1)}
-    told |= {"ms_per_frame_of_the_main_thread": per_frame}
-    print(json.dumps(told | {"generator": "real" if args.real else "identity", "seconds": args.seconds}))
+    described = {k: round(described[k], 3) for k in keys} | {"cpu_ms_per_frame": round(cpu_ms, 1)}
+    described |= {"ms_per_frame_of_the_main_thread": per_frame}
+    print(json.dumps(described | {"generator": "real" if args.real else "identity", "seconds": args.seconds}))
 
 
 if __name__ == "__main__":

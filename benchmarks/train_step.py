@@ -92,7 +92,7 @@ def step(name: str, num_frames: int) -> None:
     batch = {
         "target": torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8)),
         "reference": torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8)),
-        "heard": torch.randn(1, num_frames, 50, 384),
+        "audio_features": torch.randn(1, num_frames, 50, 384),
         "mel": torch.randn(1, 1, 80, mel_columns(0, 16)[1]),
         "seed": torch.tensor([1]),
     }

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentsync.metrics.lips import told_opening
+from latentsync.metrics.lips import audible_opening
 from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.models.lip_opening import (
     AUDIO_ENCODER_HOME,
     HOME,
     LipOpeningPredictor,
-    hear,
+    features_of_clip,
     write_lip_opening_predictor,
 )
 from latentsync.models.weights.index import read_index
@@ -35,7 +35,8 @@ from latentsync.training.datasets.clip_files import load_clips
 WIDTH, STEPS, BATCH = 64, 1500, 384
 RATE, DECAY = 2e-3, 0.05
 DROPOUT, NOISE = (0.2, 0.3), 0.5
-"""Shares of what is heard and of the hidden values that are left out; noise on what is heard, in its own spread."""
+"""Shares of the audio features and of the hidden values that are left out; noise on the audio features, in its own
+spread."""
 
 
 def pairs(folders: list[str], split: str, audio_encoder: AudioEncoder) -> Iterator[tuple[Tensor, Tensor]]:
@@ -45,18 +46,18 @@ def pairs(folders: list[str], split: str, audio_encoder: AudioEncoder) -> Iterat
         for clip in load_clips(Path(folder), split)[:: int(every)]:
             if not clip.in_sync:
                 continue
-            opening = torch.from_numpy(told_opening(clip.mesh))[: len(clip.crops)]
+            opening = torch.from_numpy(audible_opening(clip.mesh))[: len(clip.crops)]
             with torch.inference_mode():
-                heard = hear(audio_encoder, np.array(clip.wave), len(clip.crops)).flatten(1)
-            yield heard.clone(), opening
+                audio_features = features_of_clip(audio_encoder, np.array(clip.wave), len(clip.crops)).flatten(1)
+            yield audio_features.clone(), opening
 
 
-def fit(heard: Tensor, opening: Tensor) -> LipOpeningPredictor:
-    """The lip opening, with the spread of what is heard folded into its first layer."""
-    mean, spread = heard.mean(dim=0), heard.std(dim=0) + 1e-3
-    x, y = (heard - mean) / spread, opening[:, None]
+def fit(audio_features: Tensor, opening: Tensor) -> LipOpeningPredictor:
+    """The lip opening, with the spread of the audio features folded into its first layer."""
+    mean, spread = audio_features.mean(dim=0), audio_features.std(dim=0) + 1e-3
+    x, y = (audio_features - mean) / spread, opening[:, None]
     torch.manual_seed(0)
-    lip_opening = LipOpeningPredictor(heard.shape[1], WIDTH)
+    lip_opening = LipOpeningPredictor(audio_features.shape[1], WIDTH)
     net = nn.Sequential(
         nn.Dropout(DROPOUT[0]), lip_opening.linear_1, nn.SiLU(), nn.Dropout(DROPOUT[1]), lip_opening.linear_2
     )
@@ -86,14 +87,16 @@ def main() -> None:
     if not isinstance(audio_encoder, AudioEncoder):
         raise TypeError(f"{type(audio_encoder).__name__}: not an audio encoder")
     train, val = (list(pairs(args.clips, split, audio_encoder)) for split in ("train", "val"))
-    lip_opening = fit(torch.cat([heard for heard, _ in train]), torch.cat([opening for _, opening in train]))
+    lip_opening = fit(
+        torch.cat([audio_features for audio_features, _ in train]), torch.cat([opening for _, opening in train])
+    )
     listened = read_index(AUDIO_ENCODER_HOME).parts["audio_encoder"].files["model.safetensors"]
     write_lip_opening_predictor(
-        lip_opening, {"audio_encoder": listened, "heard": train[0][0].shape[1], "width": WIDTH}, args.out
+        lip_opening, {"audio_encoder": listened, "audio_features": train[0][0].shape[1], "width": WIDTH}, args.out
     )
     r = [
-        float(np.corrcoef(lip_opening(heard).numpy(), opening.numpy())[0, 1])
-        for heard, opening in val
+        float(np.corrcoef(lip_opening(audio_features).numpy(), opening.numpy())[0, 1])
+        for audio_features, opening in val
         if opening.std() > 0
     ]
     sys.stdout.write(f"{len(train)} clips learnt from; on {len(r)} of other people: r {np.median(r):.2f} (median)\n")

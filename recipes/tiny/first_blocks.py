@@ -4,8 +4,8 @@
     python recipes/tiny/first_blocks.py --data D --blocks 2 --out L
 
 What the last of these blocks gives goes through a layer norm (new) and one linear layer: onto the largest principal
-directions of what is heard in the training clips, or, with `--like`, onto what another audio encoder hears there (least
-squares). `latentsync train lip_predictor --start L` trains all of it.
+directions of the audio features in the training clips, or, with `--like`, onto what another audio encoder hears there
+(least squares). `latentsync train lip_predictor --start L` trains all of it.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ def main() -> None:
     audio_encoder = first_blocks(args.blocks)
     waves = [clip.wave for clip in list(open_data([args.data]).train)[:CLIPS]]
 
-    def heard(by: AudioEncoder) -> Tensor:
+    def audio_features(by: AudioEncoder) -> Tensor:
         return torch.cat([StreamingAudioEncoder(by).states(sound_of(wave)).flatten(1) for wave in waves]).float()
 
     with torch.no_grad():
-        states = heard(audio_encoder)
+        states = audio_features(audio_encoder)
         if args.like is None:
             mean, directions = principal_directions(states, WIDTH)
             bias = -mean @ directions
         else:
-            directions, bias = like(states, heard(load_component(args.like, AudioEncoder)))
-    told = AudioEncoder(replace(audio_encoder.shape, output_width=WIDTH))
-    told.load_state_dict(
+            directions, bias = like(states, audio_features(load_component(args.like, AudioEncoder)))
+    predicted = AudioEncoder(replace(audio_encoder.shape, output_width=WIDTH))
+    predicted.load_state_dict(
         {**audio_encoder.state_dict(), "project.weight": directions.T.contiguous(), "project.bias": bias}
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.contiguous() for key, value in told.state_dict().items()}
+    tensors = {key: value.contiguous() for key, value in predicted.state_dict().items()}
     save_file(tensors, args.out / "model.safetensors", metadata={"format": "pt"})
-    (args.out / "config.json").write_text(json.dumps(told.config, indent=2) + "\n", encoding="utf-8")
+    (args.out / "config.json").write_text(json.dumps(predicted.config, indent=2) + "\n", encoding="utf-8")
 
 
 def first_blocks(number: int) -> AudioEncoder:

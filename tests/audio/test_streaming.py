@@ -41,7 +41,7 @@ def wave(seconds: float) -> np.ndarray:
     return (np.random.default_rng(1).standard_normal(len(t)) * level).astype(np.float32)
 
 
-def hear(
+def features_of_clip(
     stream: StreamingAudioEncoder, sound: np.ndarray, times: list[Fraction], maximum: float | None = None
 ) -> torch.Tensor:
     return torch.stack(list(stream.windows(sound_of(sound), times, maximum)))
@@ -69,24 +69,26 @@ def test_compatible_mode_is_the_released_tool(audio_encoder: AudioEncoder, secon
     stream = StreamingAudioEncoder(audio_encoder, compatible=True)
     want = reference_states(audio_encoder, sound)
     torch.testing.assert_close(stream.states(sound_of(sound)), want, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(hear(stream, sound, times), frame_windows(want, times), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(features_of_clip(stream, sound, times), frame_windows(want, times), atol=1e-5, rtol=1e-5)
     late = times[-3:]  # long after the end, without having heard what comes before
-    torch.testing.assert_close(hear(stream, sound, late), frame_windows(want, late), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(features_of_clip(stream, sound, late), frame_windows(want, late), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.97, 2.0])
 def test_sound_of_one_window_is_the_released_tool(audio_encoder: AudioEncoder, seconds: float) -> None:
     sound, times = wave(seconds), frames(Fraction(0), Fraction(3))
     want = frame_windows(reference_states(audio_encoder, sound), times)
-    torch.testing.assert_close(hear(StreamingAudioEncoder(audio_encoder), sound, times), want, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        features_of_clip(StreamingAudioEncoder(audio_encoder), sound, times), want, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_a_cut_on_the_window_grid_changes_nothing_inside(audio_encoder: AudioEncoder) -> None:
     sound, cut = wave(12), Fraction(3)
     stream, maximum = StreamingAudioEncoder(audio_encoder), measure(sound_of(sound)).maximum
     times = frames(Fraction(5), Fraction(10))
-    whole = hear(stream, sound, times, maximum)
-    rest = hear(stream, sound[int(cut * 16000) :], [time - cut for time in times], maximum)
+    whole = features_of_clip(stream, sound, times, maximum)
+    rest = features_of_clip(stream, sound[int(cut * 16000) :], [time - cut for time in times], maximum)
     torch.testing.assert_close(rest, whole, atol=1e-5, rtol=1e-5)
 
 
@@ -96,8 +98,8 @@ def test_a_cut_anywhere_changes_little_inside(audio_encoder: AudioEncoder) -> No
     times = frames(Fraction(9), Fraction(12))
 
     def worst(stream: StreamingAudioEncoder) -> float:
-        whole = hear(stream, sound, times, maximum)
-        rest = hear(stream, sound[int(cut * 16000) :], [time - cut for time in times], maximum)
+        whole = features_of_clip(stream, sound, times, maximum)
+        rest = features_of_clip(stream, sound[int(cut * 16000) :], [time - cut for time in times], maximum)
         return float(((rest - whole).norm(dim=(1, 2)) / whole.norm(dim=(1, 2))).max())
 
     assert worst(StreamingAudioEncoder(audio_encoder)) < 0.06  # measured 0.03: half the window is another one
@@ -109,7 +111,7 @@ def test_states_are_those_that_frames_hear(audio_encoder: AudioEncoder) -> None:
     states = stream.states(sound_of(sound))
     assert states.shape == (351, 3, 32)
     times = [Fraction(i, 50) for i in range(351)]
-    centres = hear(stream, sound, times).unflatten(1, (10, 3))[:, 4]
+    centres = features_of_clip(stream, sound, times).unflatten(1, (10, 3))[:, 4]
     torch.testing.assert_close(centres, states, atol=1e-5, rtol=1e-5)
 
 
@@ -117,9 +119,11 @@ def test_states_are_those_that_frames_hear(audio_encoder: AudioEncoder) -> None:
 def test_the_last_window_does_not_depend_on_how_it_is_asked_for(audio_encoder: AudioEncoder, seconds: float) -> None:
     stream, sound = StreamingAudioEncoder(audio_encoder), wave(seconds)
     all_times = frames(Fraction(0), Fraction(6))
-    together = hear(stream, sound, all_times)
+    together = features_of_clip(stream, sound, all_times)
     for index in (60, 75, 99, 140):
-        torch.testing.assert_close(hear(stream, sound, [all_times[index]])[0], together[index], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            features_of_clip(stream, sound, [all_times[index]])[0], together[index], atol=1e-5, rtol=1e-5
+        )
     torch.testing.assert_close(stream.states(sound_of(sound))[-1], together[-1].unflatten(0, (10, 3))[-1])
 
 
@@ -128,7 +132,7 @@ def test_variable_rate_and_other_block_sizes(audio_encoder: AudioEncoder) -> Non
     times = [Fraction(0), Fraction(1, 24), Fraction(1, 24), Fraction(1001, 1000), Fraction(17, 10), Fraction(59, 10)]
     stream = StreamingAudioEncoder(audio_encoder, hop_s=Fraction(1, 2))
     small = list(stream.windows(lambda: [sound[at : at + 777] for at in range(0, len(sound), 777)], times))
-    torch.testing.assert_close(torch.stack(small), hear(stream, sound, times), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.stack(small), features_of_clip(stream, sound, times), atol=1e-5, rtol=1e-5)
 
 
 class Counted:
@@ -146,12 +150,12 @@ class Counted:
 
 def test_sound_is_read_only_as_far_as_it_is_heard(audio_encoder: AudioEncoder) -> None:
     sound, stream = Counted(), StreamingAudioEncoder(audio_encoder)
-    heard = stream.windows(sound, (Fraction(i, 25) for i in range(10**9)), maximum=2.0)
+    audio_features = stream.windows(sound, (Fraction(i, 25) for i in range(10**9)), maximum=2.0)
     for _ in range(25):
-        next(heard)
+        next(audio_features)
     assert sound.read <= 8  # 1 s of frames, the rest of their window, and one block of 4 s
     for _ in range(25 * 8):
-        next(heard)
+        next(audio_features)
     assert 9 <= sound.read <= 9 + stream.lookahead_s + 4
 
 
@@ -178,8 +182,8 @@ def test_bad_input_is_refused(audio_encoder: AudioEncoder) -> None:
     stream = StreamingAudioEncoder(audio_encoder)
     for maximum in (None, 1.0):
         with pytest.raises(EmptyAudioError):
-            hear(stream, wave(0.015), [Fraction(0)], maximum)
+            features_of_clip(stream, wave(0.015), [Fraction(0)], maximum)
     with pytest.raises(ValueError, match="must rise"):
-        hear(stream, wave(1), [Fraction(1, 2), Fraction(1, 4)])
+        features_of_clip(stream, wave(1), [Fraction(1, 2), Fraction(1, 4)])
     with pytest.raises(ConfigError, match=r"choose 1\.76 or less"):
         StreamingAudioEncoder(audio_encoder, hop_s=Fraction(2))

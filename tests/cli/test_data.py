@@ -17,11 +17,11 @@ pytest.importorskip("pyarrow", reason="the data extra is not installed")
     ],
 )
 def test_a_share_is_named_as_its_option(run, tmp_path: Path, options: list[str], says: str) -> None:
-    told = run("data", "split", tmp_path, *options)
-    assert (told.code, told.out) == (2, "")
-    assert told.said.startswith(f"error: {says}")
+    given = run("data", "split", tmp_path, *options)
+    assert (given.code, given.out) == (2, "")
+    assert given.said.startswith(f"error: {says}")
 
 
 def test_an_unknown_part_is_named_as_it_was_typed(run, tmp_path: Path) -> None:
-    told = run("data", "build", tmp_path, tmp_path / "out", "--set", "segment.min_s=2")
-    assert (told.code, told.said) == (2, "error: --set segment.min_s=2: unknown setting; did you mean segments?")
+    given = run("data", "build", tmp_path, tmp_path / "out", "--set", "segment.min_s=2")
+    assert (given.code, given.said) == (2, "error: --set segment.min_s=2: unknown setting; did you mean segments?")

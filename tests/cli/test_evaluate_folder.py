@@ -19,9 +19,9 @@ def test_a_run_without_a_score_leaves_no_empty_folder(run, tmp_path: Path) -> No
     report, kept = tmp_path / "new" / "report", tmp_path / "full"
     kept.mkdir()
     (kept / "mine.txt").write_text("keep")
-    told = run("evaluate", tmp_path / "wall.mp4", "-o", report, "--keep-videos")
-    assert told.code == 1
-    assert "no clip could be scored" in told.err
+    given = run("evaluate", tmp_path / "wall.mp4", "-o", report, "--keep-videos")
+    assert given.code == 1
+    assert "no clip could be scored" in given.err
     assert not report.exists()
     assert run("evaluate", tmp_path / "wall.mp4", "-o", kept).code == 1
     assert (kept / "mine.txt").read_text() == "keep"
@@ -36,8 +36,8 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_the_clips_are_driven
     planted.film(tmp_path / "wall.mp4", [planted.picture((160, 120), [])] * 6)
     monkeypatch.setattr("os.access", access)
     (tmp_path / "locked").mkdir()
-    told = run("evaluate", tmp_path / "wall.mp4", "-o", tmp_path / "locked", "--quiet")
-    assert (told.code, "report.html: the folder cannot be written to" in told.err) == (1, True)
+    given = run("evaluate", tmp_path / "wall.mp4", "-o", tmp_path / "locked", "--quiet")
+    assert (given.code, "report.html: the folder cannot be written to" in given.err) == (1, True)
 
 
 def test_other_videos_alone_are_scored_and_the_page_says_what_is_missing(
@@ -49,9 +49,9 @@ def test_other_videos_alone_are_scored_and_the_page_says_what_is_missing(
     theirs.mkdir()
     shutil.copy(sample, theirs / "talk.mp4")
     words = ["evaluate", sample, "--model", "none", "--results", f"theirs={theirs}", "--max-frames", "40", "--latex"]
-    told = run(*words, "-o", tmp_path / "report", "--json")
-    assert told.code == 0, told.err
-    answer = json.loads(told.out)
+    given = run(*words, "-o", tmp_path / "report", "--json")
+    assert given.code == 0, given.err
+    answer = json.loads(given.out)
     assert answer["methods"] == ["theirs"] and list(answer["tables"]) == ["paired"]
     assert answer["tables"]["paired"]["ssim_face"]["theirs"]["mean"] == 1
     assert answer["missing"]["LSE-C"] == "syncnet_v2.model is not here: latentsync models fetch syncnet-v2"
@@ -61,7 +61,7 @@ def test_other_videos_alone_are_scored_and_the_page_says_what_is_missing(
     lines = list(csv.DictReader((tmp_path / "report" / "summary.csv").open()))
     assert [line["method"] for line in lines] == ["theirs", "untouched", "frozen mouth"]
     shutil.rmtree(theirs)
-    told = run(*words, "-o", tmp_path / "second")
-    assert (told.code, "no such folder" in told.err) == (1, True)
-    told = run("evaluate", sample, "--model", "none", "-o", tmp_path / "third")
-    assert (told.code, "--results NAME=FOLDER" in told.err) == (2, True)
+    given = run(*words, "-o", tmp_path / "second")
+    assert (given.code, "no such folder" in given.err) == (1, True)
+    given = run("evaluate", sample, "--model", "none", "-o", tmp_path / "third")
+    assert (given.code, "--results NAME=FOLDER" in given.err) == (2, True)

@@ -37,13 +37,13 @@ def test_a_second_is_measured_whatever_kind_of_file_the_video_is(run, tmp_path: 
     else:
         shutil.copy(SAMPLE, video)
     speech = SAMPLE.with_name("speech.wav")
-    told = run("inspect", video, speech, "--samples", 2, "--measure", "--model", tmp_path / "micro", "--json", "-q")
-    assert told.code == 0, told.err
-    assert json.loads(told.out)["expected"]["model"] == "micro"
+    given = run("inspect", video, speech, "--samples", 2, "--measure", "--model", tmp_path / "micro", "--json", "-q")
+    assert given.code == 0, given.err
+    assert json.loads(given.out)["expected"]["model"] == "micro"
 
 
 def test_cuts_are_told(run) -> None:
-    told = run("inspect", SAMPLE, "--samples", 2, "-q")
-    assert told.code == 0, told.err
-    (line,) = [line for line in told.out.splitlines() if line.startswith("cuts")]
+    given = run("inspect", SAMPLE, "--samples", 2, "-q")
+    assert given.code == 0, given.err
+    (line,) = [line for line in given.out.splitlines() if line.startswith("cuts")]
     assert line.split()[1:3] == ["0", "among"]

@@ -32,18 +32,18 @@ HEAVY = (
 
 
 def test_help_names_every_command_and_exits_with_zero(run) -> None:
-    told = run("--help")
-    assert told.code == 0
-    assert told.err == ""
+    given = run("--help")
+    assert given.code == 0
+    assert given.err == ""
     for name in COMMANDS:
-        assert f"\n  {name} " in told.out
+        assert f"\n  {name} " in given.out
 
 
 @pytest.mark.parametrize("group", ["models", "data"])
 def test_a_groups_help_ends_no_sentence_in_the_middle(run, group: str) -> None:
-    told = run(group, "--help")
-    assert told.code == 0
-    assert "..." not in told.out.partition("Commands:")[2]
+    given = run(group, "--help")
+    assert given.code == 0
+    assert "..." not in given.out.partition("Commands:")[2]
 
 
 def test_version_is_the_installed_one(run) -> None:
@@ -87,10 +87,10 @@ def test_the_module_is_the_command_too() -> None:
     "arguments", [["nonsense"], ["sync"], ["sync", "a.mp4"], ["sync", "a", "b", "-o", "c", "--what"]]
 )
 def test_misuse_exits_with_two(run, arguments: list[str]) -> None:
-    told = run(*arguments)
-    assert told.code == 2
-    assert "Error" in told.err
-    assert "Traceback" not in told.err
+    given = run(*arguments)
+    assert given.code == 2
+    assert "Error" in given.err
+    assert "Traceback" not in given.err
 
 
 @pytest.fixture
@@ -134,14 +134,14 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 )  # fmt: skip
 def test_what_a_user_can_mend_is_one_line(run, broken, error: BaseException, code: int, line: str) -> None:
     broken(error)
-    told = run("broken")
-    assert (told.code, told.said, told.out) == (code, line, "")
+    given = run("broken")
+    assert (given.code, given.said, given.out) == (code, line, "")
 
 
 def test_a_wrong_number_of_processes_names_its_option(run, tmp_path: Path) -> None:
     pytest.importorskip("scipy", reason="the synth extra is not installed")
-    told = run("synth", tmp_path / "set", "--workers", "0")
-    assert (told.code, told.said) == (2, "error: --workers 0: choose 1 or more")
+    given = run("synth", tmp_path / "set", "--workers", "0")
+    assert (given.code, given.said) == (2, "error: --workers 0: choose 1 or more")
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_a_wrong_number_of_processes_names_its_option(run, tmp_path: Path) -> No
 )
 def test_a_setting_of_synth_is_named_as_it_was_typed(run, tmp_path: Path, options: list[str], says: str) -> None:
     pytest.importorskip("scipy", reason="the synth extra is not installed")
-    told = run("synth", tmp_path / "set", *options)
-    assert (told.code, told.said) == (2, f"error: {says}")
+    given = run("synth", tmp_path / "set", *options)
+    assert (given.code, given.said) == (2, f"error: {says}")
 
 
 def test_a_face_model_that_is_not_there_claims_no_folder(run, tmp_path: Path) -> None:
     pytest.importorskip("numba", reason="the synth extra is not installed")
-    told = run("synth", tmp_path / "set", "--face-model", "none")
-    assert (told.code, told.said[:32]) == (1, "error: none: no such face model.")
+    given = run("synth", tmp_path / "set", "--face-model", "none")
+    assert (given.code, given.said[:32]) == (1, "error: none: no such face model.")
     assert not (tmp_path / "set").exists()
 
 
@@ -173,9 +173,9 @@ def test_the_folder_of_synth_is_named_as_an_argument(run, tmp_path: Path) -> Non
     pytest.importorskip("scipy", reason="the synth extra is not installed")
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "settings.json").write_text("{}")
-    told = run("synth", tmp_path / "set")
-    assert told.code == 2
-    assert told.said.startswith(
+    given = run("synth", tmp_path / "set")
+    assert given.code == 2
+    assert given.said.startswith(
         f"error: OUT {tmp_path / 'set'}: it holds a set with other clips, face_share, first, format, hands"
     )
     (tmp_path / "file").touch()

@@ -31,8 +31,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_list_shows_every_named_model(run, folder: Path) -> None:
-    told = run("models", "list", "--json")
-    rows = json.loads(told.out)
+    given = run("models", "list", "--json")
+    rows = json.loads(given.out)
     assert [row["name"] for row in rows] == NAMES
     assert {row["name"]: row["resolution"] for row in rows}["1.6"] == 512
     table = run("models", "list").out.splitlines()
@@ -42,19 +42,19 @@ def test_list_shows_every_named_model(run, folder: Path) -> None:
 
 
 def test_verify_says_ok_then_finds_one_changed_byte(run, folder: Path) -> None:
-    told = run("models", "verify", folder, "--json")
-    assert told.code == 0
-    (check,) = json.loads(told.out)
+    given = run("models", "verify", folder, "--json")
+    assert given.code == 0
+    (check,) = json.loads(given.out)
     assert check["part"] == "autoencoder"
     assert check["is_ok"] is True
     tensors = next(folder.rglob("*.safetensors"))
     data = bytearray(tensors.read_bytes())
     data[-1] ^= 1
     tensors.write_bytes(bytes(data))
-    told = run("models", "verify", folder)
-    assert told.code == 1
-    assert "FAILED" in told.out
-    assert told.said == f"error: {folder}: autoencoder failed. Fetch or convert it again."
+    given = run("models", "verify", folder)
+    assert given.code == 1
+    assert "FAILED" in given.out
+    assert given.said == f"error: {folder}: autoencoder failed. Fetch or convert it again."
 
 
 def test_licences_of_a_folder_and_of_the_named_models(run, folder: Path) -> None:
@@ -77,14 +77,14 @@ def test_licences_of_a_folder_and_of_the_named_models(run, folder: Path) -> None
 
 
 def test_convert_writes_a_folder_that_verifies(run, folder: Path, tmp_path: Path) -> None:
-    told = run("models", "convert", folder, tmp_path / "half", "--dtype", "bfloat16", "--name", "half", "-q")
-    assert (told.code, told.err) == (0, "")
+    given = run("models", "convert", folder, tmp_path / "half", "--dtype", "bfloat16", "--name", "half", "-q")
+    assert (given.code, given.err) == (0, "")
     assert run("models", "verify", tmp_path / "half").code == 0
     sizes = [sum(path.stat().st_size for path in at.rglob("*.safetensors")) for at in (folder, tmp_path / "half")]
     assert sizes[1] < 0.7 * sizes[0]
-    told = run("models", "convert", folder, tmp_path / "half")
-    assert told.code == 1
-    assert "not empty" in told.err
+    given = run("models", "convert", folder, tmp_path / "half")
+    assert given.code == 1
+    assert "not empty" in given.err
 
 
 @pytest.mark.parametrize(("own", "shown"), [(None, False), ("warning", True)])
@@ -115,6 +115,6 @@ def test_the_hubs_client_does_not_talk_beside_us(own: str | None, shown: bool) -
     ],
 )
 def test_mistakes_are_one_line(run, folder: Path, arguments: list[str], code: int, says: str) -> None:
-    told = run("models", *arguments)
-    assert told.code == code
-    assert says in told.said
+    given = run("models", *arguments)
+    assert given.code == code
+    assert says in given.said

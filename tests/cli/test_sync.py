@@ -41,9 +41,9 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 def test_a_wrong_setting_is_misuse_and_says_the_fix(run, folder: Path, options: list[str], says: str) -> None:
-    told = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4", *options)
-    assert told.code == 2
-    assert told.said.startswith(f"error: {says}")
+    given = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4", *options)
+    assert given.code == 2
+    assert given.said.startswith(f"error: {says}")
 
 
 @pytest.mark.parametrize(
@@ -62,18 +62,18 @@ def test_a_wrong_setting_is_misuse_and_says_the_fix(run, folder: Path, options: 
 def test_wrong_files_fail_in_one_line_and_touch_nothing(
     run, folder: Path, video: str, audio: str, out: str, says: str
 ) -> None:
-    told = run("sync", folder / video, folder / audio, "-o", f"{folder}/{out}", "--overwrite")
-    assert told.code == 1
-    assert says in told.said
-    assert told.out == ""
+    given = run("sync", folder / video, folder / audio, "-o", f"{folder}/{out}", "--overwrite")
+    assert given.code == 1
+    assert says in given.said
+    assert given.out == ""
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"talk.mp4": VIDEO, "speech.wav": AUDIO}
 
 
 def test_a_link_to_an_input_is_the_input(run, folder: Path) -> None:
     (folder / "link.mp4").symlink_to(folder / "talk.mp4")
-    told = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "link.mp4", "--overwrite")
-    assert told.code == 1
-    assert "is also an input" in told.said
+    given = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "link.mp4", "--overwrite")
+    assert given.code == 1
+    assert "is also an input" in given.said
     assert (folder / "talk.mp4").read_bytes() == VIDEO
 
 
@@ -95,8 +95,8 @@ def test_no_file_that_an_option_names_is_written_over(
     (folder / "plan.json").write_text(json.dumps([{"audio": "speech.wav", "face": "anna.png"}]))
     planted.film(folder / "talk.mp4", [planted.picture((160, 120), [])])
     files = ["talk.mp4", *([] if "--plan" in options else ["speech.wav"]), "-o", "out.mp4"]
-    told = run("sync", *files, output, name, *options, "--overwrite")
-    assert (told.code, told.said) == (1, f"error: {name}: is also an input. Choose another name for the output.")
+    given = run("sync", *files, output, name, *options, "--overwrite")
+    assert (given.code, given.said) == (1, f"error: {name}: is also an input. Choose another name for the output.")
     assert (folder / name).read_text() == "seed: 3\n"
 
 
@@ -110,9 +110,9 @@ def test_nothing_is_replaced_unasked(run, folder: Path, which: str) -> None:
         which: folder / "mine",
     }
     words = [str(word) for pair in targets.items() for word in pair]
-    told = run("sync", folder / "talk.mp4", folder / "speech.wav", *words)
-    assert told.code == 1
-    assert "mine: exists. Choose another name, or pass --overwrite." in told.said
+    given = run("sync", folder / "talk.mp4", folder / "speech.wav", *words)
+    assert given.code == 1
+    assert "mine: exists. Choose another name, or pass --overwrite." in given.said
     assert (folder / "mine").read_text() == "keep"
 
 
@@ -123,9 +123,9 @@ def test_a_report_is_written_beside_the_result(run, tmp_path: Path) -> None:
     out, page = tmp_path / "out.mp4", tmp_path / "page ü.html"
     files = sample / "talk.mp4", sample / "speech.wav", "-o", out
     options = "--model", tmp_path / "micro", "--length", "video", "--end", "0.4", "--report", page, "--json", "--quiet"
-    told = run("sync", *files, *options)
-    assert told.code == 0, told.err
-    assert json.loads(told.out)["report_path"] == str(page)
+    given = run("sync", *files, *options)
+    assert given.code == 0, given.err
+    assert json.loads(given.out)["report_path"] == str(page)
     text = page.read_text("utf-8")
     assert "<svg" in text and "data:image/jpeg" in text and "PSNR" in text and "micro" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["micro", "out.mp4", "page ü.html"]
@@ -138,9 +138,9 @@ def test_a_report_scores_the_part_that_was_used_once(run, tmp_path: Path) -> Non
     write_wav(tmp_path / "short.wav", read_audio(sample / "speech.wav")[: round(0.8 * 16000)])
     files = sample / "talk.mp4", tmp_path / "short.wav", "-o", tmp_path / "out.mp4"
     options = "--start", "0.2", "--end", "0.6", "--model", tmp_path / "micro", "--report", tmp_path / "page.html"
-    told = run("sync", *files, *options, "--json", "--quiet")
-    assert told.code == 0, told.err
-    assert json.loads(told.out)["num_frames"] == 20
+    given = run("sync", *files, *options, "--json", "--quiet")
+    assert given.code == 0, given.err
+    assert json.loads(given.out)["num_frames"] == 20
     assert "the first 0.40 s of the result, beside 0.20 to 0.60 s of the video" in (tmp_path / "page.html").read_text()
 
 
@@ -157,9 +157,9 @@ def test_a_strip_that_cannot_be_drawn_takes_nothing_else_away(
             nobody = RgbPicture(np.full((frame.picture.height, frame.picture.width, 3), 99, np.uint8))
             writer.write(frame if frame.index >= 8 else replace(frame, picture=nobody))
     files = video, sample / "speech.wav", "-o", out, "--length", "video", "--model", tmp_path / "micro"
-    told = run("sync", *files, "--strip", strip, "--report", page, "--json", "--quiet")
-    assert told.code == 1
-    assert told.said.startswith("error: strip not made: ") and "no face in the first 0.2 s" in told.said
-    answer = json.loads(told.out)
+    given = run("sync", *files, "--strip", strip, "--report", page, "--json", "--quiet")
+    assert given.code == 1
+    assert given.said.startswith("error: strip not made: ") and "no face in the first 0.2 s" in given.said
+    answer = json.loads(given.out)
     assert (answer["num_edited"], answer["strip_path"], answer["report_path"]) == (17, None, str(page))
     assert out.exists() and page.exists() and not strip.exists()

@@ -67,10 +67,10 @@ def test_one_line_says_what_is_wrong(
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     files = [str(folder / w) if (folder / w).is_file() or w.endswith(".mp4") else w for w in words]
     model = [] if "--model" in words else ["--model", folder / "micro"]
-    told = run("sync", *files, "-o", folder / "out.mp4", "--offline", *model)
-    assert told.code in (1, 2), told.err
-    *notes, error = told.err.splitlines()
-    assert error.startswith("error: "), told.err
+    given = run("sync", *files, "-o", folder / "out.mp4", "--offline", *model)
+    assert given.code in (1, 2), given.err
+    *notes, error = given.err.splitlines()
+    assert error.startswith("error: "), given.err
     assert says in error
     assert not any(line.startswith(("error", "Traceback", " ")) for line in notes)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
@@ -78,9 +78,9 @@ def test_one_line_says_what_is_wrong(
 
 
 def test_a_kind_of_file_that_cannot_be_written_is_told_before_the_model_is_looked_for(run, folder: Path) -> None:
-    told = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.gif", "--model", "none")
-    assert told.code == 1
-    assert "out.gif: unknown kind of file '.gif'. Use one of .mp4" in told.err.replace("'.mp4'", ".mp4")
+    given = run("sync", folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.gif", "--model", "none")
+    assert given.code == 1
+    assert "out.gif: unknown kind of file '.gif'. Use one of .mp4" in given.err.replace("'.mp4'", ".mp4")
 
 
 @pytest.mark.parametrize(
@@ -95,31 +95,31 @@ def test_an_encoding_that_does_not_fit_is_told_before_the_model_is_looked_for(
     run, folder: Path, options: list[str], says: str
 ) -> None:
     files = folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4"
-    told = run("sync", *files, "--model", "none", *options)
-    assert told.code == 2
-    assert told.said.startswith(f"error: {says}")
+    given = run("sync", *files, "--model", "none", *options)
+    assert given.code == 2
+    assert given.said.startswith(f"error: {says}")
     assert not (folder / "out.mp4").exists()
 
 
 def test_a_preset_is_named_for_what_stands_in_it(run, folder: Path) -> None:
     (folder / "own.yaml").write_text("codec: prores\nface: lefft\n", "utf-8")
     files = folder / "talk.mp4", folder / "speech.wav", "-o", folder / "out.mp4"
-    told = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml")
-    assert told.code == 2
-    assert told.said.startswith(f"error: --preset {folder / 'own.yaml'}: codec prores: choose one of h264")
-    told = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml", "--codec", "h264")
-    assert told.said.startswith(f"error: --preset {folder / 'own.yaml'}: face lefft: choose largest")
-    told = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml", "--codec", "hevc", "--face", "up")
-    assert told.said.startswith("error: --face up: choose largest")
+    given = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml")
+    assert given.code == 2
+    assert given.said.startswith(f"error: --preset {folder / 'own.yaml'}: codec prores: choose one of h264")
+    given = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml", "--codec", "h264")
+    assert given.said.startswith(f"error: --preset {folder / 'own.yaml'}: face lefft: choose largest")
+    given = run("sync", *files, "--model", "none", "--preset", folder / "own.yaml", "--codec", "hevc", "--face", "up")
+    assert given.said.startswith("error: --face up: choose largest")
 
 
 @pytest.mark.parametrize("options", [[], ["--start", "0.5", "--end", "1"]])
 def test_a_variable_rate_into_avi_is_told_before_the_model_is_looked_for(run, folder: Path, options: list[str]) -> None:
     make_film(folder / "call.mp4", times_s=vary(40), time_base=Fraction(1, 600))
     files = folder / "call.mp4", folder / "speech.wav", "-o", folder / "out.avi"
-    told = run("sync", *files, "--model", "none", *options)
-    assert told.code == 1
-    assert told.said == f"error: {folder / 'out.avi'}: .avi cannot hold a variable frame rate. Write .mp4 or .mkv."
+    given = run("sync", *files, "--model", "none", *options)
+    assert given.code == 1
+    assert given.said == f"error: {folder / 'out.avi'}: .avi cannot hold a variable frame rate. Write .mp4 or .mkv."
 
 
 @pytest.mark.parametrize("which", ["--out", "--strip", "--report"])
@@ -133,9 +133,9 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_the_model_is_looked_
     (folder / "locked").mkdir()
     target = folder / "locked" / "made.mp4"
     words = ["--out", target] if which == "--out" else ["--out", folder / "out.mp4", which, target]
-    told = run("sync", folder / "talk.mp4", folder / "speech.wav", *words, "--model", "none")
-    assert told.code == 1
-    assert told.said == f"error: {target}: the folder cannot be written to. Choose another place."
+    given = run("sync", folder / "talk.mp4", folder / "speech.wav", *words, "--model", "none")
+    assert given.code == 1
+    assert given.said == f"error: {target}: the folder cannot be written to. Choose another place."
 
 
 @pytest.mark.parametrize(
@@ -143,15 +143,15 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_the_model_is_looked_
 )
 def test_no_two_outputs_have_one_name(run, folder: Path, beside: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    told = run("sync", "talk.mp4", "speech.wav", "-o", "out.mp4", "--model", "none", *beside)
-    assert told.code == 2
-    assert "another output has this name" in told.err
+    given = run("sync", "talk.mp4", "speech.wav", "-o", "out.mp4", "--model", "none", *beside)
+    assert given.code == 2
+    assert "another output has this name" in given.err
 
 
 @pytest.mark.parametrize(("option", "name", "wanted"), [("--strip", "s.jpg", ".png"), ("--report", "r.txt", ".html")])
 def test_what_is_written_beside_has_its_own_ending(run, folder: Path, option: str, name: str, wanted: str) -> None:
     words = ["-o", folder / "out.mp4", "--model", "none", option, folder / name]
-    told = run("sync", folder / "talk.mp4", folder / "speech.wav", *words)
-    assert told.code == 2
-    assert f"ends in {wanted}" in told.err
+    given = run("sync", folder / "talk.mp4", folder / "speech.wav", *words)
+    assert given.code == 2
+    assert f"ends in {wanted}" in given.err
     assert not (folder / name).exists()

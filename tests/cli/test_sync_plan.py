@@ -24,9 +24,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_either_a_speech_or_a_plan(run, folder: Path) -> None:
     for words in ([], [folder / "anna.wav", "--plan", folder / "plan.yaml"]):
-        told = run("sync", folder / "talk.mp4", *words, "-o", folder / "out.mp4")
-        assert told.code == 2
-        assert "give either AUDIO or a plan" in " ".join(told.err.replace("│", " ").split())
+        given = run("sync", folder / "talk.mp4", *words, "-o", folder / "out.mp4")
+        assert given.code == 2
+        assert "give either AUDIO or a plan" in " ".join(given.err.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_a_wrong_plan_is_one_line(
     (folder / "plan.yaml").write_text(text)
     (preset := tmp_path_factory.mktemp("preset") / "own.yaml").write_text("length: audio\n")
     words = [preset if word == "PRESET" else word for word in options]
-    told = run("sync", folder / "talk.mp4", "--plan", folder / "plan.yaml", "-o", folder / "out.mp4", *words)
-    assert told.code == code
-    assert says in told.said
+    given = run("sync", folder / "talk.mp4", "--plan", folder / "plan.yaml", "-o", folder / "out.mp4", *words)
+    assert given.code == code
+    assert says in given.said
     assert sorted(path.name for path in folder.iterdir()) == ["anna.wav", "plan.yaml", "talk.mp4"]
 
 
@@ -65,9 +65,9 @@ def test_a_wrong_plan_is_one_line(
 def test_what_the_plan_names_is_never_replaced(run, folder: Path, name: str) -> None:
     before = (folder / name).read_bytes()
     words = "--plan", folder / "plan.yaml", "-o", folder / name, "--overwrite"
-    told = run("sync", folder / "talk.mp4", *words)
-    assert told.code == 1
-    assert f"{name}: is also an input" in told.said
+    given = run("sync", folder / "talk.mp4", *words)
+    assert given.code == 1
+    assert f"{name}: is also an input" in given.said
     assert (folder / name).read_bytes() == before
 
 
@@ -79,9 +79,9 @@ def test_a_plan_on_the_sample(run, tmp_path: Path) -> None:
     (tmp_path / "plan ü.json").write_text(json.dumps({"entries": [entry]}))
     strip = tmp_path / "strip.png"
     files = sample / "talk.mp4", "--plan", tmp_path / "plan ü.json", "-o", tmp_path / "out.mp4"
-    told = run("sync", *files, "--model", tmp_path / "micro", "--end", "0.4", "--strip", strip, "--json", "--quiet")
-    assert told.code == 0, told.err
-    answer = json.loads(told.out)
+    given = run("sync", *files, "--model", tmp_path / "micro", "--end", "0.4", "--strip", strip, "--json", "--quiet")
+    assert given.code == 0, given.err
+    answer = json.loads(given.out)
     assert answer["strip_path"] == str(strip)
     assert strip.read_bytes()[:4] == b"\x89PNG"  # what is on it: tests/metrics/test_strips.py
     assert (answer["num_frames"], answer["num_edited"], answer["num_without_face"]) == (10, 3, 0)
@@ -89,6 +89,6 @@ def test_a_plan_on_the_sample(run, tmp_path: Path) -> None:
 
 
 def test_evaluate_knows_the_ways_of_silence(run, tmp_path: Path) -> None:
-    told = run("evaluate", tmp_path, "-o", tmp_path / "o", "--silence", "quiet")
-    assert told.code == 2
-    assert told.said.startswith("error: --silence quiet: choose one of model, original, closed")
+    given = run("evaluate", tmp_path, "-o", tmp_path / "o", "--silence", "quiet")
+    assert given.code == 2
+    assert given.said.startswith("error: --silence quiet: choose one of model, original, closed")

@@ -79,10 +79,10 @@ def test_stopped_at_its_report_the_result_is_told(tmp_path: Path) -> None:
             with suppress(subprocess.TimeoutExpired):  # it came before the report was begun
                 process.wait(3)
             process.send_signal(signal.SIGINT)
-            told, err = process.communicate(timeout=300)
+            given, err = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == 130, err.decode()
-    assert told == b"" and b"Traceback" not in err
+    assert given == b"" and b"Traceback" not in err
     assert f"stopped; {out} is written, without its report" in err.decode()
     assert not page.exists()

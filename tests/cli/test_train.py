@@ -29,9 +29,9 @@ def preset(tmp_path: Path, score: float) -> Path:
 
 def test_a_smoke_run_that_learns_passes(run: Any, tmp_path: Path, data: Path) -> None:
     args = ["train", "training.toy_task", "--data", data, "--preset", preset(tmp_path, 1.0), "--out", tmp_path / "run"]
-    told = run(*args, "--smoke", "--json", "--quiet")
-    assert told.code == 0, told.err
-    result = json.loads(told.out)
+    given = run(*args, "--smoke", "--json", "--quiet")
+    assert given.code == 0, given.err
+    result = json.loads(given.out)
     assert (result["step"], result["wanted_score"], result["reason"]) == (60, 1.0, "finished")
     assert result["score"] <= 1.0
     again = run(*args, "--smoke", "--json", "--quiet")  # a smoke run always starts anew
@@ -41,26 +41,26 @@ def test_a_smoke_run_that_learns_passes(run: Any, tmp_path: Path, data: Path) ->
 
 
 def test_a_smoke_run_that_does_not_learn_fails_with_what_was_measured(run: Any, tmp_path: Path, data: Path) -> None:
-    told = run(
+    given = run(
         "train", "training.toy_task", "--data", data, "--preset", preset(tmp_path, 0.001), "--out", tmp_path / "run",
         "--set", "loop.learning_rate=1e-6", "--smoke", "--quiet",
     )  # fmt: skip
-    assert told.code == 1
-    last = told.err.splitlines()[-1]
+    assert given.code == 1
+    last = given.err.splitlines()[-1]
     assert last.startswith("error: smoke run: val/error is 1.")
     assert "after 60 steps, at most 0.001 is wanted" in last
 
 
 def test_it_tells_how_it_goes(run: Any, tmp_path: Path, data: Path) -> None:
-    told = run(
+    given = run(
         "train", "training.toy_task", "--data", data, "--out", tmp_path / "run", "--set", "loop.steps=40",
         "--set", "loop.batch_size=4", "--set", "loop.tensorboard=false", "--workers", "1",
     )  # fmt: skip
-    assert told.code == 0, told.err
-    assert "M parameters on cpu" in told.err
-    assert "step 20 ·" in told.err
-    assert "warning: step 40: the error is large; train longer" in told.err
-    assert told.out.startswith("40 steps in ")
+    assert given.code == 0, given.err
+    assert "M parameters on cpu" in given.err
+    assert "step 20 ·" in given.err
+    assert "warning: step 40: the error is large; train longer" in given.err
+    assert given.out.startswith("40 steps in ")
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_bad_input_is_refused_before_any_work(
     (tmp_path / "bare.yaml").write_text("loop: {steps: 3}\n")
     (tmp_path / "none.yaml").write_text("")
     base = [] if "--preset" in changes else ["--preset", "none.yaml"]
-    told = run("train", "unet", "--data", data, *base, *changes)
-    assert told.code == code
-    assert told.said.startswith(f"error: {said}"), told.said
+    given = run("train", "unet", "--data", data, *base, *changes)
+    assert given.code == code
+    assert given.said.startswith(f"error: {said}"), given.said
     assert not (tmp_path / "outputs").exists()
 
 
 def test_an_unknown_task_is_refused(run: Any, data: Path) -> None:
-    told = run("train", "unt", "--data", data)
-    assert told.code == 2
-    assert told.said == "error: TASK unt: no such task; did you mean unet?"
+    given = run("train", "unt", "--data", data)
+    assert given.code == 2
+    assert given.said == "error: TASK unt: no such task; did you mean unet?"
 
 
 def test_its_help_needs_no_torch() -> None:

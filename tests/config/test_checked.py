@@ -71,7 +71,7 @@ def test_values_become_what_the_fields_say() -> None:
     ],
 )
 def test_what_cannot_be_is_refused_by_name(given: Any, key: str, fix: str) -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as described:
         checked(Outer, given, "s")
-    assert told.value.key == key
-    assert fix in told.value.fix
+    assert described.value.key == key
+    assert fix in described.value.fix

@@ -107,10 +107,10 @@ def test_a_picture_of_the_person_lies_beside_the_plan(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_plan_that_cannot_be_is_refused_in_words(tmp_path: Path, name: str, text: str, says: str) -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as given:
         load_plan(written(tmp_path, name, text), Fraction(25))
-    assert says in str(told.value)
-    assert name in str(told.value.value)
+    assert says in str(given.value)
+    assert name in str(given.value.value)
 
 
 def test_two_faces_may_speak_at_once_and_one_after_the_other() -> None:

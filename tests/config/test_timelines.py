@@ -123,9 +123,9 @@ def test_what_is_wrong_is_told(tmp_path: Path, name: str, text: str, says: str) 
     if name.endswith(".otio"):
         pytest.importorskip("opentimelineio")
     path = written(tmp_path, name, text, "a.wav")
-    with pytest.raises(ConfigError, match=says) as told:
+    with pytest.raises(ConfigError, match=says) as given:
         load_plan(path, Fraction(25), "01:00:00:00")
-    assert name in str(told.value) and "\n" not in str(told.value)
+    assert name in str(given.value) and "\n" not in str(given.value)
 
 
 def test_a_clip_without_a_file_is_told(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str, monkeypatch: pyt
         socket.socket(socket.AF_UNIX).bind("it")
     elif kind in ("long", "null"):
         path = tmp_path / ("a" * 300 if kind == "long" else "a\0b")
-    with pytest.raises(MediaError, match=says) as told:
+    with pytest.raises(MediaError, match=says) as given:
         read_text(path)
-    assert "\n" not in str(told.value) and "\0" not in str(told.value) and len(str(told.value)) < 400
+    assert "\n" not in str(given.value) and "\0" not in str(given.value) and len(str(given.value)) < 400
 
 
 def test_a_regular_file_is_let_through_and_read_without_its_mark(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from latentsync.data import data_settings, make_stages, run_stages
 from latentsync.data.stages.faces import load_geometry
 from latentsync.data.stages.lip_opening import LEAD_FRAMES, MIN_FRAMES, LipOpeningJudge, crop_mesh
 from latentsync.media.audio import read_audio
-from latentsync.metrics.lips import told_opening
+from latentsync.metrics.lips import audible_opening
 from latentsync.models.lip_opening import AUDIO_ENCODER_HOME, HOME, load_lip_opening_reader
 
 SAMPLE = Path(latentsync.__file__).parent / "assets" / "sample"
@@ -34,7 +34,7 @@ def opening(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     out = tmp_path_factory.mktemp("sample") / "out"
     (clip,) = run_stages(SAMPLE / "talk.mp4", out, make_stages(data_settings().resolved())[:5])
     assert clip.rejected is None
-    return told_opening(crop_mesh(load_geometry(out / clip.files["geometry"])))
+    return audible_opening(crop_mesh(load_geometry(out / clip.files["geometry"])))
 
 
 def moved(wave: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +48,7 @@ def moved(wave: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("frames", [-10, -3, 0, 1, 7, 10])
 def test_offsets_of_the_sample_are_found_to_the_frame(judge: LipOpeningJudge, opening: np.ndarray, frames: int) -> None:
     wave = read_audio(SAMPLE / "talk.mp4")[: len(opening) * FRAME]
-    found = judge.compare(opening, *judge.hear(*moved(wave, frames)))
+    found = judge.compare(opening, *judge.features_of_clip(*moved(wave, frames)))
     assert round(found.late_s * 25) == frames
     assert found.confidence > judge.correct_above
     assert (found.confidence - found.at_zero >= judge.margin) == (frames != 0)
@@ -56,11 +56,11 @@ def test_offsets_of_the_sample_are_found_to_the_frame(judge: LipOpeningJudge, op
 
 def test_another_ones_speech_and_next_to_none_are_not_in_sync(judge: LipOpeningJudge, opening: np.ndarray) -> None:
     other = read_audio(SAMPLE / "speech.wav")[: len(opening) * FRAME]
-    found = judge.compare(opening, *judge.hear(*moved(other, 0)))
+    found = judge.compare(opening, *judge.features_of_clip(*moved(other, 0)))
     assert found.confidence < judge.correct_above
     brief = opening[: MIN_FRAMES - 1]
-    assert np.isnan(judge.compare(brief, *judge.hear(*moved(other[: len(brief) * FRAME], 0))).confidence)
-    still = judge.compare(np.zeros_like(opening), *judge.hear(*moved(other, 0)))
+    assert np.isnan(judge.compare(brief, *judge.features_of_clip(*moved(other[: len(brief) * FRAME], 0))).confidence)
+    still = judge.compare(np.zeros_like(opening), *judge.features_of_clip(*moved(other, 0)))
     assert still.confidence == 0
 
 
@@ -76,8 +76,8 @@ def test_an_lip_predictor_belongs_to_its_audio_encoder(tmp_path: Path) -> None:
     home = tmp_path / "lip_opening"
     shutil.copytree(HOME, home)
     load_lip_opening_reader(home, AUDIO_ENCODER_HOME)
-    told = json.loads((home / "config.json").read_text())
-    (home / "config.json").write_text(json.dumps(told | {"audio_encoder": "0" * 64}))
+    predicted = json.loads((home / "config.json").read_text())
+    (home / "config.json").write_text(json.dumps(predicted | {"audio_encoder": "0" * 64}))
     with pytest.raises(WeightsError, match=r"another audio encoder\. Run recipes/lip_opening\.py"):
         load_lip_opening_reader(home, AUDIO_ENCODER_HOME)
     (home / "model.safetensors").write_bytes(b"nothing")

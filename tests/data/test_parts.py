@@ -131,8 +131,8 @@ def test_metrics_of_pyiqa_see_pictures_as_that_package_wants_them(monkeypatch: p
         (None, "x.mpg", None, "x.mpg"),
     ],
 )
-def test_who_speaks(pattern: str | None, name: str, told: str | None, who: str) -> None:
-    assert Speaker(pattern).of(name, told) == who
+def test_who_speaks(pattern: str | None, name: str, given: str | None, who: str) -> None:
+    assert Speaker(pattern).of(name, given) == who
 
 
 def test_lists_and_urls_are_sources(tmp_path: Path) -> None:
@@ -214,12 +214,12 @@ class Tags(HTMLParser):
 
 def test_the_report_tells_what_happened(built: Path) -> None:
     page = write_report(built)
-    told = Tags()
-    told.feed(page.read_text("utf-8"))
-    assert "no_face" in told.text
-    assert "room <b>.mp4" in told.text  # escaped, so the parser gives it back
-    assert told.images == 4
-    assert told.bars > 20
+    given = Tags()
+    given.feed(page.read_text("utf-8"))
+    assert "no_face" in given.text
+    assert "room <b>.mp4" in given.text  # escaped, so the parser gives it back
+    assert given.images == 4
+    assert given.bars > 20
     rows, _ = read_manifest(built)
     steps = dict((name, count) for name, count, _ in funnel_steps(rows))
     assert (steps["found"], steps["segments"], steps["faces"], steps["write"]) == (4, 4, 3, 3)
@@ -270,8 +270,8 @@ def test_a_build_by_command_keeps_nothing_of_an_empty_room(tmp_path: Path, capsy
     empty_room(tmp_path / "raw" / "room.mp4")
     arguments = ("--engine", "serial", "--set", "segments.min_s=1", "--set", "shots.finder=builtin", "--json")
     assert call("data", "build", tmp_path / "raw", tmp_path / "out", *arguments) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert (told["clips"], told["kept"], told["reasons"]) == (1, 0, {"faces: no_face": 1})
+    given = json.loads(capsys.readouterr().out)
+    assert (given["clips"], given["kept"], given["reasons"]) == (1, 0, {"faces: no_face": 1})
 
 
 def test_the_sound_track_that_was_chosen_is_the_one_that_is_cut(tmp_path: Path) -> None:

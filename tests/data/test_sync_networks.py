@@ -62,14 +62,14 @@ class HandMade(nn.Module):
 def component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "component"
     folder.mkdir()
-    told = {
+    given = {
         "input": "pixel",
         "num_frames": FRAMES,
         "resolution": SIDE,
         "lower_half": True,
         "model": {"made": "by hand"},
     }
-    (folder / "config.json").write_text(json.dumps(told))
+    (folder / "config.json").write_text(json.dumps(given))
     save_file({"one": torch.ones(1)}, folder / "model.safetensors")
     monkeypatch.setattr("latentsync.models.weights.loaders.load_syncnet", lambda *_: HandMade())
     return folder
@@ -82,7 +82,7 @@ def settings_with(judge: Path, **changes: Any) -> DataSettings:
     )
 
 
-def heard_with_lead(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def audio_features_with_lead(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lead = LEAD_FRAMES * 640
     known = np.zeros(len(wave) + 2 * lead, bool)
     known[lead : lead + len(wave)] = True
@@ -95,7 +95,7 @@ def test_every_shift_is_found_to_the_frame(component: Path) -> None:
     seen = judge.see(np.stack([portrait(float(value), 0) for value in opening]))
     assert seen.shape == (75 - FRAMES + 1, FRAMES)
     for frames in range(-10, 11):
-        found = judge.compare(seen, *judge.hear(*heard_with_lead(late(sound_of(opening), frames))))
+        found = judge.compare(seen, *judge.features_of_clip(*audio_features_with_lead(late(sound_of(opening), frames))))
         assert round(found.late_s * 25) == frames
         assert found.confidence >= found.at_zero
 
@@ -107,11 +107,11 @@ def test_sound_around_the_clip_is_heard_and_its_lack_is_known(component: Path) -
     seen = judge.see(np.stack([portrait(float(value), 0) for value in opening[50:76]]))
     lead = LEAD_FRAMES * 640
     around = wave[50 * 640 - lead : 76 * 640 + lead]
-    heard, there = judge.hear(around, np.ones(len(around), bool))
+    audio_features, there = judge.features_of_clip(around, np.ones(len(around), bool))
     assert there.all()
-    assert len(heard) >= len(seen) + 2 * 15
-    assert judge.compare(seen, heard, there).late_s == 0
-    alone = judge.compare(seen, *judge.hear(*heard_with_lead(wave[50 * 640 : 76 * 640])))
+    assert len(audio_features) >= len(seen) + 2 * 15
+    assert judge.compare(seen, audio_features, there).late_s == 0
+    alone = judge.compare(seen, *judge.features_of_clip(*audio_features_with_lead(wave[50 * 640 : 76 * 640])))
     assert np.isnan(alone.confidence)  # eleven windows: most lags have next to no pairs
 
 
@@ -124,7 +124,10 @@ def test_the_judge_of_a_build_says_what_the_judge_of_the_tables_says(component: 
     assert tables is not None
     nowhere = np.zeros((75, 468, 2), np.float32)
     watched = Watched(np.arange(75) / 25, nowhere, np.zeros((75, 2, 3), np.float32), crops, (SIDE, SIDE))
-    said, score = build.compare(build.see(crops), *build.hear(*heard_with_lead(wave))), tables(watched, None, wave)
+    said, score = (
+        build.compare(build.see(crops), *build.features_of_clip(*audio_features_with_lead(wave))),
+        tables(watched, None, wave),
+    )
     assert score is not None
     assert round(said.late_s * 25) == -score.av_offset_frames == 4
     assert said.confidence == pytest.approx(score.sync_confidence, abs=0.05)

@@ -18,7 +18,7 @@ from latentsync.data.sources import Speaker
 from latentsync.evaluation import report
 from latentsync.evaluation.clips import UNKNOWN, TestClip, clips_of
 from latentsync.evaluation.methods import Method, parse_results, result_of
-from latentsync.evaluation.people import groups, told_apart
+from latentsync.evaluation.people import grouped_by_face, groups
 from latentsync.evaluation.results import FROZEN, UNTOUCHED, SuiteOptions, SuiteResult
 from latentsync.evaluation.suite import prepare_inputs, run_suite
 from latentsync.evaluation.watching import watch
@@ -168,9 +168,9 @@ def test_people_in_a_flat_folder_are_told_apart_by_their_faces(tmp_path: Path) -
                 writer.write(Frame(index, Fraction(index, 25), RgbPicture(picture.astype(np.uint8))))
     found = clips_of(tmp_path)
     assert {clip.person for clip in found} == {UNKNOWN}
-    named = told_apart(found, MouthTracker())
+    named = grouped_by_face(found, MouthTracker())
     assert [clip.person for clip in named] == ["face-1", "face-2", "face-1"]
-    assert [clip.person for clip in told_apart(found[:1], MouthTracker())] == ["a"]
+    assert [clip.person for clip in grouped_by_face(found[:1], MouthTracker())] == ["a"]
 
 
 def test_a_chain_of_likeness_is_one_person() -> None:

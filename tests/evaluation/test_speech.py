@@ -56,12 +56,12 @@ def test_shifting_moves_everything_alike(steps: int) -> None:
     known = np.isfinite(late.opening)
     assert known.sum() == 70
     assert np.array_equal(np.isfinite(late.width), known)
-    for curve, before, heard in (
+    for curve, before, audio_features in (
         (late.opening, own.opening, opening_of(late.wave)),
         (late.width, own.width, spread_of(late.wave)),
     ):
         np.testing.assert_allclose(curve[known], np.roll(before, steps)[known])
-        np.testing.assert_allclose(heard[known], curve[known], atol=0.01)
+        np.testing.assert_allclose(audio_features[known], curve[known], atol=0.01)
     assert late.phones[-1][0] == pytest.approx(own.phones[-1][0] + steps / 25)
     assert all(start >= 0 and end <= late.duration_s for start, end, _ in late.phones)
 

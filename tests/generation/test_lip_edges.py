@@ -33,18 +33,18 @@ def mouth(gap: float = 0.0, side: int = 256) -> np.ndarray:
 @pytest.mark.parametrize(("upper", "lower"), [(0, 0), (-4, 3), (5, -6)])
 def test_edges_of_an_open_mouth_are_found_each_by_its_own(upper: int, lower: int, kind: type) -> None:
     real = rings(0.08)
-    told = real.copy()
-    told[[*range(1, 10), *range(21, 30)], 1] += upper / 256
-    told[[*range(11, 20), *range(31, 40)], 1] += lower / 256
+    given = real.copy()
+    given[[*range(1, 10), *range(21, 30)], 1] += upper / 256
+    given[[*range(11, 20), *range(31, 40)], 1] += lower / 256
     picture = mouth(0.08) if kind is np.float32 else np.rint(mouth(0.08) * 255).astype(np.uint8)
     middle = [k for k in range(40) if k % 10]
-    away = (edges_found(picture, told) - real)[middle]
+    away = (edges_found(picture, given) - real)[middle]
     assert np.abs(away).max() < 1.6 / 256
 
 
 def test_closed_lips_meet_at_the_dark_line() -> None:
-    told = rings() + np.float32([0, 4 / 256])
-    found = edges_found(mouth(), told)
+    given = rings() + np.float32([0, 4 / 256])
+    found = edges_found(mouth(), given)
     np.testing.assert_allclose(found[20:, 1], 0.66, atol=1.6 / 256)
     np.testing.assert_allclose(found[[5, 15], 1], [0.6, 0.72], atol=1.6 / 256)
 
@@ -61,6 +61,6 @@ def test_a_moustache_is_no_line_between_lips() -> None:
     """It is darker than the seam, and begins where the upper lip ends."""
     picture = mouth()
     picture[: round(0.605 * 256)][:, 90:166] = DARK
-    told = rings() + np.float32([0, -3 / 256])
-    found = edges_found(picture, told)
+    given = rings() + np.float32([0, -3 / 256])
+    found = edges_found(picture, given)
     assert np.abs(found[20:, 1] - 0.66).max() < 3.6 / 256

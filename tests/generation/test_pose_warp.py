@@ -52,8 +52,8 @@ def test_a_turn_is_found_from_the_still_points(turn: float) -> None:
     points = face(np.random.default_rng(2))
     still = turned(points, turn)
     move = head_move(points, still, SIDE)
-    told = terms((points[list(POINTS)] + 0.5) / SIDE, np.array(POINT_DEPTHS, np.float32) / 100) @ move
-    away = np.hypot(*(told * SIDE - 0.5 - still[list(POINTS)]).T)
+    given = terms((points[list(POINTS)] + 0.5) / SIDE, np.array(POINT_DEPTHS, np.float32) / 100) @ move
+    away = np.hypot(*(given * SIDE - 0.5 - still[list(POINTS)]).T)
     before = np.hypot(*(points - still)[list(POINTS)].T)
     assert away.max() < 0.35 and away.mean() < 0.05 * before.mean() + 0.05
 

@@ -173,7 +173,7 @@ class GreenTeeth:
     def decode(self, latents: Tensor) -> Tensor:
         return torch.nn.functional.interpolate(latents, scale_factor=16)
 
-    def __call__(self, sample: Tensor, timestep: Tensor, heard: Tensor, cache: Any = None) -> Tensor:
+    def __call__(self, sample: Tensor, timestep: Tensor, audio_features: Tensor, cache: Any = None) -> Tensor:
         drawn = torch.zeros(1, 3, *sample.shape[2:])
         drawn[:, 1, :, 10:12, 6:9] = 0.6
         return drawn

@@ -53,7 +53,7 @@ class Unchanged:
 
     config = SimpleNamespace(in_channels=3 * Means.latent_channels + 1, out_channels=Means.latent_channels)
 
-    def __call__(self, sample: Tensor, timestep: Tensor, heard: Tensor, cache: Any = None) -> Tensor:
+    def __call__(self, sample: Tensor, timestep: Tensor, audio_features: Tensor, cache: Any = None) -> Tensor:
         return torch.zeros(1, Means.latent_channels, *sample.shape[2:])
 
 
@@ -63,8 +63,8 @@ class UpperHalf(Unchanged):
     def __init__(self, change: float) -> None:
         self.change = change * Means.latent_channels**0.5
 
-    def __call__(self, sample: Tensor, timestep: Tensor, heard: Tensor, cache: Any = None) -> Tensor:
-        made = super().__call__(sample, timestep, heard, cache)
+    def __call__(self, sample: Tensor, timestep: Tensor, audio_features: Tensor, cache: Any = None) -> Tensor:
+        made = super().__call__(sample, timestep, audio_features, cache)
         made[:, 0, :, : made.shape[-2] // 2] = self.change
         return made
 
@@ -120,7 +120,7 @@ class Mixed(Unchanged):
     def __init__(self, share: float) -> None:
         self.share = share
 
-    def __call__(self, sample: Tensor, timestep: Tensor, heard: Tensor, cache: Any = None) -> Tensor:
+    def __call__(self, sample: Tensor, timestep: Tensor, audio_features: Tensor, cache: Any = None) -> Tensor:
         made = torch.zeros(1, Means.latent_channels + 1, *sample.shape[2:])
         made[:, -1, :, : made.shape[-2] // 2] = self.share
         return made
@@ -227,7 +227,7 @@ class Eared(Unchanged):
     """One whose lip predictor hears how far the lips go down: numbers 40 to 79 of what it tells."""
 
     def __init__(self) -> None:
-        self.lip_predictor = LipPredictor(heard=1, width=4, code=1, channels=1, stem_width=4, points=40)
+        self.lip_predictor = LipPredictor(audio_features=1, width=4, code=1, channels=1, stem_width=4, points=40)
         self.lip_predictor.motion[0, 40:] = 1
 
         def code(tokens: Tensor) -> Tensor:
@@ -248,8 +248,8 @@ def test_lips_of_the_references_go_where_the_lip_predictor_says_and_their_textur
     references = ChunkReferences(still[None], unturned(8), reference_lips(points[None], still[None]))
     autoencoder: Any = Means()
     generator = generator_of(Eared(), autoencoder, warp="lips", detail_residual=True)
-    heard = torch.tensor([0.0] * 5 + [3 / 32] * 3).view(8, 1, 1)
-    made = generator(np.zeros((8, SIDE, SIDE, 3), np.float32), heard, range(8), references)
+    audio_features = torch.tensor([0.0] * 5 + [3 / 32] * 3).view(8, 1, 1)
+    made = generator(np.zeros((8, SIDE, SIDE, 3), np.float32), audio_features, range(8), references)
     assert autoencoder.encoded == 8 + 4 + 1  # frames; references of frames 0, 4, 5 and 7; what is lost of it
     line = made[:, :, 28:36, 0].mean(axis=2)
     np.testing.assert_allclose(line.argmax(axis=1), [42] * 5 + [45] * 3, atol=1)
@@ -257,10 +257,10 @@ def test_lips_of_the_references_go_where_the_lip_predictor_says_and_their_textur
 
 
 @pytest.mark.parametrize(("points", "told"), [(0, 1.0), (20, 1.0), (40, 0.0)])
-def test_a_network_that_does_not_say_how_forty_points_move_is_refused(points: int, told: float) -> None:
+def test_a_network_that_does_not_say_how_forty_points_move_is_refused(points: int, described: float) -> None:
     unet = Eared()
-    unet.lip_predictor = LipPredictor(heard=1, width=4, code=1, channels=1, stem_width=4, points=points)
+    unet.lip_predictor = LipPredictor(audio_features=1, width=4, code=1, channels=1, stem_width=4, points=points)
     if points:
-        unet.lip_predictor.motion.fill_(told)
+        unet.lip_predictor.motion.fill_(described)
     with pytest.raises(WeightsError, match="how lips move"):
         generator_of(unet, Means(), warp="lips")

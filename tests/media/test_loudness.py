@@ -99,7 +99,7 @@ def test_a_written_mix_keeps_its_true_peak_and_knows_its_loudness(tmp_path: Path
             writer.write(frame)
     wave = np.concatenate(list(SoundDecoder(out, RATE, "stereo").samples()), axis=1)
     assert true_peak_db(wave) < -1.0
-    told = measured.loudness()
+    given = measured.loudness()
     found = measure_loudness(out).integrated_lufs
-    assert told.integrated_lufs is not None and found is not None
-    assert told.integrated_lufs == pytest.approx(found, abs=0.5) and told.true_peak_dbtp < -1  # type: ignore[operator]
+    assert given.integrated_lufs is not None and found is not None
+    assert given.integrated_lufs == pytest.approx(found, abs=0.5) and given.true_peak_dbtp < -1  # type: ignore[operator]

@@ -62,8 +62,8 @@ def onsets(sound: np.ndarray) -> list[float]:
 )
 def test_eight_channels_are_heard(tmp_path: Path, name: str, codec: str) -> None:
     path = make_packed(tmp_path / name, tone(1.0, 48000, 8), codec, 48000, "7.1")
-    heard, want = read_audio(path), tone(1.0, RATE, 1)[0]
-    assert np.abs(heard[2000:14000] - want[2000:14000]).max() < 0.05
+    audio_features, want = read_audio(path), tone(1.0, RATE, 1)[0]
+    assert np.abs(audio_features[2000:14000] - want[2000:14000]).max() < 0.05
     part = read_audio(make_packed(tmp_path / "cut.m4a", tone(3.0, 44100, 8), "aac", 44100, "7.1"), Fraction(2))
     assert np.abs(part[2000:12000] - tone(3.0, RATE, 1)[0, 2 * RATE + 2000 : 2 * RATE + 12000]).max() < 0.05
 
@@ -101,11 +101,11 @@ def test_sound_that_changes_its_rate_or_layout_keeps_its_time(
         data += make_packed(tmp_path / f"{number}.{suffix}", sound, codec, rate_hz, layout).read_bytes()
     path = tmp_path / f"both.{suffix}"
     path.write_bytes(data)
-    heard = read_audio(path)
-    found = onsets(heard)
+    audio_features = read_audio(path)
+    found = onsets(audio_features)
     assert found == pytest.approx([0.5, 4.5, 5.5, 9.5], abs=RUN_INS_S)
     assert found[3] - found[2] == pytest.approx(4, abs=0.002)  # no holes in the second part
-    assert len(heard) / RATE == pytest.approx(10, abs=0.1)
+    assert len(audio_features) / RATE == pytest.approx(10, abs=0.1)
     write_with(path, tmp_path / "out.mkv")
     assert probe(tmp_path / "out.mkv").audio is not None
 
@@ -123,8 +123,8 @@ def test_every_layout_goes_into_webm(tmp_path: Path, layout: str, written: str) 
     write_with(make_packed(tmp_path / "a.wav", sound, "pcm_s16le", 48000, layout), tmp_path / "out.webm", "copy")
     info = probe(tmp_path / "out.webm").audio
     assert info is not None and (info.codec, info.layout) == ("opus", written)
-    heard = channels_of(tmp_path / "out.webm", written)
-    loudest = [int(np.argmax(np.abs(np.fft.rfft(channel[8000:40000])))) * 48000 / 32000 for channel in heard]
+    audio_features = channels_of(tmp_path / "out.webm", written)
+    loudest = [int(np.argmax(np.abs(np.fft.rfft(channel[8000:40000])))) * 48000 / 32000 for channel in audio_features]
     places = [channel.name for channel in av.AudioLayout(written).channels]
     for place, hz in zip(places, loudest, strict=True):
         sides = {} if "SL" in places else {"BL": "SL", "BR": "SR"}

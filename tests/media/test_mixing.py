@@ -43,8 +43,8 @@ def test_replaced_added_and_left_alone(tmp_path: Path) -> None:
         Insert(a, Fraction(4), Fraction(1, 2), replaces=False),
     )
     wave = mixed(MixPlan(film, inserts), 7)
-    heard = [at(wave, s) for s in (0.5, 0.99, 1.5, 2.01, 2.5, 3.5, 4.2, 4.7, 5.5, 6.5)]
-    assert heard == pytest.approx([0.1, 0.1, 0.4, 0.1, 0.1, 0.3, 0.7, 0.3, 0.1, 0.0], abs=0.002)
+    audio_features = [at(wave, s) for s in (0.5, 0.99, 1.5, 2.01, 2.5, 3.5, 4.2, 4.7, 5.5, 6.5)]
+    assert audio_features == pytest.approx([0.1, 0.1, 0.4, 0.1, 0.1, 0.3, 0.7, 0.3, 0.1, 0.0], abs=0.002)
     assert np.abs(np.diff(wave[0, : 5 * RATE])).max() < 0.005  # nothing jumps, nothing clicks
 
 

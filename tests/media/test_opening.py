@@ -32,9 +32,9 @@ def test_what_is_no_media_says_what_it_is(tmp_path: Path, kind: str, suffix: str
     path = tmp_path / f"in{suffix}"
     path.write_text(WRONG[kind][0])
     for read in (probe, VideoReader, AudioReader):
-        with pytest.raises(MediaError, match=WRONG[kind][1]) as told:
+        with pytest.raises(MediaError, match=WRONG[kind][1]) as given:
             read(path)
-        assert str(path) in str(told.value) and "\n" not in str(told.value)
+        assert str(path) in str(given.value) and "\n" not in str(given.value)
 
 
 def test_a_recording_that_was_not_finished_lacks_its_index(tmp_path: Path) -> None:

@@ -41,21 +41,21 @@ def onsets(sound: np.ndarray) -> list[float]:
 def test_any_layout_rate_and_codec(tmp_path: Path, name: str, codec: str, rate_hz: int, num_channels: int) -> None:
     sound = tone(1.0, rate_hz, num_channels)
     path = make_sound(tmp_path / name, sound, codec, rate_hz)
-    heard = read_audio(path)
-    assert heard.dtype == np.float32 and heard.ndim == 1
-    assert abs(len(heard) - RATE) <= 0.06 * RATE  # codecs pad to whole packets
+    audio_features = read_audio(path)
+    assert audio_features.dtype == np.float32 and audio_features.ndim == 1
+    assert abs(len(audio_features) - RATE) <= 0.06 * RATE  # codecs pad to whole packets
     want = tone(1.0, RATE, 1)[0]
-    level = np.sqrt((heard[2000:14000] ** 2).mean() / (want[2000:14000] ** 2).mean())
+    level = np.sqrt((audio_features[2000:14000] ** 2).mean() / (want[2000:14000] ** 2).mean())
     # The low-frequency channel of 5.1 is left out of the mix, the others add up to full scale. LAME scales to 0.95.
     assert abs(level - (0.95 if codec == "libmp3lame" else 1)) < 0.03
-    cut = [heard[2000 + lag : 14000 + lag] @ want[2000:14000] for lag in range(-8, 9)]
+    cut = [audio_features[2000 + lag : 14000 + lag] @ want[2000:14000] for lag in range(-8, 9)]
     assert abs(int(np.argmax(cut)) - 8) <= 1  # in place to a sample
 
 
 def test_stereo_is_the_mean_and_never_clips(tmp_path: Path) -> None:
     sound = np.stack([np.ones(48000), np.full(48000, 0.5)]).astype(np.float32)
-    heard = read_audio(make_sound(tmp_path / "a.wav", sound, "pcm_f32le"))
-    assert np.allclose(heard[1000:-1000], 0.75, atol=1e-3)
+    audio_features = read_audio(make_sound(tmp_path / "a.wav", sound, "pcm_f32le"))
+    assert np.allclose(audio_features[1000:-1000], 0.75, atol=1e-3)
 
 
 def test_late_sound_begins_with_silence(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_holes_are_filled_with_silence(tmp_path: Path) -> None:
             frame.sample_rate, frame.time_base, frame.pts = 48000, Fraction(1, 48000), round(at_s * 48000)
             file.mux(track.encode(frame))
         file.mux(track.encode(None))
-    heard = read_audio(path)
-    assert onsets(heard) == pytest.approx([0.1, 1.1], abs=0.002)
-    assert len(heard) == pytest.approx(1.5 * RATE, abs=20) and not heard[9000:15000].any()
+    audio_features = read_audio(path)
+    assert onsets(audio_features) == pytest.approx([0.1, 1.1], abs=0.002)
+    assert len(audio_features) == pytest.approx(1.5 * RATE, abs=20) and not audio_features[9000:15000].any()
 
 
 @pytest.mark.parametrize(("name", "codec", "rate_hz"), [("a.wav", "pcm_s16le", 44100), ("a.m4a", "aac", 48000)])
@@ -119,8 +119,8 @@ def test_damaged_packets_are_stepped_over(tmp_path: Path, caplog: pytest.LogCapt
     data[middle : middle + 1500] = b"\xff" * 1500
     path.write_bytes(bytes(data))
     reader = AudioReader(path)
-    heard = np.concatenate(list(reader.blocks()))
-    assert reader.damaged > 0 and len(heard) > RATE
+    audio_features = np.concatenate(list(reader.blocks()))
+    assert reader.damaged > 0 and len(audio_features) > RATE
     assert sum("left out" in record.message for record in caplog.records) == 1
 
 

@@ -195,9 +195,9 @@ def test_a_place_is_found_in_files_put_one_after_the_other(tmp_path: Path, start
     with VideoReader(path, Fraction(start_s)) as reader:
         seen = [(number_of(frame.picture.rgb()), frame.time_s) for frame in reader]
     assert [number for number, _ in seen] == [number % 75 for number in range(start_s * 25, 150)]
-    heard = read_audio(path, Fraction(start_s))
-    assert len(heard) / 16000 == pytest.approx(6.05 - start_s, abs=0.03)
-    middle = np.abs(np.fft.rfft(heard[4000:12000])).argmax() * 2
+    audio_features = read_audio(path, Fraction(start_s))
+    assert len(audio_features) / 16000 == pytest.approx(6.05 - start_s, abs=0.03)
+    middle = np.abs(np.fft.rfft(audio_features[4000:12000])).argmax() * 2
     assert middle == (440 if start_s < 3 else 880)
 
 

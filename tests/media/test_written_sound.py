@@ -57,9 +57,9 @@ def test_sound_is_copied_where_the_container_can_hold_it(
     else:
         assert media.audio.codec.removesuffix("float") == OTHERWISE[suffix]
         allowed_s = 0.03  # the last packet is padded
-    heard = read_audio(tmp_path / f"out{suffix}")
-    assert len(heard) / 16000 == pytest.approx(1.6, abs=allowed_s)
-    assert np.nonzero(np.abs(heard) > 0.1)[0][0] / 16000 == pytest.approx(0.5, abs=0.004)
+    audio_features = read_audio(tmp_path / f"out{suffix}")
+    assert len(audio_features) / 16000 == pytest.approx(1.6, abs=allowed_s)
+    assert np.nonzero(np.abs(audio_features) > 0.1)[0][0] / 16000 == pytest.approx(0.5, abs=0.004)
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -160,10 +160,10 @@ def test_a_part_of_the_sound(tmp_path: Path, mode: str) -> None:
     with VideoWriter(tmp_path / "out.mp4", SMALL, audio=plan) as writer:
         for frame in frames(40):
             writer.write(frame)
-    heard = read_audio(tmp_path / "out.mp4")
+    audio_features = read_audio(tmp_path / "out.mp4")
     within = {"copy": 0.025, "encode": 0.002}[mode]
-    assert np.nonzero(np.abs(heard) > 0.1)[0][0] / 16000 == pytest.approx(0.5, abs=within)
-    assert len(heard) / 16000 == pytest.approx(1.0, abs=0.045)
+    assert np.nonzero(np.abs(audio_features) > 0.1)[0][0] / 16000 == pytest.approx(0.5, abs=within)
+    assert len(audio_features) / 16000 == pytest.approx(1.0, abs=0.045)
 
 
 def test_encoded_sound_ends_at_the_sample(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ def opened(model: Path) -> Lipsync:
 
 
 def refused(model: Path) -> str:
-    with pytest.raises(WeightsError) as told:
+    with pytest.raises(WeightsError) as given:
         opened(model)
-    assert "\n" not in str(told.value) and len(str(told.value)) < 1500
-    return str(told.value)
+    assert "\n" not in str(given.value) and len(str(given.value)) < 1500
+    return str(given.value)
 
 
 def test_the_unspoiled_model_is_taken(model: Path) -> None:

@@ -186,9 +186,9 @@ def test_a_config_that_describes_no_network_is_named(
     folder = saved(tmp_path / "m")
     path, index = folder / part / "config.json", folder / "model_index.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    told = json.loads(index.read_text())
-    told["parts"][part]["sha256"]["config.json"] = file_sha256(path)
-    index.write_text(json.dumps(told))
+    given = json.loads(index.read_text())
+    given["parts"][part]["sha256"]["config.json"] = file_sha256(path)
+    index.write_text(json.dumps(given))
     with pytest.raises(WeightsError) as caught:
         load_part(folder, part)
     assert str(path.parent) in str(caught.value) and says in str(caught.value)

@@ -338,9 +338,9 @@ def test_an_lip_predictor_speaks_through_its_code_alone() -> None:
     tokens = torch.randn(3, 80)
     with torch.no_grad():
         assert unet.lip_predictor.code(tokens).shape == (3, 5)
-        told, picture = unet.lip_predictor(tokens, (8, 8))
-        assert told.shape == (3, 128) and picture.shape == (3, 32, 8, 8)
+        given, picture = unet.lip_predictor(tokens, (8, 8))
+        assert given.shape == (3, 128) and picture.shape == (3, 32, 8, 8)
         unet.lip_predictor.head.weight.zero_()
         deaf = [part.std(0).max() for part in unet.lip_predictor(tokens, (8, 8))]
     assert max(deaf) < 1e-6
-    assert told.std(0).max() > 1e-3 and picture.std(0).max() > 1e-3
+    assert given.std(0).max() > 1e-3 and picture.std(0).max() > 1e-3

@@ -212,8 +212,8 @@ def test_a_full_cache_is_told_once_and_stops_nothing(
         monkeypatch.setattr(Path, "open", full)
     with caplog.at_level(logging.WARNING):
         model(video, speech, tmp_path / "o.mp4", cache=cache)
-    (told,) = [record.getMessage() for record in caplog.records if "cache" in record.getMessage()]
-    assert "cannot be written" in told and "goes on without" in told
+    (described,) = [record.getMessage() for record in caplog.records if "cache" in record.getMessage()]
+    assert "cannot be written" in described and "goes on without" in described
     assert (pictures(tmp_path / "o.mp4") == pictures(tmp_path / "plain.mp4")).all()
     assert list((cache / folder).iterdir()) == []
 

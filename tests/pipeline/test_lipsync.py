@@ -104,9 +104,9 @@ def test_where_nobody_speaks_the_result_says_so(model: Lipsync, tmp_path: Path) 
     video = film(tmp_path / "a.mp4")
     hum = synth_media.make_sound(tmp_path / "hum.wav", synth_media.tone(0.4))
     (tmp_path / "plan.yaml").write_text("entries: [{audio: hum.wav}]\n")
-    told = model(video, hum, tmp_path / "o.mp4").warnings
+    described = model(video, hum, tmp_path / "o.mp4").warnings
     planned = model(video, plan=tmp_path / "plan.yaml", out=tmp_path / "p.mp4").warnings
-    for warnings in (told, planned):
+    for warnings in (described, planned):
         assert "no speech is heard in hum.wav: there is nothing for the mouth to say" in warnings
 
 

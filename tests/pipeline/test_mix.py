@@ -78,8 +78,8 @@ def test_a_bed_lies_under_the_speech_and_is_lowered_where_somebody_speaks(
     assert level(wave, 1.95, 2.0, 6000) > 0.04
     for result in (plain, ducked):
         assert result.loudness is not None and result.warnings == ()
-        told = result.loudness["result_lufs"]
-        assert told == pytest.approx(measure_loudness(result.out_path).integrated_lufs, abs=0.5)
+        given = result.loudness["result_lufs"]
+        assert given == pytest.approx(measure_loudness(result.out_path).integrated_lufs, abs=0.5)
         assert result.loudness["mix_lufs"] == pytest.approx(measure_loudness(bed).integrated_lufs, abs=0.1)
 
 
@@ -89,8 +89,11 @@ def test_a_bed_is_cut_with_the_video_and_its_end_is_told(
     wave = np.concatenate([synth_media.tone(0.5, RATE, 1, 3000.0), synth_media.tone(0.5, RATE, 1, 6000.0)], axis=1) / 5
     write_wav(tmp_path / "m.wav", wave)
     result = model(film(2.0, None), spoken, tmp_path / "o.mkv", mix=tmp_path / "m.wav", start_s=0.5)
-    heard = read_audio(tmp_path / "o.mkv")
-    assert level(heard, 0.1, 0.4, 6000) == pytest.approx(0.1, rel=0.1) and level(heard, 0.1, 0.4, 3000) < 0.01
+    audio_features = read_audio(tmp_path / "o.mkv")
+    assert (
+        level(audio_features, 0.1, 0.4, 6000) == pytest.approx(0.1, rel=0.1)
+        and level(audio_features, 0.1, 0.4, 3000) < 0.01
+    )
     assert any("m.wav ends at 1.00 s, before the result" in warning for warning in result.warnings)
 
 

@@ -47,9 +47,9 @@ def test_in_silence_the_original_can_be_kept(model: Lipsync) -> None:
 
 def test_in_silence_the_mouth_can_be_that_of_silence(model: Lipsync) -> None:
     speech = spoken_then_silent()
-    as_heard = list(model.stream(arrays(100), speech))
+    as_audio_features = list(model.stream(arrays(100), speech))
     closed = list(model.stream(arrays(100), speech, silence="closed"))
-    assert all((a == b).all() for a, b in zip(as_heard[8:40], closed[8:40], strict=True))
+    assert all((a == b).all() for a, b in zip(as_audio_features[8:40], closed[8:40], strict=True))
     still = np.stack(closed[70:]).astype(int)
     assert np.abs(still - still[0]).max() <= 2  # nothing moves
 

@@ -49,8 +49,10 @@ def test_models_with_a_still_reference_are_shown_one_and_add_to_it(model: Path, 
     batch = {key: value[None] for key, value in task.example(0).items()}
     clean, fixed = task.objective.encode(batch)
     level = torch.ones(1)
-    made = task.objective.predict(torch.zeros_like(clean), fixed, level, batch["heard"])
-    plain = task.objective.network(torch.cat([torch.zeros_like(clean), fixed], 1), 1000 * level, batch["heard"])
+    made = task.objective.predict(torch.zeros_like(clean), fixed, level, batch["audio_features"])
+    plain = task.objective.network(
+        torch.cat([torch.zeros_like(clean), fixed], 1), 1000 * level, batch["audio_features"]
+    )
     assert torch.allclose(made - plain, fixed[:, -4:], atol=1e-5)
 
 
@@ -86,9 +88,9 @@ def trained(task: UNetTask, steps: int = 3) -> list[float]:
 
 def answer(unet: Any) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    x, heard = torch.randn(1, 13, 4, 8, 8, generator=generator), torch.randn(1, 4, 10, 8, generator=generator)
+    x, audio_features = torch.randn(1, 13, 4, 8, 8, generator=generator), torch.randn(1, 4, 10, 8, generator=generator)
     with torch.no_grad():
-        return unet.eval()(x, 300, heard)
+        return unet.eval()(x, 300, audio_features)
 
 
 def test_an_adapter_learns_is_small_and_gives_the_same_when_merged(model: Path, speaker: Path, tmp_path: Path) -> None:
@@ -190,9 +192,9 @@ def test_clips_of_any_split_are_the_speakers_and_two_of_ten_are_held_out(speaker
     for index in range(3, 10):
         shutil.copytree(first, speaker / f"take{index}")
     for index, folder in enumerate(sorted(speaker.iterdir())):
-        told = json.loads((folder / "meta.json").read_text())
+        given = json.loads((folder / "meta.json").read_text())
         split, person = ("train", "val", "test")[index % 3], f"source{index}"
-        (folder / "meta.json").write_text(json.dumps(told | {"split": split, "person": person}))
+        (folder / "meta.json").write_text(json.dumps(given | {"split": split, "person": person}))
     data = _opened([speaker], alone=True)
     assert [clip.path.name for clip in data.val] == ["take5", "take9"]
     assert len(data.train) == 8

@@ -65,8 +65,8 @@ def teacher(tmp_path: Path) -> str:
     config = AudioEncoderConfig(width=16, num_layers=2, num_heads=2, feed_forward=32, positions=100)
     folder = tmp_path / "whisper"
     folder.mkdir()
-    told = '{"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, '
-    (folder / "config.json").write_text(told + '"max_source_positions": 100, "num_mel_bins": 80}')
+    given = '{"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, '
+    (folder / "config.json").write_text(given + '"max_source_positions": 100, "num_mel_bins": 80}')
     state = {f"model.{key}": value for key, value in listening(config).state_dict().items()}
     save_file(state, folder / "model.safetensors")
     return str(folder)
@@ -276,5 +276,5 @@ def test_presets_are_valid(name: str) -> None:
         shipped = build_part("audio_encoder", "tiny", Start(), 0)
         assert isinstance(shipped, AudioEncoder)
         own = AudioEncoderConfig.from_mapping(settings.network)  # smaller, and fits the same U-Net
-        told = [(shape.positions, shape.output_width, len(shape.heard)) for shape in (shipped.shape, own)]
-        assert told[0] == told[1]
+        given = [(shape.positions, shape.output_width, len(shape.states_used)) for shape in (shipped.shape, own)]
+        assert given[0] == given[1]

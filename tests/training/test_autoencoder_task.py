@@ -96,9 +96,9 @@ def test_every_term_reaches_the_network_and_the_discriminator_learns_from_the_sa
     for name, term in terms.items():
         (gradient,) = torch.autograd.grad(term, first, retain_graph=True)
         assert gradient.abs().max() > 0, name
-    told = discriminator(batch)
-    assert set(told) == {"real", "fake"}
-    grads = torch.autograd.grad(sum(told.values()), [p for p in discriminator.parameters() if p.requires_grad])
+    given = discriminator(batch)
+    assert set(given) == {"real", "fake"}
+    grads = torch.autograd.grad(sum(given.values()), [p for p in discriminator.parameters() if p.requires_grad])
     assert sum(float(g.abs().sum()) for g in grads) > 0
     assert discriminator.learning_rate_scale == 0.5
     again = generator(batch)

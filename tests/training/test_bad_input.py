@@ -43,10 +43,10 @@ def test_every_task_refuses_data_that_cannot_be_learnt_from(tmp_path: Path, task
     root = write_set(tmp_path / "set", people=2, clips=1)
     for spoil, said in (({"fps": 30}, "at 30 frames a second"), ({"person": "p0"}, "is in split train and in val")):
         meta = root / "p3-0" / "meta.json"
-        told = json.loads(meta.read_text())
-        meta.write_text(json.dumps(told | spoil))
+        given = json.loads(meta.read_text())
+        meta.write_text(json.dumps(given | spoil))
         assert said in refused(task, root)
-        meta.write_text(json.dumps(told))
+        meta.write_text(json.dumps(given))
     np.save(root / "p0-0" / "wave.npy", np.zeros(100, np.float32))
     assert "Prepare it again" in refused(task, root)
     for clip in root.iterdir():

@@ -51,7 +51,7 @@ def test_what_cannot_be_trained_on_is_refused_before_any_work(tmp_path: Path, sp
             "both": "is in split train and in val", "rate": "prepared at 30 frames", "sound": "its sound"}[
                 spoil]  # fmt: skip
     meta = root / "p3-0" / "meta.json"
-    told = json.loads(meta.read_text())
+    described = json.loads(meta.read_text())
     if spoil == "missing":
         root = tmp_path / "nowhere"
     elif spoil == "empty":
@@ -61,9 +61,9 @@ def test_what_cannot_be_trained_on_is_refused_before_any_work(tmp_path: Path, sp
         for name in ("p2-0", "p3-0"):
             shutil.rmtree(root / name)
     elif spoil == "both":
-        meta.write_text(json.dumps({**told, "person": "p0"}))
+        meta.write_text(json.dumps({**described, "person": "p0"}))
     elif spoil == "rate":
-        meta.write_text(json.dumps({**told, "fps": 30}))
+        meta.write_text(json.dumps({**described, "fps": 30}))
     else:
         np.save(root / "p3-0" / "wave.npy", np.zeros(16000 * 2, np.float32))
     with pytest.raises(LatentSyncError, match=said):
@@ -148,16 +148,16 @@ def test_shards_give_the_same_clips_as_they_were_packed_from(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_synthetic_heads_are_rendered_once_and_the_same_each_time(tmp_path: Path) -> None:
-    told = {"identities": 2, "val_identities": 1, "seconds": 0.4, "size": 256, "seed": 5, "max_turn_deg": 10}
-    data = open_data([{"synth": told}], tmp_path / "one")
+    described = {"identities": 2, "val_identities": 1, "seconds": 0.4, "size": 256, "seed": 5, "max_turn_deg": 10}
+    data = open_data([{"synth": described}], tmp_path / "one")
     assert data.train.people != data.val.people
     (clip,) = data.train
     assert clip.crops.shape == (10, 256, 256, 3)
     assert len(clip.wave) == 6400
-    (again,) = open_data([{"synth": told}], tmp_path / "two").train
+    (again,) = open_data([{"synth": described}], tmp_path / "two").train
     assert np.array_equal(clip.crops, again.crops)
     assert np.array_equal(clip.mesh, again.mesh)
-    (kept,) = open_data([{"synth": told}], tmp_path / "one").train
+    (kept,) = open_data([{"synth": described}], tmp_path / "one").train
     assert isinstance(kept.crops, np.memmap)
 
 

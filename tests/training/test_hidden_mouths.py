@@ -30,19 +30,19 @@ HIDDEN = slice(60, 72)
 
 
 def shares(num_frames: int = 130, hidden: slice = HIDDEN) -> np.ndarray:
-    told = np.zeros(num_frames, np.float32)
-    told[hidden] = 0.4
-    told[hidden.stop : hidden.stop + 2] = 0.03  # a finger's tip is no matter
-    return told
+    given = np.zeros(num_frames, np.float32)
+    given[hidden] = 0.4
+    given[hidden.stop : hidden.stop + 2] = 0.03  # a finger's tip is no matter
+    return given
 
 
-def marked(folder: Path, person: str, split: str, seed: int, told: np.ndarray) -> Path:
+def marked(folder: Path, person: str, split: str, seed: int, given: np.ndarray) -> Path:
     """A prepared clip whose frames of a hidden mouth are white."""
-    write_clip(folder, person, split, seed, len(told))
+    write_clip(folder, person, split, seed, len(given))
     crops = np.load(folder / "crops.npy")
-    crops[told > 0.1] = 255
+    crops[given > 0.1] = 255
     np.save(folder / "crops.npy", crops)
-    np.savez(folder / "face.npz", mouth_covered=told)
+    np.savez(folder / "face.npz", mouth_covered=given)
     return folder
 
 
@@ -119,7 +119,7 @@ def test_one_speakers_clips_are_cut_after_some_are_held_out(root: Path) -> None:
 
 def test_shards_tell_it_too(tmp_path: Path) -> None:
     crops, mesh, wave = talk(3, 40)
-    told = shares(40, slice(16, 24))
+    given = shares(40, slice(16, 24))
     lines = []
     for split in ("train", "val"):
         folder = tmp_path / "build" / "clips" / split
@@ -127,7 +127,7 @@ def test_shards_tell_it_too(tmp_path: Path) -> None:
         write_mp4(folder / "video.mp4", crops, wave, 64, 10)
         write_wav(folder / "audio.wav", wave)
         to_crop = np.tile(np.eye(2, 3, dtype=np.float32), (40, 1, 1))
-        np.savez(folder / "face.npz", frame_to_crop=to_crop, landmarks=mesh, mouth_covered=told)
+        np.savez(folder / "face.npz", frame_to_crop=to_crop, landmarks=mesh, mouth_covered=given)
         about = {"id": split, "source_sha256": split, "num_frames": 40, "fps": 25, "mouth_covered": 0.4}
         (folder / "clip.json").write_text(json.dumps(about))
         shard = tmp_path / "shards" / f"{split}-000000.tar"
@@ -142,17 +142,17 @@ def test_shards_tell_it_too(tmp_path: Path) -> None:
 
 
 def test_a_build_takes_it_from_the_truth_beside_a_synthetic_video(tmp_path: Path) -> None:
-    video, told = tmp_path / "id00000_000.mp4", shares()
+    video, given = tmp_path / "id00000_000.mp4", shares()
     assert mouth_covered(video, np.arange(3) / 25) is None
-    np.savez(tmp_path / "id00000_000.npz", mouth_covered=told)
+    np.savez(tmp_path / "id00000_000.npz", mouth_covered=given)
     assert mouth_covered(video, np.arange(3) / 25) is None, "an .npz alone may be anybody's"
     (tmp_path / "id00000_000.json").write_text("{}")
     found = mouth_covered(video, 2.36 + np.arange(6) / 25)
-    assert found is not None and found.tolist() == told[59:65].tolist()
-    beyond = mouth_covered(video, (len(told) - 2 + np.arange(4)) / 25)
-    assert beyond is not None and beyond.tolist() == [*told[-2:].tolist(), 1, 1], "what is not known counts as hidden"
+    assert found is not None and found.tolist() == given[59:65].tolist()
+    beyond = mouth_covered(video, (len(given) - 2 + np.arange(4)) / 25)
+    assert beyond is not None and beyond.tolist() == [*given[-2:].tolist(), 1, 1], "what is not known counts as hidden"
     assert mouth_covered(video, 99 + np.arange(3) / 25) is None
-    np.savez(tmp_path / "id00000_000.npz", landmarks=told)
+    np.savez(tmp_path / "id00000_000.npz", landmarks=given)
     assert mouth_covered(video, np.arange(3) / 25) is None
 
 

@@ -22,7 +22,7 @@ from latentsync.models import UNet
 from latentsync.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 from latentsync.synth.truth import Truth
 from latentsync.training.datasets import TrainingData, open_data
-from latentsync.training.datasets.audio_features import hear
+from latentsync.training.datasets.audio_features import features_of_clip
 from latentsync.training.datasets.elsewhere import at_level, warped, without_speech
 from latentsync.training.datasets.lip_parameters import LipParameterBasis
 from latentsync.training.engine.config import TrainConfig
@@ -30,7 +30,7 @@ from latentsync.training.engine.registry import recipe
 from latentsync.training.engine.trainer import Trainer
 from latentsync.training.tasks.lip_predictor.sentences import Lesson, ShapesToParameters
 from latentsync.training.tasks.lip_predictor.settings import lip_predictor_settings
-from latentsync.training.tasks.lip_predictor.task import LipHearing, LipPredictorTask, at_speed, build, tell
+from latentsync.training.tasks.lip_predictor.task import LipPredictorTask, SpeechToLips, at_speed, build, tell
 from latentsync.training.tasks.tiny_unet import task as few_step
 
 NETWORK = {"width": 16, "num_layers": 1, "num_heads": 2, "feed_forward": 32, "positions": 100, "states": [1],
@@ -75,13 +75,13 @@ def test_an_example_is_a_function_of_its_number_and_its_mouth_opens_with_its_sou
     assert shapes == {"mel": (80, 200), "code": (50, 3), "known": (50,), "piece": (50,), "seed": ()}
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert not torch.equal(one["mel"], task.example(4)["mel"])
-    told, loud = [], []
+    predicted, loud = [], []
     for number in range(12):
         example = task.example(number)
         known = example["known"] > 0
-        told.append(task.lips.opening(example["code"])[known])
+        predicted.append(task.lips.opening(example["code"])[known])
         loud.append(example["mel"].mean(0).unflatten(0, (50, 4)).mean(1)[known])
-    r = [float(np.corrcoef(torch.cat(told).roll(lag), torch.cat(loud))[0, 1]) for lag in (-3, 0, 3)]
+    r = [float(np.corrcoef(torch.cat(predicted).roll(lag), torch.cat(loud))[0, 1]) for lag in (-3, 0, 3)]
     assert r[1] > 0.6, "played at any speed, put at any place"
     assert r[1] > max(r[0], r[2]) + 0.2
 
@@ -119,17 +119,17 @@ def test_a_warp_moves_frequencies() -> None:
 def test_the_folded_lip_predictor_tells_what_the_network_tells(data: TrainingData, start: Path) -> None:
     task = build(SETTINGS, data, start=start)
     network = task.objectives[0].network
-    assert isinstance(network, LipHearing)
+    assert isinstance(network, SpeechToLips)
     network.eval()
     mel = task.example(0)["mel"]
     with torch.no_grad():
-        states, heard = network(mel[None])
-        x = torch.nn.functional.silu(network.linear_1(heard))
+        states, audio_features = network(mel[None])
+        x = torch.nn.functional.silu(network.linear_1(audio_features))
         inside = network.head(torch.nn.functional.silu(network.linear_2(x)))[0]
     std = ((states[0] - network.mean) @ network.whiten).std()
     assert 0.2 < float(std) < 2, "standardised"
     wave = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
-    tokens = hear(network.audio_encoder, wave, 50)
+    tokens = features_of_clip(network.audio_encoder, wave, 50)
     assert tell(network.lip_predictor(), tokens.flatten(1)).shape == (50, 3)
     outside = tell(network.lip_predictor(), (states[0][network.places] + position_code(10, 8)).flatten(1))
     assert torch.allclose(inside, outside, atol=1e-4)
@@ -175,11 +175,11 @@ def test_the_width_of_the_mouth_is_taught_where_that_is_asked(data: TrainingData
     batch = batch_of(task, *range(4))
     objective.spans.copy_(torch.tensor([0.6, 0.8, 0.0]))  # the mouths of these people are always as wide
     wide = batch["code"] @ objective.spans
-    exact = objective.told
-    objective.told = lambda given: (exact(given)[0], given["code"])  # type: ignore[method-assign]
+    exact = objective.predicted
+    objective.predicted = lambda given: (exact(given)[0], given["code"])  # type: ignore[method-assign]
     assert float(objective(batch)["rounding"].detach()) == pytest.approx(0, abs=0.01)
     error = torch.linspace(-1, 1, wide.shape[1])[None, :, None] * objective.spans
-    objective.told = lambda given: (exact(given)[0], given["code"] + error)  # type: ignore[method-assign]
+    objective.predicted = lambda given: (exact(given)[0], given["code"] + error)  # type: ignore[method-assign]
     assert float(objective(batch)["rounding"].detach()) > 0.05
     code = torch.eye(3)
     inner = [mesh.LIPS.index(point) for point in mesh.INNER_LIP_CORNERS]
@@ -244,12 +244,12 @@ def test_a_unet_takes_the_lip_predictor_and_the_code_that_belongs_to_it(
     task.export(task.objectives[0].network, tmp_path / "out")
     settings = {"objective": "few_step", "unet": LIP_PREDICTOR, "num_frames": 4, "sounds": 1, "drives": 1,
                 "components": {"autoencoder": AUTOENCODER, "audio_encoder": str(tmp_path / "out")},
-                "lip_predictor": str(tmp_path / "out"), "few_step": {"told": 0.5}}  # fmt: skip
+                "lip_predictor": str(tmp_path / "out"), "few_step": {"teacher_forcing": 0.5}}  # fmt: skip
     made = few_step.build(settings, data)
     tokens = torch.randn(4, 80)
     lip_predictor = load_file(tmp_path / "out" / "lip_predictor.safetensors")
     assert torch.allclose(made.objectives[0].network.lip_predictor.code(tokens), tell(lip_predictor, tokens), atol=1e-5)
-    silence = hear(task.objectives[0].network.audio_encoder, np.zeros(48_000, np.float32), 75).flatten(1)
+    silence = features_of_clip(task.objectives[0].network.audio_encoder, np.zeros(48_000, np.float32), 75).flatten(1)
     assert float(tell(lip_predictor, silence).mean(0).abs().max()) < 1e-5, "silence is a closed mouth"
     assert made.lips is not None
     assert torch.equal(made.lips.basis, task.lips.basis)
@@ -284,9 +284,9 @@ def test_face_shapes_become_the_code_of_the_lips(data: TrainingData, tmp_path: P
     learnt = ShapesToParameters.learn(data.train, lips, [tmp_path])
     assert learnt.names == ("jawOpen", "mouthClose")
     wide = np.linspace(0, 0.2, 30)
-    told = lips.opening(torch.from_numpy(learnt({"jawOpen": wide}, lips)))
-    assert float(np.corrcoef(told, wide)[0, 1]) > 0.98
-    assert 0.8 < float(told.max()) / 0.2 < 1.2
+    predicted = lips.opening(torch.from_numpy(learnt({"jawOpen": wide}, lips)))
+    assert float(np.corrcoef(predicted, wide)[0, 1]) > 0.98
+    assert 0.8 < float(predicted.max()) / 0.2 < 1.2
     with pytest.raises(ConfigError, match="no clip's truth"):
         ShapesToParameters.learn(data.train, lips, [tmp_path / "elsewhere"])
 
@@ -323,9 +323,11 @@ def test_a_start_with_an_lip_predictor_goes_on_from_it(data: TrainingData, start
     again = build(SETTINGS, data, start=start, seed=3)
     mel = torch.randn(1, 80, 200)
     with torch.no_grad():
-        heard = [each.objectives[0].network.eval()(mel)[1] for each in (task, again)]
-        told = [tell_plain(each.objectives[0].network, x) for each, x in zip((task, again), heard, strict=True)]
-    apart = told[1] - told[0]  # the exported lip predictor is moved so that silence is a closed mouth
+        audio_features = [each.objectives[0].network.eval()(mel)[1] for each in (task, again)]
+        predicted = [
+            tell_plain(each.objectives[0].network, x) for each, x in zip((task, again), audio_features, strict=True)
+        ]
+    apart = predicted[1] - predicted[0]  # the exported lip predictor is moved so that silence is a closed mouth
     torch.testing.assert_close(apart, apart[:, :1].expand_as(apart), atol=2e-3, rtol=1e-3)
     with pytest.raises(WeightsError, match=r"task\.width"):
         build({**SETTINGS, "width": 8}, data, start=start)
@@ -344,8 +346,8 @@ def test_a_start_with_an_lip_predictor_keeps_what_its_code_means(data: TrainingD
         build({**SETTINGS, "code": 2}, data, start=start)
 
 
-def tell_plain(network: LipHearing, heard: torch.Tensor) -> torch.Tensor:
-    hidden = torch.nn.functional.silu(network.linear_1(heard))
+def tell_plain(network: SpeechToLips, audio_features: torch.Tensor) -> torch.Tensor:
+    hidden = torch.nn.functional.silu(network.linear_1(audio_features))
     return network.head(torch.nn.functional.silu(network.linear_2(hidden)))
 
 

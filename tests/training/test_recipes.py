@@ -58,11 +58,11 @@ def test_what_was_taken_apart_is_put_together_as_it_was(tmp_path: Path, monkeypa
 def test_the_shipped_model_is_taken_apart_to_go_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_recipe(monkeypatch, "unpack.py", "--out", tmp_path / "start")
     unet = load_component(tmp_path / "start" / "unet", UNet)
-    told = unet.lip_predictor.head.weight.detach().clone()
+    predicted = unet.lip_predictor.head.weight.detach().clone()
     torch.nn.init.zeros_(unet.lip_predictor.head.weight)
     take_lip_predictor(unet, tmp_path / "start" / "lip_predictor")
-    assert torch.equal(unet.lip_predictor.head.weight, told)
-    assert float(told.abs().max()) > 0
+    assert torch.equal(unet.lip_predictor.head.weight, predicted)
+    assert float(predicted.abs().max()) > 0
     lips = LipParameterBasis.from_tensors(load_file(tmp_path / "start" / "lip_predictor" / "lips.safetensors"))
     assert len(lips.scale) == unet.lip_predictor.head.out_features
     opens = lips.opening(torch.eye(len(lips.scale)))

@@ -315,8 +315,8 @@ def test_a_network_at_chance_on_late_sound_is_told_so(tmp_path: Path, network: s
 def test_what_is_exported_is_read_as_a_judge_and_to_go_on_from(tmp_path: Path, network: str) -> None:
     task = task_of(tmp_path, network)
     task.export(task.objective.network, tmp_path / "out")
-    judge, told = load_own(tmp_path / "out")
-    assert (told["num_frames"], told["resolution"], told["lower_half"]) == (FRAMES, 32, True)
+    judge, described = load_own(tmp_path / "out")
+    assert (described["num_frames"], described["resolution"], described["lower_half"]) == (FRAMES, 32, True)
     for name, value in judge.state_dict().items():
         assert torch.equal(value, task.objective.network.state_dict()[name])
     data = open_data([tmp_path / "set0.04"], tmp_path / "cache")
@@ -343,10 +343,10 @@ def test_a_network_on_latents_sees_the_cached_latents(tmp_path: Path, network: s
     torch.manual_seed(0)
     autoencoder = TinyAutoencoder(TinyAutoencoderConfig(latent_channels=4, widths=(8, 8)))
     save_model(tmp_path / "model", {"autoencoder": autoencoder}, name="x")
-    told = yaml.safe_load(Path(network).read_text())
-    told |= {"input": "latent", "resolution": 64}
-    told["model"]["visual_encoder"] |= {"in_channels": 4 * FRAMES, "downsample_factors": [4, 4, [1, 1]]}
-    Path(network).write_text(yaml.safe_dump(told))
+    described = yaml.safe_load(Path(network).read_text())
+    described |= {"input": "latent", "resolution": 64}
+    described["model"]["visual_encoder"] |= {"in_channels": 4 * FRAMES, "downsample_factors": [4, 4, [1, 1]]}
+    Path(network).write_text(yaml.safe_dump(described))
     with pytest.raises(ConfigError, match=r"task\.autoencoder"):
         task_of(tmp_path, network)
     task = task_of(tmp_path, network, autoencoder=str(tmp_path / "model" / "autoencoder"))

@@ -87,7 +87,7 @@ def test_a_start_that_does_not_mix_its_references_begins_as_if_the_new_one_did_n
 def test_a_network_that_mixes_learns_to_from_the_first_step_and_wants_two_references(data: TrainingData) -> None:
     unet = UNet.from_config(LIP_PREDICTOR | {"in_channels": 17, "out_channels": 5})
     torch.nn.init.zeros_(unet.conv_out.weight)
-    task = objective(FewStepConfig(open_reference=True, audio_drop=0.0), unet)
+    task = objective(FewStepConfig(open_reference=True, condition_dropout=0.0), unet)
     sum(task(batch_of(windows(data, open_reference=True), 0, 1)).values()).backward()  # type: ignore[union-attr]
     gradient = unet.conv_out.weight.grad
     assert gradient is not None
@@ -96,9 +96,9 @@ def test_a_network_that_mixes_learns_to_from_the_first_step_and_wants_two_refere
         objective(FewStepConfig(), unet)
 
 
-@pytest.mark.parametrize("values", [{"overhears": 0.5}, {"overhears": 1.5, "told": 1.0}])
+@pytest.mark.parametrize("values", [{"audio_shuffle_prob": 0.5}, {"audio_shuffle_prob": 1.5, "teacher_forcing": 1.0}])
 def test_overhearing_wants_a_told_code(values: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="overhears"):
+    with pytest.raises(ConfigError, match="audio_shuffle_prob"):
         FewStepConfig(**values)  # type: ignore[arg-type]
 
 
@@ -107,24 +107,26 @@ class Overheard(torch.nn.Module):
 
     def __init__(self, like: UNet) -> None:
         super().__init__()
-        self.config, self.lip_predictor, self.heard = like.config, like.lip_predictor, torch.zeros(())
+        self.config, self.lip_predictor, self.audio_features = like.config, like.lip_predictor, torch.zeros(())
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def forward(self, sample: torch.Tensor, _: object, states: torch.Tensor, code: object = None) -> torch.Tensor:
-        self.heard = states
+        self.audio_features = states
         return self.weight * sample[:, : self.config.out_channels]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_attention_may_hear_the_sample_before_while_the_code_is_told(data: TrainingData, share: float) -> None:
     unet = Overheard(UNet.from_config(LIP_PREDICTOR))
-    config = FewStepConfig(told=1.0, overhears=share, audio_drop=0.0, heard_noise=0.0)
+    config = FewStepConfig(
+        teacher_forcing=1.0, audio_shuffle_prob=share, condition_dropout=0.0, audio_feature_noise=0.0
+    )
     task = objective(config, unet)  # type: ignore[arg-type]
     batch = batch_of(windows(data), 0, 1, 2)
     batch |= {"code": torch.zeros(3, 4, 3), "in_sync": torch.ones(3, dtype=torch.bool)}
     task(batch)
-    heard = batch["heard"].float()
-    assert torch.equal(unet.heard, heard.roll(1, 0) if share else heard)
+    audio_features = batch["audio_features"].float()
+    assert torch.equal(unet.audio_features, audio_features.roll(1, 0) if share else audio_features)
 
 
 def test_latents_made_by_the_loader_are_taken(data: TrainingData) -> None:
@@ -137,7 +139,7 @@ def test_latents_made_by_the_loader_are_taken(data: TrainingData) -> None:
 
 
 def test_gradients_reach_the_lip_predictor_and_not_the_autoencoder(data: TrainingData) -> None:
-    task = objective(FewStepConfig(pixel_weight=1.0, pixel_frames=2, audio_drop=0.0))
+    task = objective(FewStepConfig(pixel_weight=1.0, pixel_frames=2, condition_dropout=0.0))
     terms = task(batch_of(windows(data), 0, 1))
     assert set(terms) == {"mse", "l1", "motion", "movement", "pixels", "lips"}
     sum(terms.values()).backward()  # type: ignore[union-attr]
@@ -255,7 +257,7 @@ def test_the_code_of_lips_keeps_an_opening_that_moves_the_nose(tmp_path: Path) -
 
 
 def test_mirrored_points_are_those_of_the_mirrored_picture() -> None:
-    for order, points in ((mesh.MIRRORED_LIPS, mesh.LIPS), (mesh.MIRRORED_STILL, mesh.STILL)):
+    for order, points in ((mesh.MIRRORED_LIPS, mesh.LIPS), (mesh.MIRRORED_RIGID, mesh.RIGID)):
         assert sorted(order) == list(range(len(points)))
         assert all(order[order[i]] == i for i in range(len(points)))
     values = torch.randn(3, 80)
@@ -268,27 +270,27 @@ def test_the_network_draws_the_mouth_it_is_told() -> None:
     sample, states = torch.randn(1, 13, 2, 8, 8), torch.randn(1, 2, 10, 8)
     own = network.lip_predictor.code(states.flatten(0, 1).flatten(1)).unflatten(0, (1, 2))
     with torch.no_grad():
-        heard, told = network(sample, 1000.0, states), network(sample, 1000.0, states, code=own)
+        audio_features, predicted = network(sample, 1000.0, states), network(sample, 1000.0, states, code=own)
         other = network(sample, 1000.0, states, code=own + 1)
-    torch.testing.assert_close(told, heard)
-    assert float((other - heard).abs().max()) > 1e-3
+    torch.testing.assert_close(predicted, audio_features)
+    assert float((other - audio_features).abs().max()) > 1e-3
 
 
 def test_clips_out_of_sync_are_told_and_not_heard(data: TrainingData, tmp_path: Path) -> None:
     meta = tmp_path / "clips" / "bob" / "meta.json"
     meta.write_text(json.dumps(json.loads(meta.read_text()) | {"in_sync": False}))
     again = open_data([tmp_path / "clips"], cache=tmp_path / "fresh")
-    settings = SETTINGS | {"few_step": {"told": 0.001, "told_noise": 0.0}}
+    settings = SETTINGS | {"few_step": {"teacher_forcing": 0.001, "lip_param_noise": 0.0}}
     task = few_step.build(settings, again, seed=0)
     found = [task.example(number) for number in range(12)]
     out = [each for each in found if not each["in_sync"]]
     assert 0 < len(out) < 12
-    assert all(float(each["heard"].abs().max()) == 0 for each in out)
+    assert all(float(each["audio_features"].abs().max()) == 0 for each in out)
     objective = task.objectives[0]
     for each in found:
         batch = {key: value[None] for key, value in each.items()}
-        told = objective.told(batch, batch["heard"].float())
-        is_real = torch.equal(told, batch["code"])
+        predicted = objective.predicted(batch, batch["audio_features"].float())
+        is_real = torch.equal(predicted, batch["code"])
         assert is_real == (not each["in_sync"])
     assert [c.person for c in few_step.build(SETTINGS | {"few_step": {}}, again, seed=0).windows.clips] == ["ann"]
 
@@ -322,8 +324,8 @@ class Loudness(ClipAudioFeatures):
     def __call__(self, clip: Any, change: int = 0) -> torch.Tensor:
         levels = np.log(np.square(clip.wave.reshape(-1, 320)).mean(axis=1) + 1e-4)
         around = np.arange(len(clip.crops))[:, None] * 2 + np.arange(-4, 6)
-        heard = levels[around.clip(0, len(levels) - 1)][:, :, None] * np.linspace(-1, 1, 8)
-        return torch.from_numpy(heard).half()
+        audio_features = levels[around.clip(0, len(levels) - 1)][:, :, None] * np.linspace(-1, 1, 8)
+        return torch.from_numpy(audio_features).half()
 
     def silence(self, frames: int = 75) -> torch.Tensor:
         return torch.from_numpy(np.log(1e-4) * np.linspace(-1, 1, 8) * np.ones((frames, 10, 8))).half()
@@ -339,8 +341,8 @@ def test_the_lip_predictor_learns_the_lips_from_loudness(data: TrainingData) -> 
     figures = teach(lip_predictor, clips, lips, hearing, 1, 0, config, data.val)
     assert figures["r_train"] > 0.9
     assert figures["r_held_out"] > 0.8
-    told = lips.opening(lip_predictor.code(hearing.silence().flatten(1).float())).detach()
-    assert float(told.max()) < float(torch.cat([lips.opening(lips(clip)) for clip in clips]).quantile(0.2))
+    predicted = lips.opening(lip_predictor.code(hearing.silence().flatten(1).float())).detach()
+    assert float(predicted.max()) < float(torch.cat([lips.opening(lips(clip)) for clip in clips]).quantile(0.2))
 
 
 def test_the_task_learns_is_judged_and_exported(data: TrainingData, tmp_path: Path) -> None:
@@ -381,8 +383,12 @@ def test_settings_that_are_not_known_are_refused(data: TrainingData) -> None:
 
 
 def test_shares_without_effect_are_refused(data: TrainingData) -> None:
-    one_still = {"told": 1.0}
-    for few, key, missing in (({}, "wide", "told"), ({}, "half_open", "told"), (one_still, "half_open", "open_ref")):
+    one_still = {"teacher_forcing": 1.0}
+    for few, key, missing in (
+        ({}, "wide", "teacher_forcing"),
+        ({}, "half_open", "teacher_forcing"),
+        (one_still, "half_open", "open_ref"),
+    ):
         with pytest.raises(ConfigError, match=f"task.{key}.*{missing}"):
             few_step.build(SETTINGS | {key: 0.5, "few_step": few}, data)
     with pytest.raises(ConfigError, match=r"task\.missing.*shaped_references"):
@@ -391,7 +397,7 @@ def test_shares_without_effect_are_refused(data: TrainingData) -> None:
         few_step.build(SETTINGS | {"photo": 0.3}, data)
 
 
-@pytest.mark.parametrize("values", [{"told": 1.0}, {"told": 0.5, "posed_references": True}])
+@pytest.mark.parametrize("values", [{"teacher_forcing": 1.0}, {"teacher_forcing": 0.5, "posed_references": True}])
 def test_shaped_references_want_a_told_code_and_posed_ones(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="shaped_references"):
         FewStepConfig(shaped_references=True, **values)
@@ -401,7 +407,7 @@ def test_a_network_with_shaped_references_is_told_how_lips_move(data: TrainingDa
     """From a start that does not know it, too; and it is judged with what its lip predictor tells."""
     old = few_step.build(SETTINGS, data, seed=0)
     old.export(old.objectives[0].network, tmp_path / "old")
-    shaped = {"told": 1.0, "posed_references": True, "shaped_references": True}
+    shaped = {"teacher_forcing": 1.0, "posed_references": True, "shaped_references": True}
     with pytest.raises(ConfigError, match="audio_lip_points to 40"):
         few_step.build(SETTINGS | {"few_step": shaped}, data, start=tmp_path / "old")
     unet = LIP_PREDICTOR | {"audio_lip_points": 40}
@@ -409,17 +415,17 @@ def test_a_network_with_shaped_references_is_told_how_lips_move(data: TrainingDa
     network = task.objectives[0].network
     assert task.lips is not None and task.windows.shaped
     code = task.lips(next(iter(data.train)))
-    told = network.lip_predictor.lips_moved(code)
-    torch.testing.assert_close(told, code @ task.lips.motion)
-    assert float(told.abs().max()) > 0.05
+    predicted = network.lip_predictor.lips_moved(code)
+    torch.testing.assert_close(predicted, code @ task.lips.motion)
+    assert float(predicted.abs().max()) > 0.05
     clip = next(iter(data.val))
     meshes, crops = np.asarray(clip.mesh), np.asarray(clip.crops)
     striped = np.zeros_like(crops)
     striped[:, ::4] = 255
-    told = torch.zeros(len(crops), 3)
-    told[5:] = 3
+    predicted = torch.zeros(len(crops), 3)
+    predicted[5:] = 3
     still, moved = (
-        references_of(striped, np.arange(len(crops)), task.objectives[0], meshes, each) for each in (None, told)
+        references_of(striped, np.arange(len(crops)), task.objectives[0], meshes, each) for each in (None, predicted)
     )
     assert still.shape == moved.shape == (len(crops), 1, 256, 256, 3)
     apart = np.abs(moved.astype(int) - still).mean(axis=(1, 2, 3, 4))
@@ -432,7 +438,7 @@ def test_a_network_with_shaped_references_is_told_how_lips_move(data: TrainingDa
 def test_settings_of_examples_reach_them(data: TrainingData) -> None:
     two_stills = LIP_PREDICTOR | {"in_channels": LIP_PREDICTOR["in_channels"] + LIP_PREDICTOR["out_channels"]}
     change = {"unet": two_stills, "half_open": 0.6, "around": 1.0, "closed_still": 0.5, "wide": 0.25,
-              "few_step": {"told": 1.0, "open_reference": True}}  # fmt: skip
+              "few_step": {"teacher_forcing": 1.0, "open_reference": True}}  # fmt: skip
     windows = few_step.build(SETTINGS | change, data).windows
     assert (windows.half_open, windows.around, windows.closed_still, windows.wide) == (0.6, 1.0, 0.5, 0.25)
     assert "surroundings" in windows.example(0)
@@ -450,6 +456,6 @@ def test_a_loader_process_encodes_the_surroundings_and_keeps_them(
     assert "surroundings" not in encoded, "pictures that nobody looks at need not travel"
     _, masked, _ = task.objectives[0].latents_of({key: value[None] for key, value in plain.items()})
     torch.testing.assert_close(encoded["masked_latents"].float(), masked[0], atol=5e-3, rtol=5e-3)
-    deaf = {key: value for key, value in LIP_PREDICTOR.items() if not key.startswith("audio_code")}
+    dropped = {key: value for key, value in LIP_PREDICTOR.items() if not key.startswith("audio_code")}
     with pytest.raises(ConfigError, match=r"few_step\.told.*a lip predictor"):
-        few_step.build(SETTINGS | {"unet": deaf | {"audio_map_channels": 0}}, data)
+        few_step.build(SETTINGS | {"unet": dropped | {"audio_map_channels": 0}}, data)

@@ -1,4 +1,4 @@
-"""Examples of few-step training: windows, references as they are and turned, what is heard."""
+"""Examples of few-step training: windows, references as they are and turned, the audio features."""
 
 from __future__ import annotations
 
@@ -132,10 +132,10 @@ def test_windows_say_how_far_the_lips_are_from_the_first_reference(
     data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, lips, _, hearing = of_ann(data)
-    told: list[np.ndarray | None] = []
+    predicted: list[np.ndarray | None] = []
 
     def turned(stills: np.ndarray, still_meshes: np.ndarray, meshes: np.ndarray, *rest: Any) -> np.ndarray:
-        told.append(rest[1])
+        predicted.append(rest[1])
         return augmented_references(stills, still_meshes, meshes, Augmentation())
 
     monkeypatch.setattr(few_step_data, "augmented_references", turned)
@@ -146,9 +146,9 @@ def test_windows_say_how_far_the_lips_are_from_the_first_reference(
             open_reference=True,
         )  # fmt: skip
         example = windows.example(0)
-    assert told[0] is None and told[1] is not None
+    assert predicted[0] is None and predicted[1] is not None
     wanted = example["code"].numpy()  # of the mirror image; these mouths go straight down, which has no side
-    np.testing.assert_allclose(told[1], wanted @ lips.motion.numpy(), atol=0.02)
+    np.testing.assert_allclose(predicted[1], wanted @ lips.motion.numpy(), atol=0.02)
 
 
 def test_wide_mouths_are_seen_more_often_where_that_is_asked(data: TrainingData) -> None:
@@ -238,9 +238,9 @@ def test_clips_shorter_than_a_window_are_refused(data: TrainingData) -> None:
 
 def test_silence_is_heard_as_the_pipeline_would(data: TrainingData) -> None:
     hearing = ClipAudioFeatures(audio_encoder(), data.cache, SoundRange())
-    told = hearing.silence(8)
-    assert told.shape == (16, 10, 8)
-    assert float((told[:8] - told[8:]).abs().max()) > 0
+    predicted = hearing.silence(8)
+    assert predicted.shape == (16, 10, 8)
+    assert float((predicted[:8] - predicted[8:]).abs().max()) > 0
 
 
 def without_open_reference(data: TrainingData, photo: float) -> Windows:

@@ -16,7 +16,7 @@ from latentsync.training.datasets import SoundRange, TrainingData, open_data
 from latentsync.training.datasets.audio_features import ClipAudioFeatures
 from latentsync.training.datasets.lip_parameters import LipParameterBasis
 from latentsync.training.tasks.tiny_unet.objective import FewStepConfig, FewStepObjective
-from latentsync.training.tasks.tiny_unet.validate import drawn_as_told
+from latentsync.training.tasks.tiny_unet.validate import drawn_as_predicted
 
 WINDOW = 8
 
@@ -77,7 +77,7 @@ def clips(tmp_path: Path) -> TrainingData:
 
 
 def task() -> FewStepObjective:
-    return objective(FewStepConfig(audio_drop=0.0))
+    return objective(FewStepConfig(condition_dropout=0.0))
 
 
 def decoded(judge: FewStepObjective, code: float) -> float:
@@ -101,7 +101,7 @@ def figures_of(clips: TrainingData, strength: float, most: int = 1000) -> dict[s
     step = float(np.ptp(lips.of(talking_mesh(np.array([0.0, 1.0])))[:, 0].numpy()))
     tracker = Brightness(decoded(judge, 0.0), decoded(judge, step), most)
     hearing = ClipAudioFeatures(audio_encoder(), clips.cache, SoundRange())
-    return drawn_as_told(judge, Painter(strength), list(clips.val), lips, hearing, tracker, WINDOW)
+    return drawn_as_predicted(judge, Painter(strength), list(clips.val), lips, hearing, tracker, WINDOW)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, -1.0, 0.0])

@@ -218,10 +218,10 @@ def test_a_discriminator_is_not_taught_by_those_who_consult_it(tmp_path: Path) -
 def test_what_is_not_finite_never_reaches_the_optimiser(
     tmp_path: Path, setting: str, reason: str, snapshot_every: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[Event] = []
+    given: list[Event] = []
     bad = 8 * 10 + 3  # in step 11
-    out = train(tmp_path, {setting: bad}, snapshot_every=snapshot_every, more={"watchers": [told.append]})
-    (event,) = [e for e in told if isinstance(e, RolledBack)]
+    out = train(tmp_path, {setting: bad}, snapshot_every=snapshot_every, more={"watchers": [given.append]})
+    (event,) = [e for e in given if isinstance(e, RolledBack)]
     assert event.failed_step == 11
     assert event.at.step == (8 if snapshot_every else 0)
     assert reason in event.reason
@@ -431,8 +431,8 @@ def test_a_term_may_come_and_go(tmp_path: Path) -> None:
 
 
 def test_events_reach_watchers_in_order(tmp_path: Path) -> None:
-    told: list[Event] = []
-    train(tmp_path, steps=2, more={"watchers": [told.append]})
-    assert [type(event).__name__ for event in told] == ["Began", "Saved", "Measured", "Measured", "Validated", "Saved"]
-    (judged,) = [event for event in told if isinstance(event, Validated)]
+    given: list[Event] = []
+    train(tmp_path, steps=2, more={"watchers": [given.append]})
+    assert [type(event).__name__ for event in given] == ["Began", "Saved", "Measured", "Measured", "Validated", "Saved"]
+    (judged,) = [event for event in given if isinstance(event, Validated)]
     assert judged.is_best

@@ -95,15 +95,15 @@ def test_two_processes_do_what_one_does_and_fail_together(tmp_path: Path, data: 
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     sets = ["--set", "task.nan_at=85", "--json"]
-    told = subprocess.run(
+    given = subprocess.run(
         [*launch, *command(data, tmp_path / "two", **changes), *sets],
         env=environment(),
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout)["step"] == 16
+    assert given.returncode == 0, given.stderr
+    assert json.loads(given.stdout)["step"] == 16
     Trainer(Toy({"nan_at": 85}), TrainConfig(**LOOP, **changes), tmp_path / "one").run()
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(two) == list(one)
@@ -124,10 +124,10 @@ def test_sharded_weights_train_alike_and_go_on_in_any_number_of_processes(tmp_pa
     script = Path(__file__).with_name("sharded_run.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     for steps in ("14", "20"):  # the second one goes on from the first one's state
-        told = subprocess.run(
+        given = subprocess.run(
             [*launch, str(tmp_path / "two"), steps], env=environment(), capture_output=True, text=True, timeout=300
         )
-        assert told.returncode == 0, told.stderr
+        assert given.returncode == 0, given.stderr
     for out, steps in (("two", 26), ("one", 26)):
         Trainer(Toy(SETTINGS), TrainConfig(steps=steps, **CONFIG), tmp_path / out, settings=SETTINGS).run()
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")

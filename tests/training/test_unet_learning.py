@@ -28,7 +28,7 @@ def test_four_clips_are_learnt_by_heart_and_their_mouths_follow_the_speech(tmp_p
     The third speaker nods (pitch ± 3.4°) and opens the mouth least (0.34 cm), so each clip alone is held to 0.7 only.
     """
     gaps = prepare_people(tmp_path / "people", people=5, seconds=3.0, seed=3, held_out=1)
-    settings = dict(recipe("unet", "debug").task) | {"num_frames": 4, "prediction": "x0", "audio_drop": 0.0}
+    settings = dict(recipe("unet", "debug").task) | {"num_frames": 4, "prediction": "x0", "condition_dropout": 0.0}
     task = build(settings, open_data([tmp_path / "people"], cache=tmp_path / "cache"), seed=0)
     losses = overfit(task, 400, batch=4)
     assert np.mean(losses[-20:]) < 0.2 * np.mean(losses[:20])
@@ -48,7 +48,7 @@ def test_noise_prediction_learns_four_clips_by_heart_too(tmp_path: Path) -> None
     data = open_data([tmp_path / "people"], cache=tmp_path / "cache")
     debug = dict(recipe("unet", "debug").task)
     unet = debug["unet"] | {"in_channels": 13, "out_channels": 4, "norm_num_groups": 4, "use_motion_module": False}
-    settings = debug | {"unet": unet, "resolution": 64, "num_frames": 2, "audio_drop": 0.0}
+    settings = debug | {"unet": unet, "resolution": 64, "num_frames": 2, "condition_dropout": 0.0}
     settings["components"] = {
         "audio_encoder": "tiny",
         "autoencoder": {"class": "TinyAutoencoder", "latent_channels": 4, "widths": [8, 8]},
@@ -87,8 +87,8 @@ class Squares(torch.nn.Module):
     def encode(self, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """See `Autoencoder`."""
         basis = self.get_buffer("basis")
-        told = (self._squares(pixels.float()) - self.get_buffer("mean")) @ (basis.T / basis.square().sum(1))
-        return told.permute(0, 3, 1, 2)
+        given = (self._squares(pixels.float()) - self.get_buffer("mean")) @ (basis.T / basis.square().sum(1))
+        return given.permute(0, 3, 1, 2)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """See `Autoencoder`."""
@@ -148,9 +148,11 @@ def clean_errors(task: UNetTask, level: int) -> tuple[float, float]:
             clean, fixed = objective.encode({k: v[None] for k, v in window.items()} | {"seed": torch.tensor([start])})
             noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(start))
             noisy = objective.method.noisy(clean, noise, levels)
-            other = task.heard(clips[(index + 1) % len(clips)], start, size)
-            for out, heard in zip(errors, (window["heard"], other), strict=True):
-                made = objective.method.clean(objective.predict(noisy, fixed, levels, heard[None]), noisy, levels)
+            other = task.audio_features(clips[(index + 1) % len(clips)], start, size)
+            for out, audio_features in zip(errors, (window["audio_features"], other), strict=True):
+                made = objective.method.clean(
+                    objective.predict(noisy, fixed, levels, audio_features[None]), noisy, levels
+                )
                 out.append(float(((made - clean).square() * region).mean() / region.mean()))
     return float(np.mean(errors[0])), float(np.mean(errors[1]))
 
@@ -165,14 +167,14 @@ def drawn_r(task: UNetTask, gaps: dict[str, np.ndarray], steps: int) -> list[flo
     for clip in task.train:
         real = np.asarray(task.crops(clip), np.float32) / np.float32(255)
         gap, count = gaps[clip.path.name][: len(real)], len(real) // size * size
-        heard = task.heard(clip, 0, count)
+        audio_features = task.audio_features(clip, 0, count)
         made = []
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             pixels = torch.from_numpy(real).permute(0, 3, 1, 2) * 2 - 1
             back = autoencoder.decode(autoencoder.encode(pixels)).float().permute(0, 2, 3, 1).numpy() / 2 + 0.5
             for k in range(0, count, size):
                 part = slice(k, k + size)
-                inputs = ChunkInputs(real[part], heard[part], range(k, k + size), ChunkReferences(real[:1]))
+                inputs = ChunkInputs(real[part], audio_features[part], range(k, k + size), ChunkReferences(real[:1]))
                 made.append(sampler.finish(sampler.prepare(inputs)))
         read = measure(np.concatenate(made), ruler(back.clip(0, 1), gap))
         found.append(float(np.corrcoef(read, gap[:count])[0, 1]))

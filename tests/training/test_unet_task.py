@@ -91,7 +91,7 @@ def test_what_is_heard_is_what_the_pipeline_hears(data: TrainingData) -> None:
     audio_encoder = StreamingAudioEncoder(task.audio_encoder)
     times = [Fraction(i, 25) for i in range(20)]
     theirs = torch.stack(list(audio_encoder.windows(sound_of(np.array(clip.wave)), times)))
-    assert torch.allclose(task.heard(clip, 6, 4), theirs[6:10], atol=2e-3)  # kept in 16 bits
+    assert torch.allclose(task.audio_features(clip, 6, 4), theirs[6:10], atol=2e-3)  # kept in 16 bits
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
@@ -140,14 +140,14 @@ def test_gradient_checkpointing_changes_memory_only(data: TrainingData) -> None:
 
 
 def test_a_dropped_example_hears_nothing(data: TrainingData) -> None:
-    task = build(SETTINGS | {"audio_drop": 0.5}, data)
-    deaf = 0
+    task = build(SETTINGS | {"condition_dropout": 0.5}, data)
+    dropped = 0
     for number in range(12):
         batch = batch_of(task, number)
-        loud = batch | {"heard": batch["heard"] + 5}
+        loud = batch | {"audio_features": batch["audio_features"] + 5}
         values = [float(task.objective(b)["reconstruction"].detach()) for b in (batch, loud)]
-        deaf += values[0] == values[1]
-    assert 2 <= deaf <= 10
+        dropped += values[0] == values[1]
+    assert 2 <= dropped <= 10
 
 
 # --- presets ---------------------------------------------------------------------------------------------------------
@@ -215,9 +215,9 @@ def test_stage_2_begins_as_the_stage_1_checkpoint_it_starts_from(data: TrainingD
     torch.save({"global_step": 7, "state_dict": before.state_dict()}, tmp_path / "checkpoint-7.pt")
     second = UNET | {"motion_module_kwargs": {"num_attention_heads": 2, "zero_initialize": True}}
     after = build(SETTINGS | {"unet": second}, data, start=tmp_path / "checkpoint-7.pt").objective.unet
-    x, heard = torch.randn(1, 13, 4, 8, 8), torch.randn(1, 4, 10, 8)
+    x, audio_features = torch.randn(1, 13, 4, 8, 8), torch.randn(1, 4, 10, 8)
     assert after.config.use_motion_module
-    assert torch.allclose(after(x, 5, heard), before(x, 5, heard), atol=1e-5)
+    assert torch.allclose(after(x, 5, audio_features), before(x, 5, audio_features), atol=1e-5)
 
 
 def test_a_released_file_and_a_component_start_the_network_they_hold(data: TrainingData, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def film(seed: int, frames: int = 8) -> np.ndarray:
         ("dark", "differs in colour by"),
         ("still", "hardly moves"),
         ("copy", "that of the reference"),
-        ("deaf", "does not listen"),
+        ("dropped", "does not listen"),
     ],
 )
 def test_each_failure_is_told_apart_in_plain_words(made: str, said: str | None) -> None:
@@ -322,10 +322,10 @@ def test_each_failure_is_told_apart_in_plain_words(made: str, said: str | None) 
         "dark": 0.8 * film(2),
         "still": np.broadcast_to(film(2)[:1], real.shape),
         "copy": reference + 0.02,
-        "deaf": film(2),
+        "dropped": film(2),
     }
     driven = Driven(real=real, made=pictures[made], reference=reference)
-    figures = measured([driven], inpaint_mask(64)) | {"listening": 0.0 if made == "deaf" else 0.2}
+    figures = measured([driven], inpaint_mask(64)) | {"listening": 0.0 if made == "dropped" else 0.2}
     warnings = warnings_of(figures)
     if said is None:
         assert warnings == []
@@ -338,8 +338,13 @@ def test_the_component_is_what_the_pipeline_loads(data: TrainingData, tmp_path: 
     task.export(task.objective.network, tmp_path)
     unet = UNet.from_config(json.loads((tmp_path / "config.json").read_text()))
     unet.load_state_dict(load_file(tmp_path / "model.safetensors"))
-    told = json.loads((tmp_path / "settings.json").read_text())
-    assert (told["resolution"], told["num_frames"], told["scheduler"], told["prediction"]) == (64, 4, "ddim", "epsilon")
+    described = json.loads((tmp_path / "settings.json").read_text())
+    assert (described["resolution"], described["num_frames"], described["scheduler"], described["prediction"]) == (
+        64,
+        4,
+        "ddim",
+        "epsilon",
+    )
 
 
 def test_clips_that_are_all_too_short_are_an_error(data: TrainingData) -> None:

@@ -23,12 +23,23 @@ from micro_model import AUDIO_ENCODER, UNET
 LIP_PREDICTOR = UNET | {"audio_embedding_tokens": 10, "audio_code": 3, "audio_map_channels": 4}
 AUTOENCODER = {"class": "TinyAutoencoder", "latent_channels": 4, "widths": [8, 8, 8]}
 SETTINGS: dict[str, Any] = {
-    "objective": "few_step", "unet": LIP_PREDICTOR, "num_frames": 4, "sounds": 1, "drives": 1, "warm_up": {"steps": 2},
+    "objective": "few_step",
+    "unet": LIP_PREDICTOR,
+    "num_frames": 4,
+    "sounds": 1,
+    "drives": 1,
+    "warm_up": {"steps": 2},
     "components": {"autoencoder": AUTOENCODER, "audio_encoder": {"class": "AudioEncoder", **AUDIO_ENCODER}},
     "reader": {"steps": 2},
-    "few_step": {"told": 0.5, "shape_weight": 1.0, "pixel_weight": 1.0, "pixel_frames": 2, "discriminator_weight": 0.1,
-                 "feature_weight": 0.5},
-}  # fmt: skip
+    "few_step": {
+        "teacher_forcing": 0.5,
+        "shape_weight": 1.0,
+        "pixel_weight": 1.0,
+        "pixel_frames": 2,
+        "discriminator_weight": 0.1,
+        "feature_weight": 0.5,
+    },
+}
 
 
 def loud(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,5 +101,5 @@ def batch_of(source: Windows, *numbers: int) -> dict[str, torch.Tensor]:
     """The examples of these numbers, stacked."""
     return {
         key: torch.stack([source.example(n)[key] for n in numbers])
-        for key in ("target", "references", "heard", "seed")
+        for key in ("target", "references", "audio_features", "seed")
     }  # fmt: skip

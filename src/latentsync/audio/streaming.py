@@ -109,7 +109,7 @@ class StreamingAudioEncoder:
         return Fraction(self.audio_encoder.positions - self.margin, STATE_RATE_HZ)
 
     def windows(self, sound: Sound, times_s: Iterable[Seconds], maximum: float | None = None) -> Iterator[Tensor]:
-        """What is heard at each time, computed as far as it is asked for.
+        """Audio features at each time, computed as far as it is asked for.
 
         Args:
             sound: read once, or twice where `maximum` is not given (the first time for `measure`).

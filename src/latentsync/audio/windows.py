@@ -53,8 +53,8 @@ def frame_windows(states: Tensor, times_s: Iterable[Seconds]) -> Tensor:
         raise ValueError(f"states: shape {tuple(states.shape)}, expected (T, L, D)")
     if states.shape[0] == 0:
         raise EmptyAudioError("there are no audio states; the sound is shorter than 20 ms")
-    heard = states[window_indices(times_s, states.shape[0]).to(states.device)]
-    return rearrange(heard, "f k l d -> f (k l) d")
+    audio_features = states[window_indices(times_s, states.shape[0]).to(states.device)]
+    return rearrange(audio_features, "f k l d -> f (k l) d")
 
 
 def compatible_num_frames(num_states: int) -> int:

@@ -90,8 +90,8 @@ def stop_on_signal() -> Iterator[StopFlag]:
             with suppress(OSError):  # the terminal may be gone
                 os.write(2, b"\nstopping after this step; press Ctrl-C again to stop at once\n")
 
-    heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, on_signal) for number in heard}
+    audio_features = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in audio_features}
     try:
         yield asked.is_set
     finally:

@@ -125,7 +125,7 @@ def _show(result: BuildResult, as_json: bool, quiet: bool) -> None:
     reasons = Counter(f"{row['stage']}: {row['reason']}" for row in result.rows if not row["kept"])
     minutes = sum(row["duration_s"] for row in result.rows if row["kept"]) / 60
     if as_json:
-        told = {
+        described = {
             "out": str(result.folder),
             "clips": len(result.rows),
             "kept": result.num_kept,
@@ -133,7 +133,7 @@ def _show(result: BuildResult, as_json: bool, quiet: bool) -> None:
             "reasons": dict(reasons.most_common()),
             "wall_s": round(result.tally.wall_s, 2),
         }
-        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(described, ensure_ascii=False) + "\n")
         return
     if quiet:
         return
@@ -179,13 +179,13 @@ def inspect_(
     if not rows:
         raise MediaError(f"{clip}: no clip or source of this name in {folder}. Give an id or name of the manifest.")
     for row in rows:
-        told = {
+        described = {
             key: json.loads(value) if key in ("facts", "files", "versions") else value for key, value in row.items()
         }
         if as_json:
-            sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(described, ensure_ascii=False) + "\n")
             continue
-        for key, value in told.items():
+        for key, value in described.items():
             if value not in (None, "", {}):
                 sys.stdout.write(f"{key:20s} {value}\n")
         sys.stdout.write("\n")
@@ -211,8 +211,8 @@ def split(
     check_build(folder)
     from latentsync.data.api import resplit
 
-    told = dict(_given(entry) for entry in given or [])
-    _show_split(resplit(folder, _split_settings(val, test, seed), told), as_json)
+    described = dict(_given(entry) for entry in given or [])
+    _show_split(resplit(folder, _split_settings(val, test, seed), described), as_json)
 
 
 @app.command()
@@ -299,9 +299,9 @@ def features(
 def _split_settings(val: float | None, test: float | None, seed: int) -> Any:
     from latentsync.data.settings import SplitSettings
 
-    told = {key: value for key, value in (("val", val), ("test", test)) if value is not None}
+    described = {key: value for key, value in (("val", val), ("test", test)) if value is not None}
     try:
-        return SplitSettings(seed=seed, **told)
+        return SplitSettings(seed=seed, **described)
     except ConfigError as error:  # here the settings are options of their own
         fix = error.fix.replace("split.", "--")
         raise ConfigError(error.key.removeprefix("split."), error.value, fix) from error
@@ -318,18 +318,19 @@ def _show_split(rows: list[dict[str, Any]], as_json: bool) -> None:
     parts: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row["kept"]:
-            told = parts.setdefault(row["split"], {"identities": set(), "clips": 0, "minutes": 0.0})
-            told["identities"].add(row["identity"])
-            told["clips"] += 1
-            told["minutes"] += row["duration_s"] / 60
+            described = parts.setdefault(row["split"], {"identities": set(), "clips": 0, "minutes": 0.0})
+            described["identities"].add(row["identity"])
+            described["clips"] += 1
+            described["minutes"] += row["duration_s"] / 60
     shown = {
-        name: {**told, "identities": len(told["identities"]), "minutes": round(told["minutes"], 3)}
-        for name, told in sorted(parts.items())
+        name: {**described, "identities": len(described["identities"]), "minutes": round(described["minutes"], 3)}
+        for name, described in sorted(parts.items())
     }
     if as_json:
         sys.stdout.write(json.dumps(shown) + "\n")
         return
-    for name, told in shown.items():
+    for name, described in shown.items():
         sys.stdout.write(
-            f"{name}: {told['identities']} identities, {told['clips']} clips, {told['minutes']:.1f} minutes\n"
+            f"{name}: {described['identities']} identities, {described['clips']} clips, "
+            f"{described['minutes']:.1f} minutes\n"
         )

@@ -55,15 +55,15 @@ def _clips(job: EvaluationJob, tracker: FaceTracker, progress: ProgressCallback)
     """The clips asked for, each with a person."""
     from latentsync.data.sources import Speaker
     from latentsync.evaluation import clips as lists
-    from latentsync.evaluation.people import told_apart
+    from latentsync.evaluation.people import grouped_by_face
 
     found = lists.clips_of(job.clips, None if job.speaker is None else Speaker(job.speaker))
     unknown = sum(clip.person == lists.UNKNOWN for clip in found)
     if unknown:
-        found = told_apart(found, tracker, progress)
+        found = grouped_by_face(found, tracker, progress)
         if unknown > 1:
             log.info(
-                "%d clips lie in no folder of a person: told apart by their faces, %d people in all. --speaker or a "
+                "%d clips lie in no folder of a person: distinguished by their faces, %d people in all. --speaker or a "
                 "sub-folder for each says it surely",
                 unknown,
                 len({clip.person for clip in found}),

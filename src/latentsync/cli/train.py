@@ -135,7 +135,7 @@ def _run(
 
 
 def _show(module: str, made: Recipe, outcome: Outcome, smoke: bool, as_json: bool, quiet: bool) -> None:
-    told = {
+    given = {
         "task": module.rpartition(".")[2],
         "reason": outcome.reason,
         "step": outcome.step,
@@ -147,9 +147,9 @@ def _show(module: str, made: Recipe, outcome: Outcome, smoke: bool, as_json: boo
         "best": str(outcome.best),
     }
     if smoke and made.smoke is not None:
-        told["wanted_score"] = made.smoke.score
+        given["wanted_score"] = made.smoke.score
     if as_json:
-        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.write(json.dumps(given) + "\n")
     elif not quiet:
         best = (
             "" if outcome.best_score is None else f", best score {outcome.best_score:.4g} at step {outcome.best_step}"

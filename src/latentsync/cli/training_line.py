@@ -36,7 +36,7 @@ class _Line:
     def __init__(self, console: Console, score: str, live: Live | None) -> None:
         self.console, self.score, self.live = console, score, live
         self.began: tuple[float, float] | None = None
-        self.told_s = float("-inf")
+        self.given_s = float("-inf")
 
     def show(self, event: Event) -> None:
         from latentsync.training.engine.events import Began, Measured, Validated
@@ -57,8 +57,8 @@ class _Line:
             self._draw(f"{self._where(event.at)} · {terms} · {rest}")
         elif isinstance(event, Validated):
             best = " (best)" if event.is_best else ""
-            told = " ".join(f"{name} {value:.4g}" for name, value in event.validation_result.figures.items())
-            self._say(f"step {event.at.step}: {told}{best}")
+            given = " ".join(f"{name} {value:.4g}" for name, value in event.validation_result.figures.items())
+            self._say(f"step {event.at.step}: {given}{best}")
 
     def _where(self, at: Moment) -> str:
         text = f"step {at.step} · {at.share:4.0%}"
@@ -71,8 +71,8 @@ class _Line:
     def _draw(self, text: str) -> None:
         if self.live is not None:
             self.live.update(Text(text, no_wrap=True, overflow="ellipsis"))
-        elif time.monotonic() - self.told_s >= PLAIN_EVERY_S:
-            self.told_s = time.monotonic()
+        elif time.monotonic() - self.given_s >= PLAIN_EVERY_S:
+            self.given_s = time.monotonic()
             self._say(text)
 
     def _say(self, text: str) -> None:

@@ -28,6 +28,14 @@ TASK_SETTINGS: dict[str, str] = {
     "ear": "lip_predictor",
     "listener_rate": "audio_encoder_rate",
     "token_positions": "position_code",
+    "audio_drop": "condition_dropout",
+    "few_step.told": "few_step.teacher_forcing",
+    "few_step.told_noise": "few_step.lip_param_noise",
+    "few_step.overhears": "few_step.audio_shuffle_prob",
+    "few_step.heard_noise": "few_step.audio_feature_noise",
+    "few_step.audio_drop": "few_step.condition_dropout",
+    "few_step.critic_weight": "few_step.discriminator_weight",
+    "critic_learning_rate": "discriminator_learning_rate",
     "components.listener": "components.audio_encoder",
 }
 """Keys of a preset's `task:` section, dotted."""

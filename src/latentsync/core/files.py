@@ -41,7 +41,8 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def without_temporary(text: str) -> str:
-    """A message in which files of our temporary folders are told by their names: nobody can look for their paths."""
+    """A message in which files of our temporary folders are reported by their names: nobody can look for their
+    paths."""
     for folder in _temporary:
         text = text.replace(folder + os.sep, "")
     return text

@@ -150,7 +150,7 @@ def _drive(
 
 
 def _try_networks(settings: DataSettings) -> None:
-    """Load the judge and the scorer once, so that a wrong file is told now and not after hours of other work."""
+    """Load the judge and the scorer once, so that a wrong file is reported now and not after hours of other work."""
     if settings.sync.judge != "lips" or settings.sync.judge_v2 is not None:
         make_judge(settings.sync)
     make_scorer(settings.quality.scorer)
@@ -189,7 +189,7 @@ def resplit(folder: Path, split: SplitSettings, given: Mapping[str, str] | None 
     Raises: MediaError: there is no build. ConfigError: an identity that is given a part does not exist.
         LatentSyncError: no clip was kept.
     """
-    rows, told = read_manifest(folder)
+    rows, described = read_manifest(folder)
     if not any(row["kept"] for row in rows):
         raise LatentSyncError(f"{folder}: no clip of it was kept. `latentsync data report` tells the reasons")
     given = given or {}
@@ -199,14 +199,14 @@ def resplit(folder: Path, split: SplitSettings, given: Mapping[str, str] | None 
     parts = as_given([row["identity"] for row in rows if row["kept"]], given, split)
     for row in rows:
         row["split"] = parts[row["identity"]] if row["kept"] else ""
-    told["split"] = {"val": split.val, "test": split.test, "seed": split.seed}
+    described["split"] = {"val": split.val, "test": split.test, "seed": split.seed}
     workspace = Workspace(folder.absolute())
     with claimed(workspace):
         for row in rows:
             meta = workspace.clips / row["clip_id"] / "meta.json"
             if row["kept"] and meta.is_file():
                 _write_meta(meta, row)
-        write_manifest(folder / MANIFEST, rows, told)
+        write_manifest(folder / MANIFEST, rows, described)
     return rows
 
 
@@ -238,7 +238,7 @@ def _sweep(workspace: Workspace) -> None:
 
 def _tell_run(workspace: Workspace, inputs: str, tally: Tally, options: BuildOptions) -> None:
     """How long this run took, by stage: not in the manifest, which is the same for every run."""
-    told = {
+    described = {
         "inputs": inputs if "://" in inputs else str(Path(inputs).absolute()),
         "engine": options.engine,
         "workers": options.num_workers,
@@ -255,4 +255,4 @@ def _tell_run(workspace: Workspace, inputs: str, tally: Tally, options: BuildOpt
         "found_done": dict(tally.skipped),
     }
     with atomic_path(workspace.root / ABOUT_RUN) as part:
-        part.write_text(dumps(told) + "\n", encoding="utf-8")
+        part.write_text(dumps(described) + "\n", encoding="utf-8")

@@ -88,11 +88,11 @@ def read_manifest(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         table = parquet.read_table(path)
     except (OSError, ValueError) as error:
         raise MediaError(f"{path}: cannot be read ({error}). Run `latentsync data build` again.") from error
-    told = table.schema.metadata or {}
+    given = table.schema.metadata or {}
     rows = table.to_pylist()
     for row in rows:
         row.setdefault("in_sync", True if row["kept"] else None)  # builds before 0.2 rejected all others
-    return rows, json.loads(told.get(b"settings", b"{}"))
+    return rows, json.loads(given.get(b"settings", b"{}"))
 
 
 def check_installed() -> None:

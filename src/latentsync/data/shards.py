@@ -52,8 +52,8 @@ def write_shards(
             with _writing(target, name) as file:
                 hashed = _Hashed(file)
                 _pack(folder, part, hashed)
-            told = {"shard": name, "split": split, "clips": len(part), "bytes": hashed.size, "sha256": hashed.hex()}
-            lines.append(told)
+            given = {"shard": name, "split": split, "clips": len(part), "bytes": hashed.size, "sha256": hashed.hex()}
+            lines.append(given)
             done += len(part)
             progress(Progress("shards", done, len(rows), "clips"))
     with _writing(target, INDEX) as file:
@@ -156,11 +156,11 @@ def _deal(lines: Sequence[dict[str, Any]], split: SplitSettings | None) -> None:
         for row in lines:
             row["split"] = parts[row["identity"]] if row["kept"] else ""
         return
-    told: dict[str, str] = {}
+    given: dict[str, str] = {}
     for row in lines:
-        if row["kept"] and told.setdefault(row["identity"], row["split"]) != row["split"]:
+        if row["kept"] and given.setdefault(row["identity"], row["split"]) != row["split"]:
             raise LatentSyncError(
-                f"{row['identity']}: is in {told[row['identity']]} of one build and in {row['split']} of another. "
+                f"{row['identity']}: is in {given[row['identity']]} of one build and in {row['split']} of another. "
                 "Deal them anew with --val and --test."
             )
 

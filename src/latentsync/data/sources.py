@@ -38,14 +38,14 @@ class Speaker:
         except re.error as error:
             raise ConfigError("speaker", self.pattern, f"not a regular expression ({error})") from error
 
-    def of(self, name: str, told: str | None) -> str:
+    def of(self, name: str, given: str | None) -> str:
         if self.pattern is not None:
             found = re.search(self.pattern, name)
             if found is None:
                 return name
             return found.group(1) if found.re.groups else found.group(0)
-        if told:
-            return told
+        if given:
+            return given
         folder = name.rpartition("/")[0] if "://" not in name else ""
         return folder.split("/")[0] if folder else name
 
@@ -100,17 +100,17 @@ def _listed(path: Path, speaker: Speaker) -> Iterator[Source]:
         name = next((entry[key] for key in ("path", "file", "url") if entry.get(key)), None)
         if not isinstance(name, str):
             raise MediaError(f"{path}: entry {number} has no path, file or url. Add one.")
-        told = entry.get("speaker") or entry.get("person")
+        given = entry.get("speaker") or entry.get("person")
         place = name if "://" in name else str((path.parent / name).absolute())
-        identity = speaker.of(name, None if told is None else str(told))
+        identity = speaker.of(name, None if given is None else str(given))
         yield Source(name, place, identity=identity, in_sync=_in_sync(path, number, entry.get("in_sync")))
 
 
-def _in_sync(path: Path, number: int, told: object) -> bool:
+def _in_sync(path: Path, number: int, given: object) -> bool:
     """The list's column: yes (or nothing) or no. Raises: MediaError: another word."""
-    word = str("yes" if told in (None, "") else told).strip().lower()
+    word = str("yes" if given in (None, "") else given).strip().lower()
     if word not in (*YES, *NO):
-        raise MediaError(f"{path}: entry {number} has in_sync {told!r}. Write yes or no.")
+        raise MediaError(f"{path}: entry {number} has in_sync {given!r}. Write yes or no.")
     return word in YES
 
 

@@ -59,13 +59,13 @@ class Workspace:
 
 
 def step_key(stage: str, version: int, settings: dict[str, Any], clip: Clip, beside: str = "") -> str:
-    """Hash of everything that a step's outcome depends on: the stage, its settings, all it is told of the clip, and
+    """Hash of everything that a step's outcome depends on: the stage, its settings, all it is reported of the clip, and
     what lies `beside` that.
 
     The source's name, place and identity are left out, so that moving the inputs redoes nothing.
     """
-    told = dumps([FORMAT, stage, version, settings, clip.source.sha256, to_dict(clip), *([beside] if beside else [])])
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    given = dumps([FORMAT, stage, version, settings, clip.source.sha256, to_dict(clip), *([beside] if beside else [])])
+    return hashlib.sha256(given.encode()).hexdigest()[:32]
 
 
 class Ledger:

@@ -28,7 +28,7 @@ class Denoising(Protocol):
         ...
 
     def timesteps(self, levels: Tensor) -> Tensor:
-        """What the network is told, (B,) in 0 … 1000."""
+        """What the network is reported, (B,) in 0 … 1000."""
         ...
 
     def noisy(self, clean: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class Denoising(Protocol):
 class EpsilonDenoising:
     """Noise prediction on the released schedule: t uniform on 0 … 999, z_t = sqrt(ᾱ_t)·z + sqrt(1 − ᾱ_t)·ε.
 
-    Source: reference §5.3; the schedule is that of `diffusion.ddim_scheduler`.
+    Source: paper, section 3.3, stage 1; the schedule is that of `diffusion.ddim_scheduler`.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class EpsilonDenoising:
 class FlowDenoising:
     """Prediction of the clean latents: x_σ = (1 − σ)·x0 + σ·ε, σ = sqrt(u), and σ = 1 for a fixed share.
 
-    It serves to fine-tune models which are sampled so (`tiny`).
+    It serves models of one or few steps, which are sampled so (`SamplerConfig.kind` "flow").
     """
 
     def levels(self, uniform: Tensor) -> Tensor:
@@ -107,12 +107,12 @@ class FlowDenoising:
 
 
 def denoising_of(prediction: str) -> Denoising:
-    """ "epsilon" (released models) or "x0" (`tiny`)."""
+    """ "epsilon" (the released models) or "x0" (models of few steps)."""
     return EpsilonDenoising() if prediction == "epsilon" else FlowDenoising()
 
 
 def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error in float32 over the whole latent, not weighted by the mask (reference §5.3)."""
+    """Mean squared error in float32 over the whole latent, not weighted by the mask."""
     return (prediction.float() - target.float()).square().mean()
 
 

@@ -91,6 +91,6 @@ def _flow(denoise: Denoise, x: Tensor, steps: int) -> Tensor:
     return x
 
 
-def guided(null: Tensor, heard: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance: null + scale·(heard − null)."""
-    return torch.lerp(null, heard, scale)
+def guided(null: Tensor, conditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance: null + scale·(conditional − null)."""
+    return torch.lerp(null, conditional, scale)

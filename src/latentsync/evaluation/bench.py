@@ -46,7 +46,7 @@ class Bench:
         folder: Path,
         several: bool = False,
     ) -> None:
-        """Args: folder: for files in between. several: methods are told apart in names of files and of columns."""
+        """Args: folder: for files in between. several: methods are distinguished in names of files and of columns."""
         self._several = several
         self.clip, self.own, self.tracker = clip, own, tracker
         self.options, self.judges, self.collectors, self.folder = options, judges, collectors, folder

@@ -46,7 +46,7 @@ class TestClip:
 
 
 UNKNOWN = ""
-"""The person of a clip that nothing is said of; `people.told_apart` gives it a name."""
+"""The person of a clip that nothing is said of; `people.grouped_by_face` gives it a name."""
 
 
 def clips_of(source: Path, speaker: Speaker | None = None) -> list[TestClip]:

@@ -126,7 +126,7 @@ def lip_judge() -> Judge:
         first = LEAD_FRAMES * SAMPLES_PER_FRAME
         part = wave[: len(sound) - first]
         sound[first : first + len(part)], known[first : first + len(part)] = part, True
-        found = lips.compare(opening, *lips.hear(sound, known))
+        found = lips.compare(opening, *lips.features_of_clip(sound, known))
         if not np.isfinite(found.confidence):
             return None
         offset = -round(found.late_s * GRID_HZ)

@@ -21,7 +21,9 @@ LOOKED_AT = 25
 """Frames in which a face is looked for."""
 
 
-def told_apart(clips: Sequence[TestClip], tracker: FaceTracker, progress: ProgressCallback = silent) -> list[TestClip]:
+def grouped_by_face(
+    clips: Sequence[TestClip], tracker: FaceTracker, progress: ProgressCallback = silent
+) -> list[TestClip]:
     """The clips, each of `UNKNOWN` with a person: those whose faces are alike, in a chain, are one.
 
     Named face-1, face-2, … by their first clips. One clip alone, and a clip without a face, is named by its file.

@@ -1,4 +1,4 @@
-"""What a suite is told and what it finds: options, rows of scores, evidence to look at."""
+"""What a suite is reported and what it finds: options, rows of scores, evidence to look at."""
 
 from __future__ import annotations
 

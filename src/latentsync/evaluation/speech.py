@@ -42,7 +42,7 @@ class Speech:
 
     @property
     def digest(self) -> str:
-        """A name for what is heard and for what its speaker's mouth did."""
+        """A name for the audio features and for what its speaker's mouth did."""
         digest = hashlib.sha256(np.ascontiguousarray(self.wave).tobytes())
         for curve in (self.opening, self.width):
             digest.update(b"" if curve is None else np.ascontiguousarray(curve).tobytes())

@@ -21,7 +21,7 @@ LIPS = OUTER_LIPS + INNER_LIPS
 INNER_LIP_CORNERS = (INNER_LIPS[0], INNER_LIPS[10])
 """Where the inner lips meet, on the side of the left and of the right eye as named above."""
 
-STILL = (33, 133, 263, 362, 168, 6, 197, 195, 5, 4, 10, 109, 338, 67, 297, 70, 300, 127, 356)
+RIGID = (33, 133, 263, 362, 168, 6, 197, 195, 5, 4, 10, 109, 338, 67, 297, 70, 300, 127, 356)
 """Points that speech hardly moves: eye corners, nose ridge and tip, forehead, brow ends, temples."""
 
 NOSE_BASE = (98, 2, 327)
@@ -30,8 +30,8 @@ NOSE_BASE = (98, 2, 327)
 MIRRORED_LIPS = tuple(20 * (i // 20) + (10 - i) % 20 for i in range(40))
 """Place in `LIPS` of each point's mirror image; both rings run from corner to corner and back."""
 
-MIRRORED_STILL = (2, 3, 0, 1, *range(4, 11), 12, 11, 14, 13, 16, 15, 18, 17)
-"""Place in `STILL` of each point's mirror image."""
+MIRRORED_RIGID = (2, 3, 0, 1, *range(4, 11), 12, 11, 14, 13, 16, 15, 18, 17)
+"""Place in `RIGID` of each point's mirror image."""
 
 JAW = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)
 """The face oval from temple to temple around the chin."""

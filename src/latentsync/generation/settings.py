@@ -87,8 +87,8 @@ class ModelSettings:
             for key, value in fixed.items():
                 if value != FIXED[key]:
                     raise ValueError(f"{key} {value!r} is not {FIXED[key]!r}, which alone is supported")
-            told = {name: settings[key] for key, name in SAMPLER_KEYS.items() if key in settings}
-            sampler = checked(SamplerConfig, {"guidance": 1.0, **told})
+            given = {name: settings[key] for key, name in SAMPLER_KEYS.items() if key in settings}
+            sampler = checked(SamplerConfig, {"guidance": 1.0, **given})
             own = {key: value for key, value in settings.items() if key not in SAMPLER_KEYS and key not in FIXED}
             return checked(cls, own, sampler=sampler)
         except (TypeError, ValueError, ConfigError) as error:

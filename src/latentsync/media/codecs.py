@@ -238,7 +238,8 @@ def audio_layout_for(encoder: str, layout: str) -> str:
 
 
 def fields_for(encoder: str, like: VideoInfo, pixel_format: str) -> str | None:
-    """How an encoder is told to code the fields of an interlaced source: "tff" or "bff"; None = not interlaced, or not
+    """How an encoder is reported to code the fields of an interlaced source: "tff" or "bff"; None = not interlaced, or
+    not
     to be kept: another encoder than x264, an order that is not known, a picture that is turned, a height that does not
     divide into fields with whole chroma lines.
     """

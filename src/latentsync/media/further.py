@@ -1,5 +1,5 @@
 """What a film has beside the picture and the sound that a run replaces: further sound tracks, subtitles, chapters,
-attachments and a cover. What its container can hold goes into the written file; what it cannot is told.
+attachments and a cover. What its container can hold goes into the written file; what it cannot is reported.
 
                      .mp4 .m4v .mov      .mkv                              .webm               .avi
 sound tracks         copied, or encoded where the container cannot hold them; .avi too
@@ -146,13 +146,13 @@ def _further_stream(container: Any, stream: Any, suffix: str) -> FurtherStream |
     context = stream.codec_context
     codec = "unknown" if context is None else context.codec.canonical_name
     language = stream.metadata.get("language", "")
-    told = f" ({language})" if language not in ("", "und") else ""
+    given = f" ({language})" if language not in ("", "und") else ""
     index = stream.index
     if stream.type == "audio":
         number = list(container.streams.audio).index(stream)
         return FurtherStream(index, "sound", f"sound track {sound_tracks(container)[number].words}", _sound(context))
     if stream.type == "subtitle":
-        return FurtherStream(index, "subtitle", f"{codec} subtitles{told}", _subtitle(codec, suffix))
+        return FurtherStream(index, "subtitle", f"{codec} subtitles{given}", _subtitle(codec, suffix))
     if stream.type == "attachment":
         name = stream.metadata.get("filename", "without a name")
         return FurtherStream(index, "attachment", f"attachment {name}", codec if suffix in MATROSKA else None)
@@ -160,7 +160,7 @@ def _further_stream(container: Any, stream: Any, suffix: str) -> FurtherStream |
         written = codec if codec in COVERS and suffix in MATROSKA else None
         return FurtherStream(index, "cover", "the cover picture", written)
     if stream.type == "video":
-        return FurtherStream(index, "picture", f"a further {codec} picture{told}", None)
+        return FurtherStream(index, "picture", f"a further {codec} picture{given}", None)
     handler = stream.metadata.get("handler_name", "")
     if "timecode" in stream.metadata or (container.chapters() and handler in ("SubtitleHandler", "Chapters", "")):
         return None  # written anew, by timecode and chapters

@@ -57,7 +57,7 @@ class LoudnessMeter:
         self._graph.configure()
         self._source: Any = source
         self._num_samples = 0
-        self._told: dict[str, str] = {}
+        self._given: dict[str, str] = {}
 
     def push(self, block: Float) -> None:
         """(channels, n) float32."""
@@ -69,19 +69,19 @@ class LoudnessMeter:
 
     def loudness(self) -> Loudness:
         """Of all that was pushed; may be asked for at any time. Less than 0.4 s has none."""
-        told_lufs = float(self._told.get("lavfi.r128.I", SILENT_LUFS - 1))
-        peak = float(self._told.get("lavfi.r128.true_peak", 0))
+        given_lufs = float(self._given.get("lavfi.r128.I", SILENT_LUFS - 1))
+        peak = float(self._given.get("lavfi.r128.true_peak", 0))
         return Loudness(
-            told_lufs if told_lufs > SILENT_LUFS else None, 20 * float(np.log10(peak)) if peak > 0 else None
+            given_lufs if given_lufs > SILENT_LUFS else None, 20 * float(np.log10(peak)) if peak > 0 else None
         )
 
     def _pull(self) -> None:
         while True:
             try:
-                told = self._graph.pull().metadata
+                given = self._graph.pull().metadata
             except (BlockingIOError, EOFError):
                 return
-            self._told = told or self._told
+            self._given = given or self._given
 
 
 def measure_loudness(

@@ -22,7 +22,7 @@ STEP_SAMPLES = 8192
 DUCK_DOWN_S, DUCK_UP_S = 0.25, 0.6
 """The way down ends where a word begins; the way up is slower, so that nothing pumps."""
 FADE_S = Fraction(1, 50)
-"""On both ends of an insert, inside its range, so that nothing clicks; chosen by ear."""
+"""On both ends of an insert, inside its range, so that nothing clicks; chosen by lip predictor."""
 
 
 @dataclass(frozen=True, slots=True)

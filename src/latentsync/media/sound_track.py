@@ -221,14 +221,14 @@ class _PacketClock:
         self._tick, self._whole = tick, whole
         self._following: Fraction | None = None
 
-    def at(self, told_s: Fraction) -> Fraction:
-        """The end of the packet before, or of whole packets from 0 on, where that rounds to what is told."""
+    def at(self, given_s: Fraction) -> Fraction:
+        """The end of the packet before, or of whole packets from 0 on, where that rounds to what is reported."""
         if self._following is None:
-            exact, within = round(told_s / self._whole) * self._whole, self._tick / 2
+            exact, within = round(given_s / self._whole) * self._whole, self._tick / 2
         else:
             exact, within = self._following, self._tick
-        if abs(exact - told_s) > within:
-            exact = told_s
+        if abs(exact - given_s) > within:
+            exact = given_s
         self._following = exact + self._whole
         return exact
 

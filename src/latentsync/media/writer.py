@@ -62,7 +62,7 @@ class VideoWriter:
     are kept exactly as far as the container's clock can say them, variable rates and late starts too (.avi: no variable
     rate, and a start within half a frame); the last frame lasts 1 / fps, or up to `end_s` where that is set before the
     `with` block ends. HDR10 metadata go along where the encoder takes them, and x264 codes interlaced pictures as such.
-    What else the source has and the file will not have is told in `losses`, a sentence each.
+    What else the source has and the file will not have is reported in `losses`, a sentence each.
 
     The file appears under its name when the `with` block ends well. After any exception, Ctrl-C included, nothing is
     left of it; what a killed process left of a file of this name is deleted. Frames must have the size of `like` and

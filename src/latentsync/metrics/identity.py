@@ -88,8 +88,8 @@ def _shape_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
     a, b = _mean_shape(ours), _mean_shape(theirs)
     if a is None or b is None:
         return float("nan")
-    matrix, shift = align_similarity(a[list(mesh.STILL)], b[list(mesh.STILL)])
-    points = list(dict.fromkeys(mesh.JAW + mesh.STILL))
+    matrix, shift = align_similarity(a[list(mesh.RIGID)], b[list(mesh.RIGID)])
+    points = list(dict.fromkeys(mesh.JAW + mesh.RIGID))
     moved = a[points] @ matrix.T + shift
     eyes = np.linalg.norm(b[mesh.RIGHT_EYE_OUTER] - b[mesh.LEFT_EYE_OUTER])
     return float(100 * np.sqrt(((moved - b[points]) ** 2).sum(axis=1).mean()) / eyes)
@@ -100,5 +100,5 @@ def _mean_shape(landmarks: np.ndarray) -> np.ndarray | None:
     track = track[np.isfinite(track).all(axis=(1, 2))]
     if not len(track):
         return None
-    matrix, shift = align_similarity(track[:, mesh.STILL], np.broadcast_to(track[0, mesh.STILL], (len(track), 19, 2)))
+    matrix, shift = align_similarity(track[:, mesh.RIGID], np.broadcast_to(track[0, mesh.RIGID], (len(track), 19, 2)))
     return (np.einsum("fij,fnj->fni", matrix, track) + shift[:, None]).mean(axis=0)

@@ -77,7 +77,7 @@ def _along(axis: NDArray[np.float64], step: NDArray[np.float64]) -> Curve:
         return np.where(length > 0, (step * axis).sum(axis=1) / length**2, np.nan)
 
 
-def told_opening(landmarks: np.ndarray) -> NDArray[np.float32]:
+def audible_opening(landmarks: np.ndarray) -> NDArray[np.float32]:
     """What networks are taught to read of a mouth: its opening about the clip's mean, cut off at ±4.
 
     Unit: a thirtieth of the distance of the outer eye corners; on studio clips its standard deviation is then about 1.
@@ -89,7 +89,7 @@ def told_opening(landmarks: np.ndarray) -> NDArray[np.float32]:
 
 
 def opening_about_mean(opening: np.ndarray) -> Curve:
-    """(F,) opening in eye distances → as `told_opening` gives it; NaN stays NaN and takes no part."""
+    """(F,) opening in eye distances → as `audible_opening` gives it; NaN stays NaN and takes no part."""
     if not np.isfinite(opening).any():
         return np.full(len(opening), np.nan)
     return np.clip((opening - np.nanmean(opening)) * 30, -4, 4)

@@ -43,13 +43,13 @@ def mouth_landmark_distance(generated: np.ndarray, real: np.ndarray) -> float:
     if not seen.any():
         return float("nan")
     ours, theirs = ours[seen], theirs[seen]
-    matrix, shift = align_similarity(ours[:, mesh.STILL], theirs[:, mesh.STILL])
+    matrix, shift = align_similarity(ours[:, mesh.RIGID], theirs[:, mesh.RIGID])
     moved = np.einsum("fij,fnj->fni", matrix, ours[:, mesh.LIPS]) + shift[:, None]
     distance = np.linalg.norm(moved - theirs[:, mesh.LIPS], axis=-1).mean(axis=1)
     return float(100 * (distance / _eye_distance(theirs)).mean())
 
 
-def jitter(landmarks: np.ndarray, points: Sequence[int] = mesh.STILL) -> float:
+def jitter(landmarks: np.ndarray, points: Sequence[int] = mesh.RIGID) -> float:
     """Median acceleration of a group of points, % of the eye distance per frame².
 
     Trembling shows in the second difference, steady head motion does not. Real motion is included: compare with the

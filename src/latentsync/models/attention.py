@@ -28,8 +28,8 @@ class Attention(nn.Module):
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in (self.to_q(tokens), self.to_k(context), self.to_v(context))
         )
-        heard = attend(query, key, value)
-        return self.to_out[0](heard.transpose(1, 2).flatten(2))
+        audio_features = attend(query, key, value)
+        return self.to_out[0](audio_features.transpose(1, 2).flatten(2))
 
 
 PLAIN_LIMIT = 2**16

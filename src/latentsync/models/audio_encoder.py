@@ -57,13 +57,13 @@ class AudioEncoderConfig:
             object.__setattr__(self, "states", tuple(self.states))
             if not self.states or not all(0 <= state <= self.num_layers for state in self.states):
                 raise ConfigError("audio_encoder.states", self.states, f"choose numbers from 0 to {self.num_layers}")
-        if self.final_norm and self.num_layers not in self.heard:
+        if self.final_norm and self.num_layers not in self.states_used:
             raise ConfigError(
                 "audio_encoder.final_norm", True, "it norms what the last block gives, which is not heard"
             )
 
     @property
-    def heard(self) -> tuple[int, ...]:
+    def states_used(self) -> tuple[int, ...]:
         """The hidden states that are heard, in the order in which they are given."""
         return tuple(range(self.num_layers + 1)) if self.states is None else self.states
 
@@ -132,7 +132,7 @@ class AudioEncoder(nn.Module):
     @property
     def num_states(self) -> int:
         """L: hidden states per position."""
-        return len(self.shape.heard)
+        return len(self.shape.states_used)
 
     @property
     def positions(self) -> int:
@@ -160,7 +160,7 @@ class AudioEncoder(nn.Module):
         normed = hidden.pop()
         if self.shape.final_norm:
             hidden[-1] = normed
-        states = torch.stack([hidden[index] for index in self.shape.heard], dim=2)
+        states = torch.stack([hidden[index] for index in self.shape.states_used], dim=2)
         return states if self.project is None else self.project(states)
 
     def load_whisper(self, state: Mapping[str, Tensor]) -> None:

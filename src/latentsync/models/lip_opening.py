@@ -24,15 +24,15 @@ AUDIO_ENCODER_HOME = Path(__file__).parents[1] / "assets" / "tiny"
 
 
 class LipOpeningPredictor(nn.Module):
-    """Windows of the audio encoder's states (n, K·D) → opening of the lips (n,), see `metrics.lips.told_opening`."""
+    """Windows of the audio encoder's states (n, K·D) → opening of the lips (n,), see `metrics.lips.audible_opening`."""
 
-    def __init__(self, heard: int, width: int) -> None:
+    def __init__(self, audio_features: int, width: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(heard, width)
+        self.linear_1 = nn.Linear(audio_features, width)
         self.linear_2 = nn.Linear(width, 1)
 
-    def forward(self, heard: Tensor) -> Tensor:
-        return self.linear_2(F.silu(self.linear_1(heard)))[:, 0]
+    def forward(self, audio_features: Tensor) -> Tensor:
+        return self.linear_2(F.silu(self.linear_1(audio_features)))[:, 0]
 
 
 class LipOpeningReader:
@@ -47,10 +47,10 @@ class LipOpeningReader:
 
         Args: wave: (S,) mono, 16 kHz; silence is heard after its end.
         """
-        return self.lip_opening(hear(self.audio_encoder, wave, num_frames).flatten(1)).numpy()
+        return self.lip_opening(features_of_clip(self.audio_encoder, wave, num_frames).flatten(1)).numpy()
 
 
-def hear(audio_encoder: AudioEncoder, wave: NDArray[np.float32], num_frames: int) -> Tensor:
+def features_of_clip(audio_encoder: AudioEncoder, wave: NDArray[np.float32], num_frames: int) -> Tensor:
     """States of the audio encoder around each frame: (F, K, D) float32, silence after the end included."""
     silence = np.zeros(audio_encoder.positions * SAMPLES_PER_STATE, np.float32)
     sound = sound_of(np.concatenate([np.asarray(wave, np.float32), silence]))
@@ -72,14 +72,14 @@ def load_lip_opening_reader(home: Path = HOME, audio_encoder_home: Path = AUDIO_
     from latentsync.models.weights.layout import load_part
 
     try:
-        told = read_json(home / "config.json")
-        lip_opening = LipOpeningPredictor(told["heard"], told["width"])
+        predicted = read_json(home / "config.json")
+        lip_opening = LipOpeningPredictor(predicted["audio_features"], predicted["width"])
         lip_opening.load_state_dict(
             {key: value.float() for key, value in load_file(home / "model.safetensors").items()}
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise WeightsError(f"{home}: cannot be read ({error}). Install latentsync again.") from error
-    if read_index(audio_encoder_home).parts["audio_encoder"].files["model.safetensors"] != told["audio_encoder"]:
+    if read_index(audio_encoder_home).parts["audio_encoder"].files["model.safetensors"] != predicted["audio_encoder"]:
         raise WeightsError(f"{home}: was fitted to another audio encoder. Run recipes/lip_opening.py")
     audio_encoder = load_part(audio_encoder_home, "audio_encoder")
     if not isinstance(audio_encoder, AudioEncoder):
@@ -89,8 +89,9 @@ def load_lip_opening_reader(home: Path = HOME, audio_encoder_home: Path = AUDIO_
     return LipOpeningReader(audio_encoder, lip_opening.eval().requires_grad_(False))
 
 
-def write_lip_opening_predictor(lip_opening: LipOpeningPredictor, told: dict[str, object], home: Path) -> None:
-    """`model.safetensors` in half precision, and `config.json`: `audio_encoder` (its hash), `heard` and `width`."""
+def write_lip_opening_predictor(lip_opening: LipOpeningPredictor, predicted: dict[str, object], home: Path) -> None:
+    """`model.safetensors` in half precision, and `config.json`: `audio_encoder` (its hash), `audio_features` and
+    `width`."""
     from safetensors.torch import save_file
 
     from latentsync.core.files import atomic_path
@@ -99,4 +100,4 @@ def write_lip_opening_predictor(lip_opening: LipOpeningPredictor, told: dict[str
     with atomic_path(home / "model.safetensors") as part:
         save_file({key: value.detach().half().contiguous() for key, value in lip_opening.state_dict().items()}, part)
     with atomic_path(home / "config.json") as part:
-        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(predicted, indent=1) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
 """What a small U-Net hears: the tokens of a frame become a short code, and the code a picture beside the latents.
 
 Attention alone finds the mouth too slowly for a small model on little data. Aligned faces keep the mouth at one
-place, so what is heard may speak to places directly; and a code of few numbers, which can be taught the shape of lips
-first (`datasets.lip_parameters`), holds for people who were never seen.
+place, so the audio features may speak to places directly; and a code of few numbers, which can be taught the shape of
+lips first (`datasets.lip_parameters`), holds for people who were never seen.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ class LipPredictor(nn.Module):
 
     motion: Tensor
 
-    def __init__(self, heard: int, width: int, code: int, channels: int, stem_width: int, points: int = 0) -> None:
+    def __init__(
+        self, audio_features: int, width: int, code: int, channels: int, stem_width: int, points: int = 0
+    ) -> None:
         """Args: heard: K·D values of a frame; width: of the time embedding; channels: of the picture; points: of the
         lips whose motion the code means (see `lips_moved`), 0 = that is not known."""
         super().__init__()
-        self.linear_1 = nn.Linear(heard, width)
+        self.linear_1 = nn.Linear(audio_features, width)
         self.linear_2 = nn.Linear(width, width)
         self.head = nn.Linear(width, code)
         self.to_time = nn.Linear(code, width)

@@ -77,14 +77,14 @@ class UNet(nn.Module):
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(widths[0], 4 * widths[0])
         if config.audio_embedding_tokens:
-            heard = config.audio_embedding_tokens * config.cross_attention_dim
+            audio_features = config.audio_embedding_tokens * config.cross_attention_dim
             if config.audio_code:
                 code, points = config.audio_code, config.audio_lip_points
                 self.lip_predictor = LipPredictor(
-                    heard, 4 * widths[0], code, config.audio_map_channels, widths[0], points
+                    audio_features, 4 * widths[0], code, config.audio_map_channels, widths[0], points
                 )
             else:
-                self.audio_embedding = TimeEmbedding(heard, 4 * widths[0])
+                self.audio_embedding = TimeEmbedding(audio_features, 4 * widths[0])
                 nn.init.zeros_(self.audio_embedding.linear_2.weight)
                 nn.init.zeros_(self.audio_embedding.linear_2.bias)
         self.down_blocks = nn.ModuleList([DownBlock(config, level) for level in levels])
@@ -148,10 +148,10 @@ class UNet(nn.Module):
         if self.config.audio_embedding_tokens and states is not None:
             tokens, embedded = states.flatten(1), embedded.repeat_interleave(frames, dim=0)
             if self.config.audio_code:
-                told, picture = self.lip_predictor(
+                predicted, picture = self.lip_predictor(
                     tokens, tuple(hidden.shape[-2:]), None if code is None else code.flatten(0, 1)
                 )
-                embedded, hidden = embedded + told, hidden + picture
+                embedded, hidden = embedded + predicted, hidden + picture
             else:
                 embedded = embedded + self.audio_embedding(tokens)
         time = F.silu(embedded)

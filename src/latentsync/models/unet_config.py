@@ -99,9 +99,9 @@ class UNetConfig:
     Attributes:
         attention_head_dim: despite its name (kept from the files) the **number** of heads of the spatial attentions.
         motion_module_resolutions: down-factors (1, 2, 4, …) of the levels that get temporal modules.
-        audio_code: ours; with `audio_embedding_tokens`, what is heard goes through a code of so many numbers and speaks
-            to places of the latents too, by a picture of `audio_map_channels` (`models.lip_predictor`). 0 = to the time
-            embedding alone.
+        audio_code: ours; with `audio_embedding_tokens`, the audio features goes through a code of so many numbers and
+            speaks to places of the latents too, by a picture of `audio_map_channels` (`models.lip_predictor`). 0 = to
+            the time embedding alone.
         audio_map_channels: see `audio_code`.
         audio_lip_points: so many points of the lips are known to move with the code
             (`models.lip_predictor.LipPredictor.lips_moved`).

@@ -1,4 +1,5 @@
-"""One person's new mouth: frames and what is heard at them into chunks, generated, made still in pauses, pasted."""
+"""One person's new mouth: frames and the audio features at them into chunks, generated, made still in pauses,
+pasted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dubbing mix of a run: music and effects under the new speech, levels, and what is told of them."""
+"""The dubbing mix of a run: music and effects under the new speech, levels, and what is reported of them."""
 
 from __future__ import annotations
 

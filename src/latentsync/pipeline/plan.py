@@ -1,4 +1,4 @@
-"""Who says what in one film, and what is heard of it: from a speech or a plan to the speakers of a run."""
+"""Who says what in one film, and the audio features of it: from a speech or a plan to the speakers of a run."""
 
 from __future__ import annotations
 
@@ -87,17 +87,17 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     start_s, track = options.audio_start_s or Fraction(0), options.audio_track
     name_tracks(audio, track)
     sound = AudioReader(audio, start_s, track=track).blocks
-    heard_s = speech_length(audio, start_s, track)
+    speech_s = speech_length(audio, start_s, track)
     warnings: list[str] = unspoken(audio, start_s, track)
-    frames, total_s = _fitted(reader, heard_s, options, warnings)
+    frames, total_s = _fitted(reader, speech_s, options, warnings)
     speakers = (Speaker(options.face, (SpeechSegment(sound, length_s=total_s, name=str(audio)),)),)
     track_plan: AudioPlan | MixPlan = AudioPlan(audio, start_s, mode=options.keep_audio, track=track)
     levels = None
     check_mix(options, options.mix is not None)
     if is_mixed(options):
         speech = Insert(audio, Fraction(0), total_s, start_s, replaces=False, track=track)
-        track_plan, levels, told = mixed(reader.path, [speech], options, None, total_s)
-        warnings += told
+        track_plan, levels, given = mixed(reader.path, [speech], options, None, total_s)
+        warnings += given
     end_s = _end_of(reader, options, [])
     first_s = None if end_s is None else min(end_s - (options.start_s or 0), total_s)
     return Script(speakers, frames, total_s, track_plan, tuple(warnings), first_s, levels)
@@ -135,8 +135,8 @@ def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Scr
     )
     inserts = [_insert(entry, from_s) for entry in inside]
     length_s = video_s - from_s
-    track, levels, told = mixed(reader.path, inserts, options, reader.path, length_s)
-    warnings += told
+    track, levels, given = mixed(reader.path, inserts, options, reader.path, length_s)
+    warnings += given
     sound = None if options.keep_audio == "none" else track
     frames = fit_length(reader, None, "none")
     return Script(speakers, frames, length_s, sound, tuple(warnings), length_s, levels if is_mixed(options) else None)
@@ -195,21 +195,21 @@ def _end(entry: PlanEntry) -> Fraction:
 
 
 def _fitted(
-    reader: VideoReader, heard_s: Fraction, options: SyncOptions, warnings: list[str]
+    reader: VideoReader, speech_s: Fraction, options: SyncOptions, warnings: list[str]
 ) -> tuple[FittedFrames, Fraction]:
     """Frames of the wanted length, and that length in seconds."""
     end = _end_of(reader, options, warnings)
     own_s = None if end is None else max(Fraction(0), end - (options.start_s or 0))
     if options.length == "video":
         if own_s is not None:
-            warnings.extend(cut_speech(heard_s, own_s))
-        return fit_length(reader, None, "none"), own_s or heard_s
+            warnings.extend(cut_speech(speech_s, own_s))
+        return fit_length(reader, None, "none"), own_s or speech_s
     if options.length in (None, "audio"):
-        return fit_length(reader, heard_s - SAMPLE_S, "ping_pong"), heard_s
+        return fit_length(reader, speech_s - SAMPLE_S, "ping_pong"), speech_s
     if own_s is None:
         raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")
-    wanted = max(own_s, heard_s)
-    return fit_length(reader, max(own_s, heard_s - SAMPLE_S), options.length), wanted
+    wanted = max(own_s, speech_s)
+    return fit_length(reader, max(own_s, speech_s - SAMPLE_S), options.length), wanted
 
 
 def _end_of(reader: VideoReader, options: SyncOptions, warnings: list[str]) -> Fraction | None:

@@ -1,4 +1,4 @@
-"""What is told of a speech before a run: its length, its sound tracks, and whether anybody speaks."""
+"""What is reported of a speech before a run: its length, its sound tracks, and whether anybody speaks."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def sound_s(path: Path, track: str | None) -> Fraction:
     return said or Fraction(sum(len(block) for block in reader.blocks()), SPEECH_RATE_HZ)
 
 
-def cut_speech(heard_s: Fraction, video_s: Fraction) -> list[str]:
+def cut_speech(speech_s: Fraction, video_s: Fraction) -> list[str]:
     """A warning where a speech is longer than the video that it was cut to."""
-    if heard_s <= video_s + ROUNDING_S:
+    if speech_s <= video_s + ROUNDING_S:
         return []
-    return [f"the speech is {float(heard_s - video_s):.2f} s longer than the video and was cut"]
+    return [f"the speech is {float(speech_s - video_s):.2f} s longer than the video and was cut"]

@@ -89,10 +89,10 @@ def _reasons(rows: Sequence[Row]) -> str:
         values = sorted(row["value"] for row in out if row["value"] is not None)
         limit = next((row["limit"] for row in out if row["limit"] is not None), None)
         span = f"{values[0]:.4g} … {values[-1]:.4g}" if values else ""
-        told = "" if limit is None else f"{limit:g}"
+        given = "" if limit is None else f"{limit:g}"
         example = f"{out[0]['source']}" + (f": {out[0]['detail'].splitlines()[-1]}" if out[0]["detail"] else "")
         lines.append(
-            f"<tr><td>{escape(stage)}<td>{escape(reason)}<td class=n>{len(out)}<td class=n>{span}<td class=n>{told}"
+            f"<tr><td>{escape(stage)}<td>{escape(reason)}<td class=n>{len(out)}<td class=n>{span}<td class=n>{given}"
             f"<td>{escape(example[:160])}"
         )
     return f"<table><tr><th>stage<th>reason<th>clips<th>measured<th>limit<th>for example{''.join(lines)}</table>"
@@ -129,11 +129,11 @@ def _identities(rows: Sequence[Row]) -> str:
 def _times(run: Mapping[str, Any]) -> str:
     lines = []
     for name in stage_names():
-        told = run["stages"].get(name)
-        if told:
-            rate = told["frames"] / told["seconds"] if told["seconds"] else 0
+        given = run["stages"].get(name)
+        if given:
+            rate = given["frames"] / given["seconds"] if given["seconds"] else 0
             lines.append(
-                f"<tr><td>{name}<td class=n>{told['steps']}<td class=n>{told['seconds']}<td class=n>{rate:.0f}"
+                f"<tr><td>{name}<td class=n>{given['steps']}<td class=n>{given['seconds']}<td class=n>{rate:.0f}"
             )
     return (
         f"<p>{escape(str(run['engine']))} engine, {run['workers']} workers, {run['wall_s']} s.</p>"

@@ -8,7 +8,7 @@ import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -203,8 +203,8 @@ def _count(tally: Tally, name: str, step: Step, outcome: Outcome) -> None:
     if outcome.skipped:
         tally.skipped[name] += 1
         return
-    told = (int(clip.facts.get("source_frames") or 0) for clip in outcome.clips)
-    frames = step.clip.num_frames or max(told, default=0)
+    given = (int(clip.facts.get("source_frames") or 0) for clip in outcome.clips)
+    frames = step.clip.num_frames or max(given, default=0)
     tally.done[name] += 1
     tally.seconds[name] += outcome.seconds  # type: ignore[assignment]
     tally.cpu_s[name] += outcome.cpu_s  # type: ignore[assignment]
@@ -229,6 +229,3 @@ class SerialEngine:
 
     def close(self) -> None:
         self._worker.close()
-
-
-MakeEngine = Callable[[Plan], Engine]

@@ -38,9 +38,9 @@ class RayEngine:
         self._plan = plan
         self._owns = not ray.is_initialized()
         if self._owns:
-            told: dict[str, Any] = {"num_cpus": num_workers} if address is None else {"address": address}
+            given: dict[str, Any] = {"num_cpus": num_workers} if address is None else {"address": address}
             try:
-                ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING, **told)
+                ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING, **given)
             except (ConnectionError, ValueError) as error:
                 raise ConfigError("ray_address", address, f"no Ray cluster there ({error})") from error
         found = ray.cluster_resources()

@@ -37,7 +37,7 @@ class Stage(Protocol):
     def settings(self) -> dict[str, Any]: ...
 
     def beside(self, clip: Clip) -> str:
-        """What else the outcome for this clip depends on, besides settings and what is told of it; "" = nothing."""
+        """What else the outcome for this clip depends on, besides settings and what is reported of it; "" = nothing."""
         ...
 
     def open(self, workspace: Workspace) -> None:

@@ -179,8 +179,8 @@ def load_geometry(path: Path) -> dict[str, np.ndarray]:
 
 def _name_of(make: Callable[[], FaceTracker]) -> str:
     wrapped = getattr(make, "func", make)  # functools.partial
-    told = getattr(make, "args", ()), getattr(make, "keywords", {})
-    return f"{wrapped.__module__}.{wrapped.__qualname__}" + (f" {told}" if any(told) else "")
+    given = getattr(make, "args", ()), getattr(make, "keywords", {})
+    return f"{wrapped.__module__}.{wrapped.__qualname__}" + (f" {given}" if any(given) else "")
 
 
 class _Counting:

@@ -15,7 +15,7 @@ from latentsync.data.stages.faces import load_geometry
 from latentsync.data.stages.sync import Estimate
 from latentsync.data.workspace import Workspace
 from latentsync.faces.alignment import transform
-from latentsync.metrics.lips import lagged_correlation, told_opening
+from latentsync.metrics.lips import audible_opening, lagged_correlation
 
 LEAD_FRAMES = 30
 LEAD_S = Fraction(LEAD_FRAMES, GRID_FPS)
@@ -42,11 +42,11 @@ class LipOpeningJudge:
         self._reader, self._max = load_lip_opening_reader(), max_offset_frames
 
     def estimate(self, clip: Clip, workspace: Workspace) -> Estimate:
-        opening = told_opening(crop_mesh(load_geometry(workspace.path(clip.files["geometry"]))))
+        opening = audible_opening(crop_mesh(load_geometry(workspace.path(clip.files["geometry"]))))
         count = (len(opening) + 2 * LEAD_FRAMES) * SAMPLES_PER_FRAME
-        return self.compare(opening, *self.hear(*sound_span(clip, clip.start_s - LEAD_S, count)))
+        return self.compare(opening, *self.features_of_clip(*sound_span(clip, clip.start_s - LEAD_S, count)))
 
-    def hear(self, wave: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def features_of_clip(self, wave: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sound from `LEAD_FRAMES` before the first frame to as long after the last → (F + 2·lead,) opening of the lips
         that it speaks of, from frame −lead on, and bool: the source has the sound of that frame."""
         count = len(wave) // SAMPLES_PER_FRAME

@@ -8,8 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import GRID_FPS, Clip, Rejected
 from latentsync.data.grid import STEP_S
@@ -117,16 +115,16 @@ def _content(settings: SyncSettings) -> dict[str, Any]:
     """
     from latentsync.data.stages.sync_networks import content_of
 
-    told = {"judge": settings.judge, "judge_v2": settings.judge_v2}
+    given = {"judge": settings.judge, "judge_v2": settings.judge_v2}
     if settings.judge == "lip_opening":
         from latentsync.models.lip_opening import HOME
 
         return {
-            **told,
+            **given,
             "lip_opening": content_of(HOME),
-            "judge_v2": told["judge_v2"] and content_of(Path(told["judge_v2"])),
+            "judge_v2": given["judge_v2"] and content_of(Path(given["judge_v2"])),
         }
-    return {key: path if path in (None, "lips") else content_of(Path(str(path))) for key, path in told.items()}
+    return {key: path if path in (None, "lips") else content_of(Path(str(path))) for key, path in given.items()}
 
 
 def _found_anywhere(settings: SyncSettings) -> SyncSettings:
@@ -227,9 +225,3 @@ def shifted(clip: Clip, late_s: Fraction) -> Clip:
     moved = replace(clip, start_s=clip.start_s + first * STEP_S, num_frames=count, sound_shift_s=late_s)
     before = int(clip.facts.get("frames_left_out", 0) or 0)
     return moved.known(frames_left_out=before + first, sound_moved_ms=float(1000 * late_s))
-
-
-def grid_landmarks(clip: Clip, workspace: Workspace) -> np.ndarray:
-    """(F, 468, 2) landmarks of the clip's frames, source pixels."""
-    first = int(clip.facts.get("frames_left_out", 0) or 0)
-    return load_geometry(workspace.path(clip.files["geometry"]))["landmarks"][first : first + clip.num_frames]

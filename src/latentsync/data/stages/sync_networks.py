@@ -60,7 +60,7 @@ class OwnJudge:
             crops = [_sized(frame.picture.rgb(), self._side) for frame in reader]
         seen = self.see(np.stack(crops))
         count = round((Fraction(len(crops), GRID_FPS) + 2 * LEAD_S) * SPEECH_RATE_HZ)
-        return self.compare(seen, *self.hear(*sound_span(clip, clip.start_s - LEAD_S, count)))
+        return self.compare(seen, *self.features_of_clip(*sound_span(clip, clip.start_s - LEAD_S, count)))
 
     def see(self, crops: np.ndarray) -> np.ndarray:
         """(F, R, R, 3) uint8 crops → (F − n + 1, D) unit vectors of the windows of n frames."""
@@ -68,8 +68,8 @@ class OwnJudge:
         crops = crops if crops.shape[1] == side else np.stack([_sized(crop, side) for crop in crops])
         return own_video(crops, _embedding(self._network.visual_encoder), self._frames, self._lower)
 
-    def hear(self, wave: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sound from `LEAD_S` before the first frame to as long after the last → what is heard beside windows of
+    def features_of_clip(self, wave: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sound from `LEAD_S` before the first frame to as long after the last → the audio features beside windows of
         frames: (P, D) unit vectors from frame −25 on, and (P,) bool: the source has that sound (0.95 of it)."""
         from latentsync.audio.mel import SYNCNET_HOP, SYNCNET_RATE_HZ, syncnet_mel
 
@@ -80,11 +80,11 @@ class OwnJudge:
         there = np.array([span.mean() >= KNOWN_SHARE for span in spans], bool)
         return own_audio(mel, _embedding(self._network.audio_encoder), self._frames), there
 
-    def compare(self, seen: np.ndarray, heard: np.ndarray, there: np.ndarray) -> Estimate:
+    def compare(self, seen: np.ndarray, audio_features: np.ndarray, there: np.ndarray) -> Estimate:
         """The lag whose pairs are most alike, over the pairs whose sound is known; NaN where that is too little."""
-        told = {"lead": LEAD_FRAMES, "known": there, "least_pairs": MIN_PAIRS}
+        given = {"lead": LEAD_FRAMES, "known": there, "least_pairs": MIN_PAIRS}
         try:
-            score = sync_score(seen, heard, self._max, "cosine", pad_zeros=False, **told)  # type: ignore[arg-type]
+            score = sync_score(seen, audio_features, self._max, "cosine", pad_zeros=False, **given)  # type: ignore[arg-type]
         except ValueError:
             return Estimate(0.0, float("nan"), float("nan"))
         if np.isfinite(score.curve).mean() < 0.5:

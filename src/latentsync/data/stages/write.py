@@ -77,8 +77,8 @@ class Write(PlainStage):
             from latentsync.audio.mel import whisper_log_mel
 
             np.save(part / "mel.npy", whisper_log_mel(wave).numpy())
-        told = about(clip) if hidden is None else {**about(clip), "mouth_covered": float(hidden.max())}
-        (part / ABOUT).write_text(dumps(told) + "\n", encoding="utf-8")
+        given = about(clip) if hidden is None else {**about(clip), "mouth_covered": float(hidden.max())}
+        (part / ABOUT).write_text(dumps(given) + "\n", encoding="utf-8")
         place = self.workspace.clips / clip.clip_id
         if place.exists():  # of an earlier setting
             place.replace(self.workspace.scratch(".old"))

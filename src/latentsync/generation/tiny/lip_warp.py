@@ -101,9 +101,9 @@ def field(own: Float, target: Float, places: Float) -> Float:
         places: (H, W, 2) of the target picture.
     Returns: (H, W, 2) float32.
     """
-    teeth, still_teeth = _teeth(own, target)
+    teeth, reference_teeth = _teeth(own, target)
     key_frames = np.concatenate([target, teeth, RING])
-    move = np.concatenate([own - target, still_teeth - teeth, np.zeros_like(RING)])
+    move = np.concatenate([own - target, reference_teeth - teeth, np.zeros_like(RING)])
     count = len(key_frames)
     system = np.zeros((count + 1, count + 1))
     system[:count, :count] = -np.hypot(*np.moveaxis(key_frames[:, None] - key_frames, -1, 0))
@@ -121,10 +121,10 @@ def field(own: Float, target: Float, places: Float) -> Float:
 def _teeth(own: Float, target: Float) -> tuple[Float, Float]:
     """Places (5, 2) below the upper lip of the target picture, and the same ones in the still picture."""
     upper, lower = [20 + k for k in COLUMNS], [40 - k for k in COLUMNS]
-    down, still_down = target[lower] - target[upper], own[lower] - own[upper]
-    gap, still_gap = (np.maximum(np.hypot(*each.T), np.float32(1e-6))[:, None] for each in (down, still_down))
-    depth = np.float32(RIGID) * np.minimum(gap, still_gap)
-    depth[(down * still_down).sum(axis=1) <= 0] = 0  # a tracker's closed lips may cross
+    down, reference_down = target[lower] - target[upper], own[lower] - own[upper]
+    gap, reference_gap = (np.maximum(np.hypot(*each.T), np.float32(1e-6))[:, None] for each in (down, reference_down))
+    depth = np.float32(RIGID) * np.minimum(gap, reference_gap)
+    depth[(down * reference_down).sum(axis=1) <= 0] = 0  # a tracker's closed lips may cross
     return target[upper] + depth * down / gap, own[upper] + depth * still_down / still_gap
 
 

@@ -52,26 +52,28 @@ AROUND_MOUTH = ((0.33, 0.58), (0.67, 0.58), (0.33, 0.75), (0.67, 0.75))
 """Corners of a box around an aligned mouth, in crop sides."""
 
 
-def head_move(points: Float, still_points: Float, resolution: int) -> Float:
+def head_move(points: Float, reference_points: Float, resolution: int) -> Float:
     """How the head went from a frame to the still picture.
 
     Args:
-        points, still_points: (468, 2) mesh in pixels of the frame's and of the still picture's crop.
+        points, reference_points: (468, 2) mesh in pixels of the frame's and of the still picture's crop.
         resolution: side of the crops, pixels.
     Returns: (4, 2) float32: what the `terms` of a place in the frame are to be multiplied with.
     """
-    here, there = ((np.asarray(each, np.float64)[list(POINTS)] + 0.5) / resolution for each in (points, still_points))
-    told = terms(here, np.array(POINT_DEPTHS) / 100)
+    here, there = (
+        (np.asarray(each, np.float64)[list(POINTS)] + 0.5) / resolution for each in (points, reference_points)
+    )
+    given = terms(here, np.array(POINT_DEPTHS) / 100)
     ridge = np.diag([FIRMNESS, FIRMNESS, FIRMNESS, 0.0]) * len(POINTS)
-    moved = np.linalg.solve(told.T @ told + ridge, told.T @ (there - here))
+    moved = np.linalg.solve(given.T @ given + ridge, given.T @ (there - here))
     moved[:2] += np.eye(2)
     moved[3] += MIDDLE
     return moved.astype(np.float32)
 
 
-def head_moves(points: Float, still_points: Float, resolution: int) -> Float:
+def head_moves(points: Float, reference_points: Float, resolution: int) -> Float:
     """(F, n, 4, 2): `head_move` from each of the meshes (F, 468, 2) to each of the stills' (n, 468, 2)."""
-    return np.stack([[head_move(each, own, resolution) for own in still_points] for each in points])
+    return np.stack([[head_move(each, own, resolution) for own in reference_points] for each in points])
 
 
 def smoothed(moves: Float, sigma: float, first: int = 0) -> Float:
@@ -102,7 +104,7 @@ def key_frames(moves: Float, limit: float, same: float, lips: Float | None = Non
     Args:
         moves: (F, 4, 2) of frames one after another.
         limit: distance that the mouth may go from one of them to the next, in crop sides.
-        same: where all of them lie this near the first, it serves them all: a head that is held still.
+        same: where all of them lie this near the first, it serves them all: a head that is held reference.
         lips: (F, n, 2) places that must not go further either, crop sides.
     Returns: rising, the first is 0 and the last F − 1, or [0].
     """
@@ -150,18 +152,18 @@ def crop_terms(resolution: int) -> Float:
 
 
 def pose_warp(
-    still: np.ndarray, move: Float, at: Float, warp_field: Callable[[Float], Float] | None = None
+    reference: np.ndarray, move: Float, at: Float, warp_field: Callable[[Float], Float] | None = None
 ) -> np.ndarray:
     """The still picture as it looks in the frame's pose.
 
     Args:
-        still: (R, R, 3) float32 or uint8.
+        reference: (R, R, 3) float32 or uint8.
         move: of `head_move`.
         at: (H, W, 4) `terms` of the places wanted: of `crop_terms`, or a part of it.
         warp_field: what else moves there (`tiny.lip_warp`): places (H, W, 2) in crop sides → where they are found.
     Returns: (H, W, 3) of the same kind, cubic interpolation; float32 overshoots a little at edges.
     """
-    return shown(still, source_places(move, at, warp_field))
+    return shown(reference, source_places(move, at, warp_field))
 
 
 def source_places(move: Float, at: Float, warp_field: Callable[[Float], Float] | None = None) -> Float:
@@ -177,8 +179,8 @@ def places_in_frame(move: Float, places: Float) -> Float:
     return np.asarray(away @ np.linalg.inv(move[:2]) + np.array(MIDDLE, np.float32), np.float32).reshape(places.shape)
 
 
-def shown(still: np.ndarray, places: Float) -> np.ndarray:
+def shown(reference: np.ndarray, places: Float) -> np.ndarray:
     """(H, W, 3) what a picture (R, R, 3) shows at places (H, W, 2) in crop sides; see `pose_warp`."""
-    pixels = places * np.float32(len(still))
+    pixels = places * np.float32(len(reference))
     pixels -= np.float32(0.5)
-    return np.asarray(cv2.remap(still, pixels, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.remap(reference, pixels, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))

@@ -151,7 +151,7 @@ class TrackReferences:
         alike, apart = HELD_WARPED if self._is_warped else HELD
         points, own = in_crop(face), self.frames.points[0]
         across = own[mesh.RIGHT_EYE_OUTER] - own[mesh.LEFT_EYE_OUTER]
-        away = np.hypot(*(points - own)[list(mesh.STILL)].T).mean() / max(float(np.hypot(*across)), 1e-6)
+        away = np.hypot(*(points - own)[list(mesh.RIGID)].T).mean() / max(float(np.hypot(*across)), 1e-6)
         return float(np.float32(np.clip((apart - away) / (apart - alike), 0, 1)))
 
     def closed_mouth(self, references: ChunkReferences, frame: int) -> Float:
@@ -185,7 +185,7 @@ def choose_references(points: Float) -> list[int]:
     Args: points: (F, 468, 2) mesh in crop pixels.
     """
     opening = lip_opening(points)
-    still = points[:, list(mesh.STILL)]
+    still = points[:, list(mesh.RIGID)]
     across = points[:, mesh.RIGHT_EYE_OUTER] - points[:, mesh.LEFT_EYE_OUTER]
     unit = max(float(np.median(np.hypot(*across.T))), 1e-6)
     away = np.hypot(*np.moveaxis(still - np.median(still, axis=0), -1, 0)).mean(axis=1) / unit

@@ -22,7 +22,8 @@ from latentsync.core.files import atomic_path
 from latentsync.core.reading import parse_json
 from latentsync.models.unet import UNet
 from latentsync.models.unet_config import UNetConfig
-from latentsync.models.weights.checkpoints import require_finite, require_weights
+from latentsync.models.weights.checkpoints import require_finite
+from latentsync.models.weights.hashing import require_weights
 
 FORMAT, VERSION = "latentsync-adapter", "1"
 MARKED = ("conv_in.weight", "conv_out.weight", "time_embedding.linear_1.weight", "time_embedding.linear_2.weight")

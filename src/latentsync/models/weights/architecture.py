@@ -40,7 +40,7 @@ def _infer(state: Mapping[str, Tensor], like: UNetConfig) -> UNetConfig:
     if not levels:
         raise KeyError("down_blocks.0")
     widths = tuple(state[f"down_blocks.{i}.resnets.0.conv1.weight"].shape[0] for i in range(levels))
-    heard = [key for key in state if key.endswith(".attn2.to_k.weight")]
+    audio_features = [key for key in state if key.endswith(".attn2.to_k.weight")]
     down_motion = [i for i in range(levels) if f"down_blocks.{i}.{_MOTION}" in state]
     up_motion = [levels - 1 - i for i in range(levels) if f"up_blocks.{i}.{_MOTION}" in state]
     mid_motion = f"mid_block.{_MOTION}" in state
@@ -53,8 +53,8 @@ def _infer(state: Mapping[str, Tensor], like: UNetConfig) -> UNetConfig:
         layers_per_block=_count(state, r"down_blocks\.0\.resnets\.(\d+)\."),
         down_block_types=_types(state, "down_blocks", levels, "DownBlock3D"),
         up_block_types=_types(state, "up_blocks", levels, "UpBlock3D"),
-        cross_attention_dim=state[heard[0]].shape[1] if heard else like.cross_attention_dim,
-        add_audio_layer=bool(heard),
+        cross_attention_dim=state[audio_features[0]].shape[1] if audio_features else like.cross_attention_dim,
+        add_audio_layer=bool(audio_features),
         use_motion_module=has_motion,
         motion_module_resolutions=tuple(sorted(2**i for i in up_motion)) if has_motion else (1, 2, 4, 8),
         motion_module_mid_block=mid_motion,

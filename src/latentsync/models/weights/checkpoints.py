@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from latentsync.config import renamed
-from latentsync.core.errors import MediaError, WeightsError
-from latentsync.core.reading import require_file
+from latentsync.core.errors import WeightsError
+from latentsync.models.weights.hashing import require_weights
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 SAFETENSORS = ".safetensors"
@@ -66,14 +66,6 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors. Give a checkpoint with a `state_dict`")
     return Checkpoint(path, renamed.tensors(tensors), extra)
-
-
-def require_weights(path: Path, fix: str) -> None:
-    """Raises: WeightsError: a path that leads to no regular file."""
-    try:
-        require_file(path)
-    except MediaError as error:
-        raise WeightsError(f"{str(error).rpartition('. ')[0]}. {fix}") from error
 
 
 def _refuse_compressed(path: Path) -> None:

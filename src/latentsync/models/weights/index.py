@@ -84,20 +84,20 @@ def read_index(folder: Path) -> ModelIndex:
         raise WeightsError(f"{path}: format version {version!r}, this is for {FORMAT_VERSION}. Update latentsync")
     try:
         content = {key: value for key, value in content.items() if key not in ("_class_name", "format_version")}
-        told = checked(_Content, content)
+        described = checked(_Content, content)
         return ModelIndex(
-            name=told.name,
+            name=described.name,
             parts={
                 renamed.PARTS.get(part, part): PartEntry(
                     class_name=_class_name(entry["class"]),
                     files={name: as_kind("sha256", digest, str) for name, digest in entry["sha256"].items()},
                     folder=checked_name(part),
                 )
-                for part, entry in told.parts.items()
+                for part, entry in described.parts.items()
             },
-            settings=told.settings,
-            licences=tuple(replace(each, part=renamed.PARTS.get(each.part, each.part)) for each in told.licences),
-            provenance=told.provenance,
+            settings=described.settings,
+            licences=tuple(replace(each, part=renamed.PARTS.get(each.part, each.part)) for each in described.licences),
+            provenance=described.provenance,
         )
     except (KeyError, TypeError, AttributeError, ConfigError, WeightsError) as error:
         raise WeightsError(f"{path}: damaged ({error}). {AGAIN}") from error

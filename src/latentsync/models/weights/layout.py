@@ -65,7 +65,7 @@ def save_model(
         raise WeightsError(f"{folder}: is a file. Choose a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise WeightsError(f"{folder}: not empty. Choose a new folder, or pass overwrite (--overwrite)")
-    with _refusals_told(folder):
+    with _explain_refusals(folder):
         entries = {part: _save_part(folder / checked_name(part), module, dtype) for part, module in parts.items()}
     index = ModelIndex(
         name=name,
@@ -83,13 +83,13 @@ def save_model(
         "licences": [asdict(licence) for licence in index.licences],
         "provenance": index.provenance,
     }
-    with _refusals_told(folder):
+    with _explain_refusals(folder):
         write_json(folder / INDEX, content)
     return index
 
 
 @contextmanager
-def _refusals_told(folder: Path) -> Iterator[None]:
+def _explain_refusals(folder: Path) -> Iterator[None]:
     """Raises: WeightsError: the system refuses to write within, e.g. since the folder is read-only or the disk full."""
     try:
         yield

@@ -21,6 +21,7 @@ from latentsync.models.weights.catalogue import (
     NamedModel,
     whisper_files,
 )
+from latentsync.models.weights.hashing import require_weights
 from latentsync.models.weights.hub import fetch_file
 from latentsync.models.weights.licence import Licence
 
@@ -77,8 +78,6 @@ def find(
     if text in NAMED:
         named = NAMED[text]
         return _fetch_named(named, offline, progress, cache_dir, record) if named.files else _bundled(named)
-    from latentsync.models.weights.checkpoints import require_weights
-
     path = Path(name_or_path).expanduser()
     if name_refused(path) is not None:
         raise WeightsError(f"{shown_path(path)}: no such model. Choose {', '.join(NAMED)}, a model folder, or a file")

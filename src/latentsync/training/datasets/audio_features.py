@@ -30,7 +30,7 @@ def load_component(folder: Path, kind: Any) -> Any:
     return module.eval().requires_grad_(False)
 
 
-def hear(audio_encoder: AudioEncoder, wave: np.ndarray, num_frames: int) -> Tensor:
+def features_of_clip(audio_encoder: AudioEncoder, wave: np.ndarray, num_frames: int) -> Tensor:
     """Windows (num_frames, K, D) of a clip at 25 fps: what the pipeline hears, silence after the end included."""
     silence = np.zeros(audio_encoder.positions * SAMPLES_PER_STATE, np.float32)
     sound = sound_of(np.concatenate([wave, silence]))
@@ -40,7 +40,7 @@ def hear(audio_encoder: AudioEncoder, wave: np.ndarray, num_frames: int) -> Tens
 
 
 class ClipAudioFeatures:
-    """What an audio encoder hears in clips, computed once per clip and change of sound."""
+    """The states of an audio encoder in clips, computed once per clip and change of sound."""
 
     def __init__(self, audio_encoder: AudioEncoder, cache: ArrayCache, limits: SoundRange) -> None:
         self.audio_encoder, self.cache, self.limits = audio_encoder, cache, limits
@@ -57,9 +57,9 @@ class ClipAudioFeatures:
                 wave = np.array(clip.wave)
                 if change:
                     wave = change_sound(wave, np.random.default_rng([int(content[:15], 16), change]), self.limits)
-                return hear(self.audio_encoder, wave, len(clip.crops)).half().numpy()
+                return features_of_clip(self.audio_encoder, wave, len(clip.crops)).half().numpy()
 
-            self.known[content, change] = torch.from_numpy(np.array(self.cache.get("heard", made_from, make)))
+            self.known[content, change] = torch.from_numpy(np.array(self.cache.get("audio_features", made_from, make)))
         return self.known[content, change]
 
     def silence(self, frames: int = 75) -> Tensor:
@@ -67,5 +67,5 @@ class ClipAudioFeatures:
         count = frames * SPEECH_RATE_HZ // FPS
         faint = np.random.default_rng(0).normal(0, 1e-3, count).astype(np.float32)
         return torch.cat(
-            [hear(self.audio_encoder, wave, frames) for wave in (np.zeros(count, np.float32), faint)]
+            [features_of_clip(self.audio_encoder, wave, frames) for wave in (np.zeros(count, np.float32), faint)]
         ).half()

@@ -14,11 +14,11 @@ FLOOR_DECADES = 0.6
 """Largest rise of the log-mel's floor: a window's loudest sound may be this much softer than the film's."""
 BAND_HZ = (3400, 7000)
 QUIET = (1e-5, 1e-2)
-"""Root mean square of what is heard where nobody speaks."""
+"""Root mean square of the audio features where nobody speaks."""
 HUM_HZ = (50, 60, 100, 120)
 
 
-def heard_elsewhere(
+def in_other_rooms(
     wave: np.ndarray, rng: np.random.Generator, sound: SoundRange, room: float, band: float, colour: float
 ) -> Tensor:
     """(S,) float32 → (80, S / 160) float32, without delay.

@@ -1,4 +1,4 @@
-"""What tasks compute once per clip and keep: mel, small pictures, latents, what is heard."""
+"""What tasks compute once per clip and keep: mel, small pictures, latents, the audio features."""
 
 from __future__ import annotations
 

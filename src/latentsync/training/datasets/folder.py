@@ -28,9 +28,9 @@ def folder_clips(root: Path, split: str | None) -> list[AnyClip]:
 def check_rate(clips: list[AnyClip]) -> None:
     """Raises: LatentSyncError: a clip says another rate than 25, or picture and sound differ by more than a tenth."""
     for clip in clips:
-        told = json.loads((clip.path / "meta.json").read_text("utf-8")).get("fps", FPS)
-        if told != FPS:
-            raise LatentSyncError(f"{clip.path}: prepared at {told} frames a second. Prepare it again at {FPS}")
+        given = json.loads((clip.path / "meta.json").read_text("utf-8")).get("fps", FPS)
+        if given != FPS:
+            raise LatentSyncError(f"{clip.path}: prepared at {given} frames a second. Prepare it again at {FPS}")
         pictures, sound = len(clip.crops), len(clip.wave) / SAMPLES_PER_FRAME
         if abs(sound - pictures) > max(3, 0.1 * pictures):
             raise LatentSyncError(

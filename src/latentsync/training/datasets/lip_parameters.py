@@ -4,8 +4,8 @@ them.
 Gradients through a generator reach its lip_predictor last: on two CPU cores 1,600 steps from scratch explained a tenth
 of how mouths move. The shape of the lips is known from the face mesh, so the lip predictor can be taught it alone
 within a minute; and the generator can be told it during its training, and so learns to draw exactly the mouth that it
-is told, instead of the average of all mouths that fit the speech. Nothing of this is left at run time: there the lip
-predictor alone tells.
+is reported, instead of the average of all mouths that fit the speech. Nothing of this is left at run time: there the
+lip predictor alone tells.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLOSED = 0.1
 """Share of a clip's frames that count as closed mouths."""
 MEANING = ("poses", "effect", "basis", "scale")
 LEAST_SPREAD = 0.1
-"""Shapes that spread less than this share of the main one's are told in its unit: hardly at all."""
+"""Shapes that spread less than this share of the main one's are reported in its unit: hardly at all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,7 @@ class WarmUpConfig:
         steps: of 512 frames; 0 = no warm-up.
         learning_rate, weight_decay: AdamW's; the rate falls along a half cosine.
         dropout: share of hidden values left out.
-        noise: on what is heard, times its spread, drawn per frame from 0 to this.
+        noise: on the audio features, times its spread, drawn per frame from 0 to this.
         silent: share of examples that hear silence and are taught a closed mouth, code 0. Clips hardly hold digital
             silence, and their pauses are full of open mouths.
     """
@@ -85,11 +85,11 @@ def head_turn(meshes: np.ndarray) -> np.ndarray:
     """Points that speech does not move, about the middle of the eyes: (F, 468, 2) in pixels → (F, 38)."""
     points = np.asarray(meshes, np.float64)
     eyes = (points[:, mesh.LEFT_EYE_OUTER] + points[:, mesh.RIGHT_EYE_OUTER]) / 2
-    return _in_face_frame(points, mesh.STILL, eyes)
+    return _in_face_frame(points, mesh.RIGID, eyes)
 
 
 def mirrored(values: Tensor, order: Sequence[int]) -> Tensor:
-    """(F, 2n), along then down, of the mirror image; `order`: `mesh.MIRRORED_LIPS` or `mesh.MIRRORED_STILL`."""
+    """(F, 2n), along then down, of the mirror image; `order`: `mesh.MIRRORED_LIPS` or `mesh.MIRRORED_RIGID`."""
     along, down = values.chunk(2, dim=1)
     return torch.cat([-along[:, list(order)], down[:, list(order)]], dim=1)
 
@@ -108,10 +108,10 @@ class LipParameterBasis:
         """Learn from clips. Args: size: numbers of the code."""
         shapes, turns = (torch.cat(parts) for parts in zip(*(_movements(_meshes(clip)) for clip in clips), strict=True))
         self.poses = torch.linalg.svd(turns[::3], full_matrices=False).Vh[:POSES].T
-        told = torch.cat([turns @ self.poses, _mouth(shapes)], dim=1).double()
-        gram = told.T @ told
+        predicted = torch.cat([turns @ self.poses, _mouth(shapes)], dim=1).double()
+        gram = predicted.T @ predicted
         gram += LEAST_TURN * gram.trace() * torch.eye(len(gram), dtype=gram.dtype)
-        self.effect = torch.linalg.solve(gram, told.T @ shapes.double())[:POSES].float()
+        self.effect = torch.linalg.solve(gram, predicted.T @ shapes.double())[:POSES].float()
         free = shapes - turns @ self.poses @ self.effect
         self.basis = torch.linalg.svd(free[::3], full_matrices=False).Vh[:size]
         scale = (free @ self.basis.T).std(0)
@@ -154,7 +154,7 @@ class LipParameterBasis:
         """(F, size) of meshes (F, 468, 2) of one person, about their mean; NaN without a face is not allowed."""
         shapes, turns = _movements(meshes)
         if flip:
-            shapes, turns = mirrored(shapes, mesh.MIRRORED_LIPS), mirrored(turns, mesh.MIRRORED_STILL)
+            shapes, turns = mirrored(shapes, mesh.MIRRORED_LIPS), mirrored(turns, mesh.MIRRORED_RIGID)
         return (shapes - turns @ self.poses @ self.effect) @ self.basis.T / self.scale
 
     def about_closed(self, code: Tensor) -> Tensor:
@@ -218,36 +218,38 @@ def teach(
     clip;
         `told_K`: share of the variance of number K of the code that the lip predictor tells of held-out people.
     """
-    heard, wanted = [], []
+    audio_features, wanted = [], []
     for clip in clips:
         code = lips(clip)
         for version in range(sounds):
             each = hearing(clip, version).flatten(1)
-            heard.append(each[: len(code)])
+            audio_features.append(each[: len(code)])
             wanted.append(code[: len(each)])
     if config.silent > 0:
         silence = hearing.silence().flatten(1)
-        times = max(1, round(config.silent / (1 - config.silent) * sum(map(len, heard)) / len(silence)))
-        heard.append(silence.repeat(times, 1))
-        wanted.append(torch.zeros(len(heard[-1]), wanted[0].shape[1]))
+        times = max(1, round(config.silent / (1 - config.silent) * sum(map(len, audio_features)) / len(silence)))
+        audio_features.append(silence.repeat(times, 1))
+        wanted.append(torch.zeros(len(audio_features[-1]), wanted[0].shape[1]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _fit(lip_predictor, torch.cat(heard), torch.cat(wanted), config)
-    out = {"r_train": told_r(lip_predictor, lips, clips, hearing)}
+        _fit(lip_predictor, torch.cat(audio_features), torch.cat(wanted), config)
+    out = {"r_train": predicted_r(lip_predictor, lips, clips, hearing)}
     held = list(held_out)
     if held:
-        out["r_held_out"] = told_r(lip_predictor, lips, held, hearing)
+        out["r_held_out"] = predicted_r(lip_predictor, lips, held, hearing)
         with torch.no_grad():
-            told = torch.cat([lip_predictor.code(hearing(clip).flatten(1).float())[: len(lips(clip))] for clip in held])
+            predicted = torch.cat(
+                [lip_predictor.code(hearing(clip).flatten(1).float())[: len(lips(clip))] for clip in held]
+            )
         real = torch.cat([lips(clip)[: len(hearing(clip))] for clip in held])
-        left = (told - real).square().sum(0) / real.square().sum(0)
+        left = (predicted - real).square().sum(0) / real.square().sum(0)
         out |= {f"told_{k}": float(1 - left[k]) for k in range(min(4, len(left)))}
     return out
 
 
-def _fit(lip_predictor: LipPredictor, heard: Tensor, wanted: Tensor, c: WarmUpConfig) -> None:
+def _fit(lip_predictor: LipPredictor, audio_features: Tensor, wanted: Tensor, c: WarmUpConfig) -> None:
     """Regression on standardised values; in the end the scale is folded into the first layer."""
-    mean, spread = heard.float().mean(0), heard.float().std(0).clamp_min(1e-3)
+    mean, spread = audio_features.float().mean(0), audio_features.float().std(0).clamp_min(1e-3)
     layers = [lip_predictor.linear_1, lip_predictor.linear_2, lip_predictor.head]
     parameters = [p for layer in layers for p in layer.parameters()]
     was_trainable = [p.requires_grad for p in parameters]
@@ -260,8 +262,8 @@ def _fit(lip_predictor: LipPredictor, heard: Tensor, wanted: Tensor, c: WarmUpCo
     for step in range(c.steps):
         for group in optimiser.param_groups:
             group["lr"] = c.learning_rate * 0.5 * (1 + float(np.cos(np.pi * step / c.steps)))
-        rows = torch.randint(len(heard), (BATCH,))
-        x = (heard[rows].float() - mean) / spread
+        rows = torch.randint(len(audio_features), (BATCH,))
+        x = (audio_features[rows].float() - mean) / spread
         x = x + c.noise * torch.rand(BATCH, 1) * torch.randn_like(x)
         for layer in layers[:-1]:
             x = functional.dropout(functional.silu(layer(x)), c.dropout)
@@ -277,14 +279,14 @@ def _fit(lip_predictor: LipPredictor, heard: Tensor, wanted: Tensor, c: WarmUpCo
 
 
 @torch.no_grad()
-def told_r(
+def predicted_r(
     lip_predictor: LipPredictor, lips: LipParameterBasis, clips: Iterable[AnyClip], hearing: ClipAudioFeatures
 ) -> float:
     """Mean over clips of the correlation of told and real lip opening."""
     found = []
     for clip in clips:
         real = lip_opening(np.asarray(clip.mesh[: num_frames(clip)]))
-        told = lips.opening(lip_predictor.code(hearing(clip).flatten(1).float())).numpy()
-        count = min(len(told), len(real))
-        found.append(correlation(told[:count], real[:count]))
+        predicted = lips.opening(lip_predictor.code(hearing(clip).flatten(1).float())).numpy()
+        count = min(len(predicted), len(real))
+        found.append(correlation(predicted[:count], real[:count]))
     return float(np.nanmean(found))

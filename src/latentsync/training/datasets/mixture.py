@@ -136,11 +136,11 @@ def _listed(given: str | Path | Mapping[str, Any]) -> Sequence[str | Path | Mapp
     """What a YAML file lists; anything else is itself. Paths in the file are taken from the file's folder."""
     if isinstance(given, Mapping) or Path(given).suffix not in (".yaml", ".yml") or not Path(given).is_file():
         return [given]
-    told: Any = load_preset(str(given)).get("sources")
-    if not isinstance(told, list) or not told:
+    described: Any = load_preset(str(given)).get("sources")
+    if not isinstance(described, list) or not described:
         raise ConfigError("data", str(given), "write a list of sources under `sources:`")
     listed: list[Mapping[str, Any]] = []
-    for source in told:
+    for source in described:
         entry = dict(source) if isinstance(source, Mapping) else {"path": str(source)}
         if "path" in entry and "://" not in str(entry["path"]):
             entry["path"] = str(Path(given).parent / str(entry["path"]))
@@ -156,20 +156,20 @@ def _name_of(given: str | Path | Mapping[str, Any]) -> str:
 
 def _open(given: str | Path | Mapping[str, Any], split: str, cache: ArrayCache) -> Source | None:
     """The source's clips of a split, None where it has none of this split."""
-    told: Mapping[str, Any] = given if isinstance(given, Mapping) else {"path": str(given)}
-    refuse_unknown(told, ("path", "synth", "ratio", "name"), "data")
-    ratio = as_kind("data.ratio", told.get("ratio", 1.0), float)
+    described: Mapping[str, Any] = given if isinstance(given, Mapping) else {"path": str(given)}
+    refuse_unknown(described, ("path", "synth", "ratio", "name"), "data")
+    ratio = as_kind("data.ratio", described.get("ratio", 1.0), float)
     if not ratio > 0:
-        raise ConfigError("data.ratio", told["ratio"], "choose more than 0")
-    if ("path" in told) == ("synth" in told):
-        raise ConfigError("data", dict(told), "give each source either path or synth")
-    if "synth" in told:
-        values = dict(told["synth"])
+        raise ConfigError("data.ratio", described["ratio"], "choose more than 0")
+    if ("path" in described) == ("synth" in described):
+        raise ConfigError("data", dict(described), "give each source either path or synth")
+    if "synth" in described:
+        values = dict(described["synth"])
         held_out = int(values.pop("val_identities", max(1, int(values.get("identities", 1)) // 10)))
         clips = synthetic_clips(synth_config(values), split, held_out, cache)
     else:
-        clips = _at(str(told["path"]), split, cache)
-    name = str(told.get("name") or (Path(str(told["path"])).name if "path" in told else "synth"))
+        clips = _at(str(described["path"]), split, cache)
+    name = str(described.get("name") or (Path(str(described["path"])).name if "path" in described else "synth"))
     seen = with_seen_mouths(clips)
     if clips and not seen:
         raise LatentSyncError(f"{name}: something hides the mouth in all of {len(clips)} clips of split {split!r}")

@@ -78,11 +78,11 @@ def explain_full_disk(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if isinstance(error, SafetensorError) and _is_told(error, DENIED):
+        if isinstance(error, SafetensorError) and _is_given(error, DENIED):
             raise LatentSyncError(
                 f"{out}: may not be written. Check its permissions, or choose another --out."
             ) from error
-        if getattr(error, "errno", None) not in FULL and not _is_told(error, FULL):
+        if getattr(error, "errno", None) not in FULL and not _is_given(error, FULL):
             raise
         kept = states(out / "states") if (out / "states").is_dir() else []
         at = f" from {kept[-1].name}" if kept else ""
@@ -91,7 +91,7 @@ def explain_full_disk(out: Path) -> Iterator[None]:
         raise LatentSyncError(f"{place}: the disk is full. Free space; the same command then goes on{at}.") from error
 
 
-def _is_told(error: BaseException, codes: Iterable[int]) -> bool:
+def _is_given(error: BaseException, codes: Iterable[int]) -> bool:
     """Whether safetensors tells one of these codes of the system."""
     return any(f"(os error {code})" in str(error) for code in codes)
 

@@ -98,8 +98,8 @@ def build_unet(architecture: str | Mapping[str, Any] | None, start: Start, seed:
             raise ConfigError("task.unet", None, "name an architecture (stage1, stage2, tiny, …), or give --start")
         config = start.config or infer_unet_config(start.state, where=start.name)
     else:
-        told: Any = load_preset(architecture, "unet") if isinstance(architecture, str) else architecture
-        config = UNetConfig.from_mapping(told.get("model", told))
+        described: Any = load_preset(architecture, "unet") if isinstance(architecture, str) else architecture
+        config = UNetConfig.from_mapping(described.get("model", described))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet(config)
@@ -191,14 +191,14 @@ def build_sync_loss(given: Any, seed: int) -> SyncLoss | None:
         config = {key: value for key, value in given.items() if key not in facts}
         network = _random("syncnet", config, seed)
         return SyncLoss(network, SyncNetFacts(**facts))  # type: ignore[arg-type]
-    told = dict(given) if isinstance(given, Mapping) else {"path": given}
-    path = Path(str(told.get("path"))).expanduser()
-    if path.is_dir() and "preset" not in told:
+    described = dict(given) if isinstance(given, Mapping) else {"path": given}
+    path = Path(str(described.get("path"))).expanduser()
+    if path.is_dir() and "preset" not in described:
         if not (path / CONFIG).is_file():
             raise WeightsError(f"{path}: no {CONFIG} in it. Give a SyncNet's folder, or a file and its preset")
         settings = json.loads((path / CONFIG).read_text("utf-8"))
     else:
-        settings = dict(load_preset(str(told.get("preset", "16_pixel_attn")), "syncnet"))
+        settings = dict(load_preset(str(described.get("preset", "16_pixel_attn")), "syncnet"))
     model = settings.get("model") or {key: settings[key] for key in ("audio_encoder", "visual_encoder")}
     syncnet: Any = load_syncnet(path / TENSORS if path.is_dir() else path, model)
     known = {key: settings[key] for key in SyncNetFacts.__dataclass_fields__ if key in settings}

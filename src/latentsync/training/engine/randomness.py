@@ -13,7 +13,7 @@ import torch
 def seed_all(*entropy: int) -> None:
     """Seed Python's, NumPy's and torch's global generators (all devices) from whole numbers ≥ 0.
 
-    Noise is drawn from the examples' own seeds; this is for what cannot be told, like dropout.
+    Noise is drawn from the examples' own seeds; this is for what cannot be known, like dropout.
     """
     words = np.random.SeedSequence(entropy).generate_state(2)
     random.seed(int(words[0]))

@@ -87,8 +87,8 @@ def recipe(task: str, preset: str | None = None, changes: Sequence[str] = (), mi
         if not isinstance(values, Mapping):
             raise ConfigError(f"preset.{name}", values, "write one 'key: value' a line below it")
         sections[name].update(values)
-    told = dict(change.split("=", 1) for change in changes if "=" in change)
-    lengths = [key for key in ("steps", "minutes") if parse_value(told.get(f"loop.{key}", "null")) is not None]
+    given = dict(change.split("=", 1) for change in changes if "=" in change)
+    lengths = [key for key in ("steps", "minutes") if parse_value(given.get(f"loop.{key}", "null")) is not None]
     if minutes is not None and "steps" in lengths:
         raise ConfigError("minutes", minutes, "--set loop.steps says the length already; give one of the two")
     if len(lengths) == 1:

@@ -59,19 +59,19 @@ class RunLog:
                 self._line("measured", at, figures)
                 self._plot(figures, at.step)
             case Validated(at=at, validation_result=validation_result):
-                told: dict[str, Any] = {
+                given: dict[str, Any] = {
                     **validation_result.figures,
                     "best": event.is_best,
                     "time/validation_s": round(event.seconds, 3),
                 }
                 if validation_result.warnings:
-                    told["warnings"] = list(validation_result.warnings)
-                self._line("judged", at, told)
+                    given["warnings"] = list(validation_result.warnings)
+                self._line("judged", at, given)
                 self._plot(validation_result.figures, at.step)
                 self._pictures(event)
             case RolledBack(at=at):
-                told = {"failed_step": event.failed_step, "reason": event.reason, "rate_scale": event.rate_scale}
-                self._line("rolled_back", at, told)
+                given = {"failed_step": event.failed_step, "reason": event.reason, "rate_scale": event.rate_scale}
+                self._line("rolled_back", at, given)
             case Saved(at=at):
                 self._line("saved", at, {"state": event.path.name, "time/save_s": round(event.seconds, 3)})
 

@@ -12,8 +12,6 @@ from torch.utils.checkpoint import checkpoint
 from latentsync.models.syncnet import SyncNet
 from latentsync.training.losses.perceptual import lower_half
 
-MEL_COLUMNS_PER_FRAME = 16 / 5
-
 
 def mel_columns(start: int, num_frames: int) -> tuple[int, int]:
     """First and past-the-last `syncnet_mel` column of a window: floor(3.2·start), ceil(3.2·F) wide (reference §2.3)."""

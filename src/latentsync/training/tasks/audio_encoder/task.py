@@ -24,7 +24,7 @@ from latentsync.core.rates import SAMPLES_PER_STATE
 from latentsync.generation.precision import choose_dtype
 from latentsync.models.audio_encoder import AudioEncoder, AudioEncoderConfig
 from latentsync.training.datasets import AnyClip, Mixture, TrainingData, module_hash, open_data
-from latentsync.training.datasets.elsewhere import heard_elsewhere
+from latentsync.training.datasets.elsewhere import in_other_rooms
 from latentsync.training.datasets.speech import CLASSES, UNKNOWN, Sound, fill_window, sounds_of, synthetic_voices
 from latentsync.training.engine.components import Start, build_part
 from latentsync.training.engine.task import Batch, Objective, ValidationResult, rng_of
@@ -74,8 +74,8 @@ def build(
                 f"{start}: another network, not an audio encoder ({error.key}). Check --start"
             ) from error
         if not isinstance(found, AudioEncoder) or found.shape != config:
-            told = found.config if isinstance(found, AudioEncoder) else type(found).__name__
-            raise ConfigError("task.network", str(start), f"the start is another network; set it to {told}")
+            given = found.config if isinstance(found, AudioEncoder) else type(found).__name__
+            raise ConfigError("task.network", str(start), f"the start is another network; set it to {given}")
         student.load_state_dict(found.state_dict())
     return AudioEncoderTask(student, wanted, opened, seed)
 
@@ -115,21 +115,21 @@ class Lessons:
 
     def __init__(self, teacher: AudioEncoder, task: AudioEncoderTask, sounds: Sequence[Sound], width: int) -> None:
         self.teacher, self.task, self.hash = teacher, task, module_hash(teacher)
-        self.heard, self.dtype = task.settings.teacher_states, choose_dtype(None, torch.device("cpu"))
-        if max(self.heard) >= teacher.num_states or min(self.heard) < 0:
+        self.student_states, self.dtype = task.settings.teacher_states, choose_dtype(None, torch.device("cpu"))
+        if max(self.student_states) >= teacher.num_states or min(self.student_states) < 0:
             most = teacher.num_states - 1
-            raise ConfigError("task.teacher_states", list(self.heard), f"the teacher has states 0 to {most}")
-        if width > len(self.heard) * teacher.width:
-            most = len(self.heard) * teacher.width
+            raise ConfigError("task.teacher_states", list(self.student_states), f"the teacher has states 0 to {most}")
+        if width > len(self.student_states) * teacher.width:
+            most = len(self.student_states) * teacher.width
             raise ConfigError("task.network.output_width", width, f"the teacher's states have {most} directions")
         self.mean, self.project = self._directions(sounds, width)
 
     def raw(self, sound: Sound, speed: float) -> np.ndarray:
         """(T, W) float16."""
-        made_from = (sound.content, self.hash, f"{speed:.4f}", str(self.heard), str(self.dtype))
+        made_from = (sound.content, self.hash, f"{speed:.4f}", str(self.student_states), str(self.dtype))
 
         def make() -> np.ndarray:
-            return taught_states(self.teacher, sound.at_speed(speed), self.heard, self.dtype)
+            return taught_states(self.teacher, sound.at_speed(speed), self.student_states, self.dtype)
 
         return self.task.cache.get("taught", made_from, make)
 
@@ -149,7 +149,7 @@ class Lessons:
 
         contents = ",".join(sound.content for sound in chosen)
         found = self.task.cache.get(
-            "taught-directions", (self.hash, str(self.heard), str(self.dtype), str(width), contents), make
+            "taught-directions", (self.hash, str(self.student_states), str(self.dtype), str(width), contents), make
         )
         both = torch.from_numpy(np.array(found))
         return both[0], both[1:].T
@@ -168,9 +168,9 @@ class AudioEncoderTask:
         self.voices: list[Sound] = []
         self.unseen: list[Sound] = []
         if settings.speech is not None:
-            told = settings.speech
+            given = settings.speech
             self.voices, self.unseen = synthetic_voices(
-                told.voices, told.held_out, told.seconds, seed, told.engines or None, self.cache
+                given.voices, given.held_out, given.seconds, seed, given.engines or None, self.cache
             )
         self._people: dict[str, list[Sound]] = {}
         for voice in self.voices:
@@ -233,8 +233,8 @@ class AudioEncoderTask:
 
     def _mel(self, wave: np.ndarray, rng: np.random.Generator) -> Tensor:
         """(80, 2P) float32 of a window, as another microphone in another room would hear it; without delay."""
-        told = self.settings
-        return heard_elsewhere(wave, rng, told.sound, told.room, told.band, told.colour)
+        given = self.settings
+        return in_other_rooms(wave, rng, given.sound, given.room, given.band, given.colour)
 
     # --- judging -----------------------------------------------------------------------------------------------------
 
@@ -248,8 +248,8 @@ class AudioEncoderTask:
         if self.lessons is not None:
             pairs = []
             for sound in sounds_of(judged, self.cache):
-                heard = states_of(student, sound.at_speed(1.0)).flatten(1)
-                pairs.append((heard, self.lessons.of(sound, 1.0)))
+                student_states = states_of(student, sound.at_speed(1.0)).flatten(1)
+                pairs.append((student_states, self.lessons.of(sound, 1.0)))
             figures["val/explained"] = explained(pairs)
         if self.unseen:
             phones = phone_score(student, self.voices[: 2 * len(self.unseen)], self.unseen)
@@ -292,8 +292,8 @@ def _lip_warnings(score: LipScore) -> list[str]:
     if score.r >= 0.2:
         return []
     return [
-        f"what is heard says little of the lips (r {score.r:.2f}). If it stays so: clips that are not in sync, or too "
-        "few people for the linear map"
+        f"the audio features say little of the lips (r {score.r:.2f}). If it stays so: clips that are not in sync, or "
+        "too few people for the linear map"
     ]
 
 

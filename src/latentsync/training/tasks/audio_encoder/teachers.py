@@ -133,7 +133,9 @@ def _shortened(audio_encoder: AudioEncoder, positions: int) -> AudioEncoder:
     return short.eval().requires_grad_(False)
 
 
-def taught_states(teacher: AudioEncoder, wave: np.ndarray, heard: Sequence[int], dtype: torch.dtype) -> np.ndarray:
+def taught_states(
+    teacher: AudioEncoder, wave: np.ndarray, student_states: Sequence[int], dtype: torch.dtype
+) -> np.ndarray:
     """What a teacher hears in a sound: (T, len(heard)·D) float16, each chosen state divided by its spread.
 
     Every position is taken from the middle of a window, so that it does not depend on its place in one.
@@ -141,7 +143,7 @@ def taught_states(teacher: AudioEncoder, wave: np.ndarray, heard: Sequence[int],
     Args: dtype: that the teacher computes in, on a CPU; 16 bits are enough to learn from.
     """
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        states = StreamingAudioEncoder(teacher).states(sound_of(wave))[:, list(heard)].float()
+        states = StreamingAudioEncoder(teacher).states(sound_of(wave))[:, list(student_states)].float()
     return (states / states.std(dim=-1, keepdim=True)).flatten(1).half().cpu().numpy()
 
 

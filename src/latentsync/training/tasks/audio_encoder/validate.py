@@ -98,34 +98,34 @@ def lip_score(audio_encoder: AudioEncoder, known: Sequence[AnyClip], unseen: Seq
     """A linear map from what a frame hears to the opening of the lips, fitted on known people and judged on others."""
     xs, ys = [], []
     for clip in known:
-        heard, opening = _heard_and_opening(audio_encoder, clip)
+        student_states, opening = _student_states_and_opening(audio_encoder, clip)
         there = np.isfinite(opening)
         if there.sum() > 10:
-            xs.append(heard[there])
+            xs.append(student_states[there])
             ys.append(opening[there] - opening[there].mean())
     if not xs or not np.concatenate(ys).std() > 0:
         return LipScore(float("nan"), {})
     reader = Ridge.fit(np.concatenate(xs), np.concatenate(ys)[:, None])
     curves = {}
     for clip in unseen:
-        heard, opening = _heard_and_opening(audio_encoder, clip)
-        curves[clip.path.name] = (opening, reader(heard)[:, 0])
+        student_states, opening = _student_states_and_opening(audio_encoder, clip)
+        curves[clip.path.name] = (opening, reader(student_states)[:, 0])
     found = [correlation(*pair) for pair in curves.values()]
     return LipScore(float(np.nanmean(found)) if np.isfinite(found).any() else float("nan"), curves)
 
 
-def _heard_and_opening(audio_encoder: AudioEncoder, clip: AnyClip) -> tuple[np.ndarray, np.ndarray]:
+def _student_states_and_opening(audio_encoder: AudioEncoder, clip: AnyClip) -> tuple[np.ndarray, np.ndarray]:
     """(F, 10·L·D) and (F,): NaN without a face."""
     count = num_frames(clip)
     states = states_of(audio_encoder, np.array(clip.wave))
-    heard = frame_windows(states, [Fraction(i, 25) for i in range(count)]).flatten(1).numpy()
-    return heard, lip_opening(np.asarray(clip.mesh))[:count]
+    student_states = frame_windows(states, [Fraction(i, 25) for i in range(count)]).flatten(1).numpy()
+    return student_states, lip_opening(np.asarray(clip.mesh))[:count]
 
 
 def explained(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Share of the variance of wanted states that the heard ones explain: 1 − error / variance, over all pairs."""
     wanted = torch.cat([pair[1] for pair in pairs])
-    error = torch.cat([(heard - want).square() for heard, want in pairs]).sum()
+    error = torch.cat([(student_states - want).square() for student_states, want in pairs]).sum()
     return float(1 - error / (wanted - wanted.mean(0)).square().sum())
 
 

@@ -61,8 +61,8 @@ def _start_of(start: str | Path, wanted: TinyAutoencoderConfig, seed: int) -> Ma
     if not isinstance(found, TinyAutoencoder):
         raise ConfigError("start", str(start), "give a small autoencoder: its folder, or a model such as tiny")
     if replace(found.config, latent_mean=None, latent_std=None) != wanted:
-        told = {k: v for k, v in found.to_config().items() if not k.startswith("latent_m") and k != "latent_std"}
-        raise ConfigError("task.network", str(start), f"the start is another network; set it to {told}")
+        described = {k: v for k, v in found.to_config().items() if not k.startswith("latent_m") and k != "latent_std"}
+        raise ConfigError("task.network", str(start), f"the start is another network; set it to {described}")
     return found.state_dict()
 
 
@@ -87,22 +87,22 @@ class AutoencoderObjective(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `l1`, `laplacian`, `size`; `perceptual`, `discriminator` and `features` where they are asked for."""
-        told, network = self.settings.weights, cast(TinyAutoencoder, self.network)
+        described, network = self.settings.weights, cast(TinyAutoencoder, self.network)
         pixels = batch["pixels"].contiguous(memory_format=torch.channels_last)
         raw = network.encoder(pixels)
         spread = raw.detach().std(dim=(0, 2, 3), keepdim=True)
         noise = noise_like(batch["seed"], raw.shape[1:]).to(raw)
         made = network.decoder(raw + self.settings.latent_noise * spread * noise).float()
-        weight = torch.where(batch["mouth"], told.mouth, 1.0)[:, None]
+        weight = torch.where(batch["mouth"], described.mouth, 1.0)[:, None]
         weight = weight / weight.mean()
         terms = {
-            "l1": told.l1 * ((made - pixels).abs() * weight).mean(),
-            "laplacian": told.laplacian * laplacian_loss(made, pixels, weight),
-            "size": told.size * raw.float().square().mean(),
+            "l1": described.l1 * ((made - pixels).abs() * weight).mean(),
+            "laplacian": described.laplacian * laplacian_loss(made, pixels, weight),
+            "size": described.size * raw.float().square().mean(),
         }
-        if told.perceptual > 0:
+        if described.perceptual > 0:
             loss = cast(PerceptualLoss, self.consulted("perceptual"))
-            terms["perceptual"] = told.perceptual * loss.distance(made, pixels)
+            terms["perceptual"] = described.perceptual * loss.distance(made, pixels)
         if self.discriminator[0] is not None and self.made is not None:
             terms |= self._judged(self.discriminator[0], self.made, made, pixels)
         return terms
@@ -113,10 +113,10 @@ class AutoencoderObjective(Objective):
         opinions, features = discriminator(made)
         with torch.no_grad():
             _, wanted = discriminator(pixels)
-        told = self.settings.weights
+        described = self.settings.weights
         return {
-            "discriminator": -told.discriminator * torch.stack([o.float().mean() for o in opinions]).mean(),
-            "features": told.features * feature_distance(features, wanted),
+            "discriminator": -described.discriminator * torch.stack([o.float().mean() for o in opinions]).mean(),
+            "features": described.features * feature_distance(features, wanted),
         }
 
 
@@ -154,10 +154,10 @@ class AutoencoderTask:
         """See `AutoencoderObjective` for what an example holds (there with a batch axis)."""
         rng = rng_of(self.seed, number)
         crops = self.train.draw(rng).crops
-        picture, told = crops[int(rng.integers(len(crops)))], self.settings
-        whole, side = picture.shape[0], told.side
-        take = int(rng.integers(side, min(2 * side, whole) + 1)) if rng.random() < told.shrunk else side
-        low = whole // 4 if rng.random() < told.lower else 0
+        picture, described = crops[int(rng.integers(len(crops)))], self.settings
+        whole, side = picture.shape[0], described.side
+        take = int(rng.integers(side, min(2 * side, whole) + 1)) if rng.random() < described.shrunk else side
+        low = whole // 4 if rng.random() < described.lower else 0
         top = int(rng.integers(min(low, whole - take), whole - take + 1))
         left = int(rng.integers(0, whole - take + 1))
         piece = np.array(picture[top : top + take, left : left + take])
@@ -168,8 +168,8 @@ class AutoencoderTask:
             piece, mouth = piece[:, ::-1], mouth[:, ::-1]
         pixels = torch.from_numpy(np.ascontiguousarray(piece)).permute(2, 0, 1).float() / 127.5 - 1
         gain, tint, offset = 2 * rng.random(1) - 1, 2 * rng.random(3) - 1, float(2 * rng.random() - 1)
-        gains = (1 + told.colour.gain * gain) * (1 + told.colour.tint * tint)
-        pixels = pixels * torch.from_numpy(gains).float().view(3, 1, 1) + told.colour.offset * offset
+        gains = (1 + described.colour.gain * gain) * (1 + described.colour.tint * tint)
+        pixels = pixels * torch.from_numpy(gains).float().view(3, 1, 1) + described.colour.offset * offset
         return {
             "pixels": pixels.clamp(-1, 1),
             "mouth": torch.from_numpy(np.ascontiguousarray(mouth)),

@@ -30,7 +30,7 @@ FPS = 25
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is heard and what the lips do meanwhile.
+    """Audio features and what the lips do meanwhile.
 
     Attributes:
         wave: (S,) float32, 16 kHz.
@@ -55,7 +55,7 @@ class ShapesToParameters:
         Raises: ConfigError: there is none.
         """
         names: tuple[str, ...] = ()
-        told, wanted = [], []
+        predicted, wanted = [], []
         for clip in clips:
             truth = _truth_of(clip, folders)
             if truth is None:
@@ -66,12 +66,12 @@ class ShapesToParameters:
             shapes = truth.shapes[first : first + len(code), [truth.shape_names.index(name) for name in names]]
             code = code[: len(shapes)]
             terms, opening = _terms(shapes, names), lips.opening(code).numpy()
-            told.append(terms - terms[np.argsort(opening)[: max(1, len(code) // 10)]].mean(0))
+            predicted.append(terms - terms[np.argsort(opening)[: max(1, len(code) // 10)]].mean(0))
             wanted.append(code.numpy())
-        if not told:
+        if not predicted:
             places = ", ".join(map(str, folders))
             raise ConfigError("task.sentences.truth", places, "no clip's truth is there; name the folder of `synth`")
-        x = np.concatenate(told).astype(np.float64)
+        x = np.concatenate(predicted).astype(np.float64)
         gram = x.T @ x + RIDGE * len(x) * np.diag(x.var(0) + 1e-6)
         return cls(names, np.linalg.solve(gram, x.T @ np.concatenate(wanted)))
 

@@ -30,8 +30,8 @@ from latentsync.metrics.lips import correlation, lagged_correlation, lip_opening
 from latentsync.models.audio_encoder import AudioEncoder
 from latentsync.models.weights import open_checkpoint
 from latentsync.training.datasets import AnyClip, TrainingData, num_frames, open_data
-from latentsync.training.datasets.audio_features import hear
-from latentsync.training.datasets.elsewhere import at_level, heard_elsewhere, warped, without_speech
+from latentsync.training.datasets.audio_features import features_of_clip
+from latentsync.training.datasets.elsewhere import at_level, in_other_rooms, warped, without_speech
 from latentsync.training.datasets.lip_parameters import LipParameterBasis
 from latentsync.training.datasets.pieces import PIECE, draw_pieces
 from latentsync.training.engine.components import Start, build_part, open_start
@@ -67,7 +67,7 @@ FLOOR = 1e-3
 """Least variance of a direction of the states, in their mean variance."""
 
 
-class LipHearing(nn.Module):
+class SpeechToLips(nn.Module):
     """Mel → states → code of the lips. The lip predictor is given decorrelated states of variance 1."""
 
     mean: Tensor
@@ -85,8 +85,8 @@ class LipHearing(nn.Module):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("whiten", torch.eye(size))
         frames = torch.arange(audio_encoder.positions // STATES_PER_FRAME)
-        heard = frames[:, None] * STATES_PER_FRAME + torch.arange(-BEFORE, AFTER)
-        self.register_buffer("places", heard.clamp(0, audio_encoder.positions - 1), persistent=False)
+        audio_features = frames[:, None] * STATES_PER_FRAME + torch.arange(-BEFORE, AFTER)
+        self.register_buffer("places", audio_features.clamp(0, audio_encoder.positions - 1), persistent=False)
 
     @torch.no_grad()
     def measure(self, mels: Tensor) -> None:
@@ -144,11 +144,11 @@ def tell(lip_predictor: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
 
 
 @torch.autocast("cpu", enabled=False)
-def closed_in_silence(network: LipHearing) -> dict[str, Tensor]:
-    """The network's lip predictor, shifted so that digital silence is told as a closed mouth: code 0."""
+def closed_in_silence(network: SpeechToLips) -> dict[str, Tensor]:
+    """The network's lip predictor, shifted so that digital silence is reported as a closed mouth: code 0."""
     lip_predictor = network.lip_predictor()
     silence = np.zeros(SILENT_FRAMES * SAMPLES_PER_FRAME, np.float32)
-    tokens = hear(network.audio_encoder, silence, SILENT_FRAMES).flatten(1).float()
+    tokens = features_of_clip(network.audio_encoder, silence, SILENT_FRAMES).flatten(1).float()
     lip_predictor["head.bias"] = lip_predictor["head.bias"] - tell(lip_predictor, tokens).mean(0)
     return lip_predictor
 
@@ -160,7 +160,7 @@ class LipPredictorObjective(Objective):
     spans: Tensor
     weight: Tensor
 
-    def __init__(self, network: LipHearing, lips: LipParameterBasis, settings: LipPredictorSettings) -> None:
+    def __init__(self, network: SpeechToLips, lips: LipParameterBasis, settings: LipPredictorSettings) -> None:
         super().__init__(network)
         self.settings = settings
         self.slower = {"network.audio_encoder.": settings.audio_encoder_rate}
@@ -173,13 +173,13 @@ class LipPredictorObjective(Objective):
         weight[:2] = 1
         self.register_buffer("weight", weight, persistent=False)
 
-    def told(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def predicted(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """States, and the code that the lip predictor tells with noise and dropout."""
-        network, c = cast(LipHearing, self.network), self.settings
-        states, heard = network(batch["mel"])
-        seeds, frames = batch["seed"].cpu(), heard.shape[1]
-        noise = noise_like(seeds, heard.shape[1:]).to(heard) * c.noise
-        x = heard + noise * uniform_like(seeds).to(heard)[:, None, None]
+        network, c = cast(SpeechToLips, self.network), self.settings
+        states, audio_features = network(batch["mel"])
+        seeds, frames = batch["seed"].cpu(), audio_features.shape[1]
+        noise = noise_like(seeds, audio_features.shape[1:]).to(audio_features) * c.noise
+        x = audio_features + noise * uniform_like(seeds).to(audio_features)[:, None, None]
         for stream, layer in enumerate((network.linear_1, network.linear_2), start=1):
             x = functional.silu(layer(x))
             kept = noise_like(seeds, (frames, x.shape[-1]), stream) > _quantile(c.dropout)
@@ -189,10 +189,10 @@ class LipPredictorObjective(Objective):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `code`, `opening`, `change`, `correlation`, `rounding`, `moved`."""
         c, known, wanted = self.settings, batch["known"], batch["code"]
-        states, told = self.told(batch)
-        error = told - wanted
+        states, predicted = self.predicted(batch)
+        error = predicted - wanted
         both = known[:, 1:] * known[:, :-1]
-        says, real = told @ self.tells, wanted @ self.tells
+        says, real = predicted @ self.tells, wanted @ self.tells
         shut = torch.exp(-0.5 * (real / CLOSED_SPREAD).square())
         terms = {
             "code": ((error.square() @ self.weight) * known).mean() / len(self.weight),
@@ -202,7 +202,7 @@ class LipPredictorObjective(Objective):
         if c.correlation > 0:
             terms["correlation"] = c.correlation * (1 - _piecewise_r(says, real, known, batch["piece"]))
         if c.rounding > 0:
-            wide, seen = told @ self.spans, wanted @ self.spans
+            wide, seen = predicted @ self.spans, wanted @ self.spans
             terms["rounding"] = c.rounding * (
                 0.5 * ((wide - seen).square() * known).mean() + 1 - _piecewise_r(wide, seen, known, batch["piece"])
             )
@@ -274,7 +274,7 @@ def build(
     task = LipPredictorTask(audio_encoder, wanted, opened, seed, lips)
     known = renamed.existing(folder / "lip_predictor.safetensors")
     if known.is_file():
-        cast(LipHearing, task.objectives[0].network).take(open_checkpoint(known).tensors)
+        cast(SpeechToLips, task.objectives[0].network).take(open_checkpoint(known).tensors)
     return task
 
 
@@ -304,14 +304,14 @@ class LipPredictorTask:
         self.gains = self._gains()
         self.sentences: list[Lesson] = []
         if settings.sentences is not None:
-            told = settings.sentences
+            predicted = settings.sentences
             shapes = ShapesToParameters.learn(
-                self.train, self.lips, [Path(folder).expanduser() for folder in told.truth]
+                self.train, self.lips, [Path(folder).expanduser() for folder in predicted.truth]
             )
-            self.sentences = speak_lessons(told.count, told.seconds, seed, shapes, self.lips, data.cache)
+            self.sentences = speak_lessons(predicted.count, predicted.seconds, seed, shapes, self.lips, data.cache)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = LipHearing(audio_encoder, settings.width, settings.code)
+            network = SpeechToLips(audio_encoder, settings.width, settings.code)
         network.measure(torch.stack([self.example(number)["mel"] for number in range(MEASURED)]))
         objective = LipPredictorObjective(network, self.lips, settings)
         self.objectives: Sequence[Objective] = (objective,)
@@ -342,7 +342,7 @@ class LipPredictorTask:
             self._fill(wave, code, known, piece, rng)
         if c.levels > 0 and rng.random() < c.levels:
             wave = at_level(wave, float(rng.uniform(QUIETEST_DB, 0)))
-        mel = heard_elsewhere(wave, rng, c.sound, c.room, c.band, c.colour)
+        mel = in_other_rooms(wave, rng, c.sound, c.room, c.band, c.colour)
         return {
             "mel": warped(mel, float(np.exp(rng.uniform(-c.warp, c.warp)))),
             "code": torch.from_numpy(code),
@@ -391,31 +391,31 @@ class LipPredictorTask:
     @torch.autocast("cpu", enabled=False)
     def validate(self, network: nn.Module) -> ValidationResult:
         """Told against real lip opening of held-out people, silence, and how far the states were moved."""
-        heard, start = cast(LipHearing, network), cast(AudioEncoder, self.objectives[0].consulted("start"))
-        lip_predictor = closed_in_silence(heard)
+        audio_features, start = cast(SpeechToLips, network), cast(AudioEncoder, self.objectives[0].consulted("start"))
+        lip_predictor = closed_in_silence(audio_features)
 
-        def told_of(wave: np.ndarray, frames: int) -> tuple[Tensor, Tensor]:
-            tokens = hear(heard.audio_encoder, wave, frames)
+        def predicted_of(wave: np.ndarray, frames: int) -> tuple[Tensor, Tensor]:
+            tokens = features_of_clip(audio_features.audio_encoder, wave, frames)
             return tell(lip_predictor, tokens.flatten(1).float()), tokens
 
         def opening(wave: np.ndarray, frames: int) -> tuple[np.ndarray, Tensor]:
-            code, tokens = told_of(wave, frames)
+            code, tokens = predicted_of(wave, frames)
             return self.lips.opening(code).numpy(), tokens
 
         curves, moved, spread = [], [], []
         for clip in self.val:
             wave, frames = np.array(clip.wave), num_frames(clip)
-            told, tokens = opening(wave, frames)
-            curves.append(lagged_correlation(told, lip_opening(np.asarray(clip.mesh[:frames]))).curve)
-            before = hear(start, wave, frames)
+            predicted, tokens = opening(wave, frames)
+            curves.append(lagged_correlation(predicted, lip_opening(np.asarray(clip.mesh[:frames]))).curve)
+            before = features_of_clip(start, wave, frames)
             moved.append(float((tokens - before).square().sum() / (before - before.mean(0)).square().sum()))
             spread.append(spread_of(self.lips, self.lips(clip)))
         usual = float(np.mean(spread)) if spread else 1.0
         parts, widths, faint = [], [], []
         for each in self._assembled():
             code = torch.from_numpy(each.code)
-            says, _ = told_of(each.wave, len(code))
-            quiet, _ = told_of(at_level(each.wave, QUIETEST_DB), len(code))
+            says, _ = predicted_of(each.wave, len(code))
+            quiet, _ = predicted_of(at_level(each.wave, QUIETEST_DB), len(code))
             parts.append(lagged_correlation(self.lips.opening(says).numpy(), self.lips.opening(code).numpy()).curve)
             widths.append(correlation(self.lips.width(says).numpy(), self.lips.width(code).numpy()))
             faint.append(correlation(self.lips.opening(quiet).numpy(), self.lips.opening(says).numpy()))
@@ -461,18 +461,20 @@ class LipPredictorTask:
     def export(self, network: nn.Module, folder: Path) -> None:
         """`config.json` and `model.safetensors` of the audio encoder, `lip_predictor.safetensors`, and
         `lips.safetensors`: what the code means, see `LipParameterBasis.tensors`."""
-        heard = cast(LipHearing, network)
+        audio_features = cast(SpeechToLips, network)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {key: value.detach().cpu().contiguous() for key, value in heard.audio_encoder.state_dict().items()}
+        state = {
+            key: value.detach().cpu().contiguous() for key, value in audio_features.audio_encoder.state_dict().items()
+        }
         for name, tensors in (
             ("model", state),
-            ("lip_predictor", closed_in_silence(heard)),
+            ("lip_predictor", closed_in_silence(audio_features)),
             ("lips", self.lips.tensors()),
         ):
             with atomic_path(folder / f"{name}.safetensors") as part:
                 save_file(tensors, part, metadata={"format": "pt"})
         with atomic_path(folder / "config.json") as part:
-            part.write_text(json.dumps(heard.audio_encoder.config, indent=2) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(audio_features.audio_encoder.config, indent=2) + "\n", encoding="utf-8")
 
 
 def at_speed(lesson: Lesson, speed: float) -> Lesson:

@@ -118,8 +118,8 @@ class ContrastiveObjective(Objective):
             terms["probability"] = self.probability * _balanced(cosine, right, wrong & same, wrong & ~same)
         if self.reader is not None:
             lips = batch["lips"]
-            told = (self.reader(visual.float() * 16), lips[:, :windows]), (self.reader(audio.float() * 16), lips)
-            terms["lips"] = self.lips * sum((read - true.flatten(0, 1)).square().mean() for read, true in told) / 2
+            given = (self.reader(visual.float() * 16), lips[:, :windows]), (self.reader(audio.float() * 16), lips)
+            terms["lips"] = self.lips * sum((read - true.flatten(0, 1)).square().mean() for read, true in given) / 2
         return terms
 
     def _choice(self, cosine: Tensor, own: Tensor, counted: Tensor) -> Tensor:

@@ -144,20 +144,20 @@ class View:
 
 def view_of(network: str) -> View:
     """From a preset of kind "syncnet" or a file. Raises ConfigError: incomplete, or encoders don't fit the window."""
-    told: Any = load_preset(network, "syncnet")
+    described: Any = load_preset(network, "syncnet")
     known = ("num_frames", "input", "resolution", "lower_half", "model")
-    refuse_unknown(told, known, network)
-    kind = told.get("input", "pixel")
+    refuse_unknown(described, known, network)
+    kind = described.get("input", "pixel")
     if kind not in ("pixel", "latent"):
         raise ConfigError(f"{network}.input", kind, "choose pixel or latent")
-    if "num_frames" not in told or "model" not in told:
-        raise ConfigError(f"{network}", sorted(told), "give num_frames and model")
+    if "num_frames" not in described or "model" not in described:
+        raise ConfigError(f"{network}", sorted(described), "give num_frames and model")
     view = View(
-        num_frames=int(told["num_frames"]),
+        num_frames=int(described["num_frames"]),
         input=kind,
-        resolution=int(told.get("resolution", 256)),
-        lower_half=bool(told.get("lower_half", kind == "pixel")),
-        model=told["model"],
+        resolution=int(described.get("resolution", 256)),
+        lower_half=bool(described.get("lower_half", kind == "pixel")),
+        model=described["model"],
     )
     channels = int(view.model["visual_encoder"]["in_channels"])
     if channels % view.num_frames or (kind == "pixel" and channels != 3 * view.num_frames):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from latentsync.core.errors import ConfigError, WeightsError
 from latentsync.core.files import atomic_path
-from latentsync.metrics.lips import told_opening
+from latentsync.metrics.lips import audible_opening
 from latentsync.models.syncnet import SyncNet
 from latentsync.training.datasets import (
     AnyClip,
@@ -76,10 +76,13 @@ def _start_weights(start: Path, view: View) -> Mapping[str, Tensor]:
 
     path = start
     if start.is_dir():
-        told = json.loads((start / CONFIG).read_text("utf-8")) if (start / CONFIG).is_file() else None
-        if told is None:
+        given = json.loads((start / CONFIG).read_text("utf-8")) if (start / CONFIG).is_file() else None
+        if given is None:
             raise WeightsError(f"{start}: no {CONFIG} in it. Give a SyncNet's folder, or a checkpoint")
-        if int(told.get("num_frames", view.num_frames)) != view.num_frames or told.get("input", "pixel") != view.input:
+        if (
+            int(given.get("num_frames", view.num_frames)) != view.num_frames
+            or given.get("input", "pixel") != view.input
+        ):
             raise ConfigError("start", str(start), f"it is no {view.num_frames}-frame SyncNet on {view.input}s")
         path = start / TENSORS
     return load_syncnet(path, view.model).state_dict()
@@ -207,10 +210,10 @@ class SyncNetTask:
         starts[-near:] = (beside + step).clip(0, total - 1)
 
     def _lips(self, clip: AnyClip) -> np.ndarray:
-        """(F,) float32, see `told_opening`."""
+        """(F,) float32, see `audible_opening`."""
         number = self._numbers[id(clip)]
         if number not in self._openings:
-            self._openings[number] = told_opening(np.asarray(clip.mesh))
+            self._openings[number] = audible_opening(np.asarray(clip.mesh))
         return self._openings[number]
 
     def _mel(self, clip: AnyClip) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Training examples of few-step models: windows of clips with one look each, a still reference, what is heard."""
+"""Training examples of few-step models: windows of clips with one look each, a still reference, the audio features."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Windows:
     """Examples by number.
 
     Example: `target` (F, R, R, 3) uint8, `references` (1 or 2, R, R, 3) uint8, or (F, 1 or 2, R, R, 3) in the pose of
-    each frame, `heard` (F, K, D) float16, `seed` int64; `code` (F, n) float32, less that of the first reference, and
-    `in_sync` where the code of the lips is known; `surroundings` (F, R, R, 3) uint8 where what is seen outside the mask
-    may be of another time; `between` (F, R, R) uint8, 1 between the lips, where that is asked for. Nothing is heard of
-    a clip that is not in sync.
+    each frame, `audio_features` (F, K, D) float16, `seed` int64; `code` (F, n) float32, less that of the first
+    reference, and `in_sync` where the code of the lips is known; `surroundings` (F, R, R, 3) uint8 where what is seen
+    outside the mask may be of another time; `between` (F, R, R) uint8, 1 between the lips, where that is asked for.
+    Nothing is heard of a clip that is not in sync.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ class Windows:
         """See `Task.example`."""
         rng = rng_of(self.seed, number)
         clip = self.clips.draw(rng)
-        heard = self.hearing(clip, int(rng.integers(self.sounds)))
+        audio_features = self.hearing(clip, int(rng.integers(self.sounds)))
         if not clip.in_sync:
-            heard = torch.zeros_like(heard)
-        total = min(num_frames(clip), len(heard))
+            audio_features = torch.zeros_like(audio_features)
+        total = min(num_frames(clip), len(audio_features))
         start = self._start(rng, clip, total)
         is_missing = self.missing > 0 and rng.random() < self.missing
         stills = self._closed(rng, clip, start, total) if is_missing else self._stills(rng, clip, start, total)
@@ -134,7 +134,7 @@ class Windows:
         example = {
             "target": torch.from_numpy(augment(crops, look)),
             "references": torch.from_numpy(self._references(rng, clip, window, stills, meshes, look, is_missing)),
-            "heard": heard[window],
+            "audio_features": audio_features[window],
             "seed": torch.tensor(int(rng.integers(2**40)), dtype=torch.int64),
         }
         if self.around > 0:
@@ -202,7 +202,7 @@ class Windows:
     def _elsewhere(self, rng: np.random.Generator, clip: AnyClip, start: int, total: int) -> int:
         """Where another window begins, with the head held as in this one: the most alike of some that overlap it by
         half at most; this one where there is none."""
-        still = np.asarray(clip.mesh)[:, list(mesh.STILL)]
+        still = np.asarray(clip.mesh)[:, list(mesh.RIGID)]
         wanted = still[start : start + self.frames]
         starts = rng.integers(0, total - self.frames + 1, AROUND_OF)
         others = [int(at) for at in starts if 2 * abs(int(at) - start) >= self.frames] or [start]
@@ -258,7 +258,7 @@ def augmented_references(
 
 def _held_alike(clip: AnyClip, window: slice, still: int) -> bool:
     """Is the head held in a window about as in a still picture?"""
-    points = np.asarray(clip.mesh)[:, list(mesh.STILL)]
+    points = np.asarray(clip.mesh)[:, list(mesh.RIGID)]
     return float(np.abs(points[window] - points[still]).mean()) < HELD * clip.crops.shape[1]
 
 

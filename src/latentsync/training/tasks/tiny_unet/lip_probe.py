@@ -146,8 +146,8 @@ def teach_reader(
                 picks.append((latents[rows], code[rows]))
             x, wanted = (torch.stack(part).float() for part in zip(*picks, strict=True))
             x = x + c.noise * torch.rand(CLIPS, 1, 1, 1, 1) * torch.randn_like(x)
-            told = reader(x.flatten(0, 1), c.dropout).unflatten(0, (CLIPS, FRAMES))
-            error = told - wanted[..., : len(reader.weights)]
+            predicted = reader(x.flatten(0, 1), c.dropout).unflatten(0, (CLIPS, FRAMES))
+            error = predicted - wanted[..., : len(reader.weights)]
             loss = ((error - error.mean(1, keepdim=True)).square() * reader.weights).mean()
             optimiser.zero_grad()
             loss.backward()
@@ -162,8 +162,8 @@ def _judged(reader: LipProbe, clips: Sequence[tuple[Tensor, Tensor]]) -> dict[st
     numbers = len(reader.weights)
     r, strength = np.zeros((2, len(clips), numbers))
     for row, (latents, code) in enumerate(clips):
-        told, real = (each.numpy() - each.numpy().mean(0) for each in (reader(latents.float()), code[:, :numbers]))
-        r[row] = [correlation(told[:, k], real[:, k]) for k in range(numbers)]
-        strength[row] = (told * real).sum(0) / np.maximum(np.square(real).sum(0), 1e-12)
+        predicted, real = (each.numpy() - each.numpy().mean(0) for each in (reader(latents.float()), code[:, :numbers]))
+        r[row] = [correlation(predicted[:, k], real[:, k]) for k in range(numbers)]
+        strength[row] = (predicted * real).sum(0) / np.maximum(np.square(real).sum(0), 1e-12)
     figures = {"r": np.nanmean(r, axis=0), "strength": strength.mean(0)}
     return {f"{name}_{k}": float(values[k]) for name, values in figures.items() for k in range(numbers)}

@@ -3,7 +3,7 @@
 x_σ = (1 − σ)·x0 + σ·ε and the network gives x0, σ = 1 for most samples, so that one or two steps suffice at run time.
 The references are still pictures from elsewhere in the clip, a closed mouth and an open one: they say nothing about
 the wanted one, so the only way to a moving mouth is to listen. What the network draws is the change from the first, and
-where the code of the lips is told, it is told as the difference from that picture's.
+where the code of the lips is reported, it is reported as the difference from that picture's.
 
 Regression to the mean blurs what speech does not determine (teeth, tongue). Hence, after a first phase on latents
 alone, the decoded mouth is compared with the real one by a discriminator and by the discriminator's own features.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from latentsync.config.checked import checked
@@ -40,6 +40,8 @@ LIPS = (slice(128, 232), slice(64, 192))
 """Rows and columns of the 256 px crop around the lips."""
 TEETH = (slice(144, 208), slice(80, 176))
 """Of the mouth's opening, where pictures are compared in the features of a VGG-16."""
+MOUTH_WEIGHT = 4.0
+"""Weight of the latent cells around the lips."""
 LEVEL = 0.3
 """Weight of errors of the lips that last, beside those of movement."""
 PERCEPTUAL_STAGES = 3
@@ -55,7 +57,8 @@ class FewStepConfig:
             need not be made.
         open_reference: a second reference, the most open mouth: how this person's teeth look.
         posed_references: each frame has its own references, turned as its head is (`tiny.pose_warp`).
-        shaped_references: and its lips are where the code says (`tiny.lip_warp`). Needs `told` of 1, posed references.
+        shaped_references: and its lips are where the code says (`tiny.lip_warp`). Needs `teacher_forcing` of 1, posed
+            references.
         residual: the network gives the difference from the reference's latents, not the latents: texture and identity
             are there from the first step (`tiny.residual`). Only safe with a still reference, whose mouth does not
             move.
@@ -63,20 +66,19 @@ class FewStepConfig:
             for camera noise, and above which for movement; the wanted picture is the reference itself there, and the
             target here. Regression would rather smooth the reference's noise, and with it beards and skin, than leave
             it. (0, 0) = the target everywhere. Still cells of GRID clips differ by 0.03 to 0.08, lips by 0.15 to 1.
-        told: share of samples that are told the real code of the lips (`lip_shape.LipParameterBasis`) instead of what
-            their lip predictor makes of the speech. Speech tells half of what lips do: without this the network learns
-            to draw averages. Clips that are not in sync can be learnt from too; they are always told.
-        told_noise: noise on the told code, in its unit: the lip predictor is not exact either.
-        freeze_lip_predictor: what was taught before the training (`lip_shape`) is kept as it is.
+        teacher_forcing: share of samples that get the real code of the lips (`lip_shape.LipParameterBasis`) instead of
+            what their lip predictor makes of the speech. Speech tells half of what lips do: without this the network
+            learns to draw averages. Clips that are not in sync can be learnt from too; they always do.
+        lip_param_noise: noise on the real code, in its unit: the lip predictor is not exact either.
         pure_noise: share of samples at σ = 1; the others are drawn with σ = sqrt(u).
         one_map: share of samples whose frames share one noise map, as at run time.
-        audio_drop: share of samples that hear nothing, so that the null condition exists.
-        overhears: share of samples whose attention hears the speech of another sample, while the code of the lips is
-            their own: then the network draws what the code tells, and learns no clip's speech by heart.
-        heard_noise: noise on what is heard, as a share of its spread: hearing must not learn a clip by heart.
+        condition_dropout: share of samples that hear nothing, so that the null condition exists.
+        audio_shuffle_prob: share of samples whose attention hears the speech of another sample, while the code of the
+            lips is their own: then the network draws what the code tells, and learns no clip's speech by heart.
+        audio_feature_noise: noise on the audio features, as a share of its spread: hearing must not learn a clip by
+            heart.
         mask, paste_mask: names of the generated and of the pasted region.
         elsewhere: weight of the generated region outside the pasted one.
-        mouth_weight: weight of the cells around the lips.
         movement_weight: weight of the error about its mean over time: looks play no part in it, only movement.
         shape_weight: what a `LipProbe` reads off the made latents against what it reads off the real ones, about the
             mean over time and, less, as it is (0 = none).
@@ -98,18 +100,16 @@ class FewStepConfig:
     residual: bool = True
     noise_floor: tuple[float, float] = (0.0, 0.0)
     latent_weight: float = 1.0
-    told: float = 0.0
-    told_noise: float = 0.1
-    freeze_lip_predictor: bool = True
+    teacher_forcing: float = 0.0
+    lip_param_noise: float = 0.1
     pure_noise: float = 0.6
     one_map: float = 0.75
-    audio_drop: float = 0.05
-    overhears: float = 0.0
-    heard_noise: float = 0.15
+    condition_dropout: float = 0.05
+    audio_shuffle_prob: float = 0.0
+    audio_feature_noise: float = 0.15
     mask: str = "mask"
     paste_mask: str = "mask3"
     elsewhere: float = 0.25
-    mouth_weight: float = 4.0
     movement_weight: float = 4.0
     shape_weight: float = 0.0
     pixel_weight: float = 0.0
@@ -121,10 +121,14 @@ class FewStepConfig:
     feature_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overhears <= 1 or (self.overhears > 0 and self.told <= 0):
-            raise ConfigError("overhears", self.overhears, "choose 0 to 1, and set told: the code has to be known")
-        if self.shaped_references and not (self.told == 1 and self.posed_references):
-            raise ConfigError("shaped_references", True, "set told to 1, and posed_references")
+        if not 0 <= self.audio_shuffle_prob <= 1 or (self.audio_shuffle_prob > 0 and self.teacher_forcing <= 0):
+            raise ConfigError(
+                "audio_shuffle_prob",
+                self.audio_shuffle_prob,
+                "choose 0 to 1, and set teacher_forcing: the code has to be known",
+            )
+        if self.shaped_references and not (self.teacher_forcing == 1 and self.posed_references):
+            raise ConfigError("shaped_references", True, "set teacher_forcing to 1, and posed_references")
         if self.pixel_weight > 0 and self.pixel_frames < 1:
             raise ConfigError("pixel_frames", self.pixel_frames, "pixel terms need at least 1 decoded frame a clip")
         looking = {
@@ -174,10 +178,10 @@ class Generated:
 class FewStepObjective(Objective):
     """Train a U-Net to give the clean latents of the masked face.
 
-    A batch holds `target` (B, F, R, R, 3) uint8, `references` (B, n, R, R, 3) or (B, F, n, R, R, 3) uint8, `heard`
-    (B, F, K, D), `seed` (B,), and `code` (B, F, n) and `in_sync` (B,) where `told` asks for them, `between`
-    (B, F, R, R) uint8 where `spread_weight` does. With `surroundings` (B, F, R, R, 3) uint8 the masked latents are
-    theirs.
+    A batch holds `target` (B, F, R, R, 3) uint8, `references` (B, n, R, R, 3) or (B, F, n, R, R, 3) uint8,
+    `audio_features` (B, F, K, D), `seed` (B,), and `code` (B, F, n) and `in_sync` (B,) where `teacher_forcing` asks for
+    them, `between` (B, F, R, R) uint8 where `spread_weight` does. With `surroundings` (B, F, R, R, 3) uint8 the masked
+    latents are theirs.
     """
 
     keep: Tensor
@@ -197,7 +201,7 @@ class FewStepObjective(Objective):
     ) -> None:
         super().__init__(network)
         self.config, self.discriminator, self.made = config, [discriminator], made
-        if config.freeze_lip_predictor and hasattr(network, "lip_predictor"):
+        if hasattr(network, "lip_predictor"):
             for layer in (network.lip_predictor.linear_1, network.lip_predictor.linear_2, network.lip_predictor.head):
                 layer.requires_grad_(False)
         self.consult("autoencoder", autoencoder)
@@ -221,7 +225,7 @@ class FewStepObjective(Objective):
         region = generated_cells(mask, factor)
         weight = region * torch.where(generated_cells(pasted, factor) > 0, 1.0, config.elsewhere)
         rows, columns = (slice(part.start // factor, -(-part.stop // factor)) for part in LIPS)
-        weight[rows, columns] *= config.mouth_weight
+        weight[rows, columns] *= MOUTH_WEIGHT
         keep = torch.from_numpy(latent_mask(1 - inpaint_mask(RESOLUTION, config.mask), factor))
         self.register_buffer("keep", self.window.cut(keep))
         self.register_buffer("keep_pixels", 1 - mask)
@@ -275,30 +279,34 @@ class FewStepObjective(Objective):
         return torch.where(uniform_like(seed, 5) < self.config.pure_noise, torch.ones_like(level), level)
 
     def listened(self, batch: Batch) -> Tensor:
-        """What is heard (B, F, K, D), with noise, and nothing at all in a share of the samples."""
-        heard, seed = batch["heard"].float(), batch["seed"]
-        spread = heard.std() * self.config.heard_noise
-        amount = uniform_like(seed, 7).view(-1, 1, 1, 1).to(heard.device)
-        heard = heard + 2 * amount * spread * noise_like(seed, heard.shape[1:], 6).to(heard.device)
-        silent = (uniform_like(seed, 8) < self.config.audio_drop).view(-1, 1, 1, 1).to(heard.device)
-        return heard.masked_fill(silent, 0.0)
+        """Audio features (B, F, K, D), with noise, and nothing at all in a share of the samples."""
+        audio_features, seed = batch["audio_features"].float(), batch["seed"]
+        spread = audio_features.std() * self.config.audio_feature_noise
+        amount = uniform_like(seed, 7).view(-1, 1, 1, 1).to(audio_features.device)
+        audio_features = audio_features + 2 * amount * spread * noise_like(seed, audio_features.shape[1:], 6).to(
+            audio_features.device
+        )
+        silent = (uniform_like(seed, 8) < self.config.condition_dropout).view(-1, 1, 1, 1).to(audio_features.device)
+        return audio_features.masked_fill(silent, 0.0)
 
-    def told(self, batch: Batch, heard: Tensor) -> Tensor | None:
+    def predicted(self, batch: Batch, audio_features: Tensor) -> Tensor | None:
         """(B, F, code): the real code of the lips in a share of the samples, what the lip predictor tells in the
         others."""
-        if self.config.told <= 0:
+        if self.config.teacher_forcing <= 0:
             return None
         seed, real = batch["seed"], batch["code"].float()
-        real = real + self.config.told_noise * noise_like(seed, real.shape[1:], 10).to(real.device)
-        is_told = (uniform_like(seed, 11) < self.config.told).to(real.device) | ~batch["in_sync"]
+        real = real + self.config.lip_param_noise * noise_like(seed, real.shape[1:], 10).to(real.device)
+        is_forced = (uniform_like(seed, 11) < self.config.teacher_forcing).to(real.device) | ~batch["in_sync"]
         return torch.where(
-            is_told.view(-1, 1, 1), real, cast(UNet, self.network).lip_predictor.code(heard.flatten(2)).float()
+            is_forced.view(-1, 1, 1),
+            real,
+            cast(UNet, self.network).lip_predictor.code(audio_features.flatten(2)).float(),
         )
 
-    def overheard(self, batch: Batch, heard: Tensor) -> Tensor:
-        """What is heard (B, F, K, D), in a share of the samples that of the sample before."""
-        other = (uniform_like(batch["seed"], 12) < self.config.overhears).to(heard.device)
-        return torch.where(other.view(-1, 1, 1, 1), heard.roll(1, 0), heard)
+    def shuffled(self, batch: Batch, audio_features: Tensor) -> Tensor:
+        """Audio features (B, F, K, D), in a share of the samples that of the sample before."""
+        other = (uniform_like(batch["seed"], 12) < self.config.audio_shuffle_prob).to(audio_features.device)
+        return torch.where(other.view(-1, 1, 1, 1), audio_features.roll(1, 0), audio_features)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `mse`, `l1`, `motion`, `movement` of the latents; `pixels`, `lips`, `discriminator`, `features` of
@@ -311,12 +319,12 @@ class FewStepObjective(Objective):
         sigma = self.sigma(seed).to(clean.device)
         level = sigma.view(-1, 1, 1, 1, 1)
         noisy = torch.lerp(clean, self.noise(seed, clean.shape[1:]), level)
-        heard = self.listened(batch)
+        audio_features = self.listened(batch)
         sample = assemble(noisy, self.keep, masked, references)
-        code = self.told(batch, heard)
+        code = self.predicted(batch, audio_features)
         if code is not None:
-            heard = self.overheard(batch, heard)
-        made = self.network(sample, 1000 * sigma, heard, code=code).float()
+            audio_features = self.shuffled(batch, audio_features)
+        made = self.network(sample, 1000 * sigma, audio_features, code=code).float()
         if self.config.residual:
             made = compose_residual(references.transpose(1, 2), made, target.shape[2])
         error = made - clean
@@ -348,8 +356,8 @@ class FewStepObjective(Objective):
         around = self.window.left, RESOLUTION // self.autoencoder.factor - self.window.right
         sides = (*around, self.window.top, RESOLUTION // self.autoencoder.factor - self.window.bottom)
         whole = (functional.pad(each.transpose(1, 2), (*sides, 0, 0, 0, 0)) for each in (made, clean))
-        told = [reader(each.flatten(0, 1)).float().unflatten(0, each.shape[:2]) for each in whole]
-        error = told[0] - told[1]
+        predicted = [reader(each.flatten(0, 1)).float().unflatten(0, each.shape[:2]) for each in whole]
+        error = predicted[0] - predicted[1]
         about_mean = (error - error.mean(1, keepdim=True)).square()
         return ((about_mean + LEVEL * error.square()) * reader.weights).mean()
 
@@ -444,8 +452,3 @@ class DiscriminatorObjective(Objective):
             seen = hinge_terms(discriminator.heads(self.made.seen), len(self.made.real))
             terms |= {f"{name}_seen": value for name, value in seen.items()}
         return terms
-
-
-def initial_unet(config: Mapping[str, Any]) -> nn.Module:
-    """A U-Net for the objective, channels-last."""
-    return UNet.from_config(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -51,7 +51,7 @@ from latentsync.training.tasks.tiny_unet.objective import (
     FewStepObjective,
     Generated,
 )
-from latentsync.training.tasks.tiny_unet.validate import cross_drive, drawn_as_told, drives_of
+from latentsync.training.tasks.tiny_unet.validate import cross_drive, drawn_as_predicted, drives_of
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +68,15 @@ class FewStepSettings:
         few_step: see `FewStepConfig`.
         look: see `AugmentationRange`.
         closed_still: share of examples whose references are the most closed and the most open mouth of 50 frames, as at
-            run time, where the code of the lips is told.
+            run time, where the code of the lips is reported.
         wide: share of examples with the widest mouth of a few windows, see `few_step_data.Windows`.
         half_open: share of those with a closed still (`closed_still`) whose second reference is any mouth, not the most
             open one. around: share of examples with surroundings of another time. See there.
         missing: share of examples without an open reference, as of a film whose person keeps the mouth closed; photo:
             share of those whose other frames are one photo. See there.
         sounds: versions of each clip's sound, the first unchanged, the others changed within `SoundRange`.
-        warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is told the code
-            of the lips (`few_step.told`), which depends on the clips.
+        warm_up: see `lip_shape.WarmUpConfig`; done where a training starts from nothing, and where it is reported the
+            code of the lips (`few_step.teacher_forcing`), which depends on the clips.
         lip_predictor: folder that the task `lip_predictor` wrote: its lip predictor is taken instead of a warm-up, and
             its code of the lips. Its audio_encoder belongs to it: give the folder as `components.audio_encoder`, too.
         reader: see `lip_reader.LipProbeConfig`; trained beforehand where `few_step.shape_weight` asks for one.
@@ -120,8 +120,10 @@ class FewStepSettings:
     def _check_needs(self) -> None:
         """Raises ConfigError: a share that would have no effect."""
         for name in ("wide", "half_open"):
-            if getattr(self, name) > 0 and not self.few_step.get("told", 0) > 0:
-                advice = "set task.few_step.told too: how far mouths are open is known from the code of the lips"
+            if getattr(self, name) > 0 and not self.few_step.get("teacher_forcing", 0) > 0:
+                advice = (
+                    "set task.few_step.teacher_forcing too: how far mouths are open is known from the code of the lips"
+                )
                 raise ConfigError(f"task.{name}", getattr(self, name), advice)
         if self.missing > 0 and not self.few_step.get("shaped_references", False):
             raise ConfigError("task.missing", self.missing, "set task.few_step.shaped_references too")
@@ -196,7 +198,7 @@ def take_lip_predictor(unet: UNet, folder: Path) -> None:
             own[key].copy_(value)
 
 
-def tell_motion(unet: UNet, lips: LipParameterBasis, needed: bool = True) -> None:
+def set_motion(unet: UNet, lips: LipParameterBasis, needed: bool = True) -> None:
     """Put how lips move with the code into the U-Net, where it has a place for it.
 
     Raises: ConfigError: it has none, and `few_step.shaped_references` needs one.
@@ -295,9 +297,9 @@ class FewStepTask:
     ) -> None:
         self.settings = settings
         config = FewStepConfig.from_mapping(settings.few_step)
-        if config.told > 0 and not hasattr(unet, "lip_predictor"):
+        if config.teacher_forcing > 0 and not hasattr(unet, "lip_predictor"):
             advice = "set it to 0, or give the U-Net a lip predictor: task.unet.audio_code"
-            raise ConfigError("task.few_step.told", config.told, advice)
+            raise ConfigError("task.few_step.teacher_forcing", config.teacher_forcing, advice)
         made = Generated()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
@@ -306,11 +308,11 @@ class FewStepTask:
         in_sync = data.train.only(lambda clip: clip.in_sync)
         self.lips: LipParameterBasis | None = None
         reader = None
-        if config.told > 0 or config.shape_weight > 0:
+        if config.teacher_forcing > 0 or config.shape_weight > 0:
             size = unet.lip_predictor.head.out_features if hasattr(unet, "lip_predictor") else NUMBERS
             lips = lip_code(settings, in_sync, size)
-            self.lips = lips if config.told > 0 else None
-            tell_motion(unet, lips, config.shaped_references)
+            self.lips = lips if config.teacher_forcing > 0 else None
+            set_motion(unet, lips, config.shaped_references)
             reader = trained_reader(settings, autoencoder, data, lips, seed)
         features = None
         if config.perceptual_weight > 0 and settings.features is not None:
@@ -363,7 +365,7 @@ class FewStepTask:
 
     def validate(self, network: nn.Module) -> ValidationResult:
         """Cross-drive: r and lag of the lip openings, r with the video's own old mouth, detail over the real one's; and
-        whether lips are drawn as told, where the code of the lips is told."""
+        whether lips are drawn as told, where the code of the lips is reported."""
         objective = cast(FewStepObjective, self.objectives[0])
         figures, strip, clip = cross_drive(
             objective, network, self.drives, self.hearing, MeshTracker(), self.settings.num_frames, self._openings
@@ -371,7 +373,7 @@ class FewStepTask:
         if self.lips is not None:
             people = list({id(drive.person): drive.person for drive in self.drives}.values())
             window = self.settings.num_frames
-            figures |= drawn_as_told(objective, network, people, self.lips, self.hearing, MeshTracker(), window)
+            figures |= drawn_as_predicted(objective, network, people, self.lips, self.hearing, MeshTracker(), window)
         warnings = []
         if figures["moves"] < 0.25:
             warnings.append(

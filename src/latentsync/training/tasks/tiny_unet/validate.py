@@ -63,7 +63,7 @@ def render(
     network: nn.Module,
     crops: np.ndarray,
     references: np.ndarray,
-    heard: Tensor,
+    audio_features: Tensor,
     window: int,
     code: Tensor | None = None,
 ) -> np.ndarray:
@@ -71,7 +71,7 @@ def render(
 
     Args:
         references: (n, R, R, 3), or (F, n, R, R, 3) for each frame.
-        heard: (F, K, D).
+        audio_features: (F, K, D).
         code: (F, size) of the lips, to be drawn instead of what the lip predictor tells.
     """
     paste = inpaint_mask(256, objective.config.paste_mask)
@@ -92,8 +92,8 @@ def render(
         with torch.autocast("cpu", torch.bfloat16):
             _, masked, still = objective.latents_of(batch)
             x = noise.expand(-1, -1, len(part), -1, -1)
-            sample, told = assemble(x, objective.keep, masked, still), None if code is None else code[span][None]
-            made = network(sample, torch.full((1,), 1000.0), heard[span][None].float(), code=told)
+            sample, predicted = assemble(x, objective.keep, masked, still), None if code is None else code[span][None]
+            made = network(sample, torch.full((1,), 1000.0), audio_features[span][None].float(), code=predicted)
             if objective.config.residual:
                 made = compose_residual(still.transpose(1, 2), made, c)
             made = made[0].transpose(0, 1)
@@ -174,17 +174,21 @@ def cross_drive(
             if clip.path not in own:
                 own[clip.path] = opening_of(np.ascontiguousarray(clip.crops), tracker)
         spans = [(piece.clip, slice(piece.start, piece.start + piece.count)) for piece in drive.speech]
-        heard = torch.cat([hearing(clip)[span].float() for clip, span in spans])[:length]
+        audio_features = torch.cat([hearing(clip)[span].float() for clip, span in spans])[:length]
         wanted = np.concatenate([own[clip.path][span] for clip, span in spans])[:length]
         old = own[drive.person.path][:length]
         begin = old[:STILL_FRAMES]
-        told = cast(UNet, network).lip_predictor.code(heard.flatten(1)) if objective.config.shaped_references else None
+        predicted = (
+            cast(UNet, network).lip_predictor.code(audio_features.flatten(1))
+            if objective.config.shaped_references
+            else None
+        )
         made = render(
             objective,
             network,
             crops,
-            references_of(crops, begin, objective, np.asarray(drive.person.mesh)[:length], told),
-            heard,
+            references_of(crops, begin, objective, np.asarray(drive.person.mesh)[:length], predicted),
+            audio_features,
             window,
         )
         curve = opening_of(made, tracker)
@@ -209,7 +213,7 @@ DRAWN = 2
 """Numbers of the code whose drawing is measured: opening and width."""
 
 
-def drawn_as_told(
+def drawn_as_predicted(
     objective: FewStepObjective,
     network: nn.Module,
     clips: Sequence[AnyClip],
@@ -221,7 +225,7 @@ def drawn_as_told(
     """Tell the network the real code of the lips of people it has not seen, and read the code off what it draws.
 
     Returns: `drawn_K`, mean correlation within a clip of number K as told and as drawn, and `strength_K`, the slope of
-        the drawn over the told: 1 = lips move as far as they are told to. Empty where no clip can be measured.
+        the drawn over the told: 1 = lips move as far as they are reported to. Empty where no clip can be measured.
     """
     found: list[np.ndarray] = []
     numbers = min(DRAWN, len(lips.scale))
@@ -229,14 +233,16 @@ def drawn_as_told(
         crops = np.ascontiguousarray(clip.crops[: num_frames(clip)])
         meshes = np.asarray(clip.mesh)[: len(crops)]
         opening = lip_opening(meshes)
-        told = lips(clip) - lips(clip)[int(np.nanargmin(opening[:STILL_FRAMES]))]
-        references = references_of(crops, opening[:STILL_FRAMES], objective, meshes, told)
-        drawn = meshes_of(render(objective, network, crops, references, hearing(clip).float(), window, told), tracker)
+        predicted = lips(clip) - lips(clip)[int(np.nanargmin(opening[:STILL_FRAMES]))]
+        references = references_of(crops, opening[:STILL_FRAMES], objective, meshes, predicted)
+        drawn = meshes_of(
+            render(objective, network, crops, references, hearing(clip).float(), window, predicted), tracker
+        )
         seen = np.isfinite(drawn[:, 0, 0])
         if seen.sum() < max(window, MIN_OVERLAP):
             continue
         a = lips.of(drawn[seen])[:, :numbers].double().numpy()
-        b = told[torch.from_numpy(seen)][:, :numbers].double().numpy()
+        b = predicted[torch.from_numpy(seen)][:, :numbers].double().numpy()
         b = b - b.mean(0)
         r = [correlation(a[:, k], b[:, k]) for k in range(numbers)]
         found.append(np.array([r, (a * b).sum(0) / np.maximum(np.square(b).sum(0), 1e-12)]))

@@ -35,7 +35,7 @@ class UNetObjective(Objective):
     """The released method (reference §5.3), for any autoencoder.
 
     A batch holds `target` and `reference` (B, F, 3, R, R) uint8, `open` (B, 1, 3, R, R) for models with a second
-    reference, `heard` (B, F, K, D), `seed`, and with a sync loss `mel` (B, 1, 80, W).
+    reference, `audio_features` (B, F, K, D), `seed`, and with a sync loss `mel` (B, 1, 80, W).
 
     Args:
         prediction: "epsilon" or "x0".
@@ -56,7 +56,7 @@ class UNetObjective(Objective):
         weights: LossWeights | None = None,
         trainable: Sequence[str] = (),
         mixed_noise_alpha: float = 1.0,
-        audio_drop: float = 0.0,
+        condition_dropout: float = 0.0,
         gradient_checkpointing: bool = True,
         sync: SyncLoss | None = None,
         perceptual: PerceptualLoss | None = None,
@@ -66,7 +66,7 @@ class UNetObjective(Objective):
         self.weights, self.residual = weights or LossWeights(), tiny is not None and tiny.residual
         window = None if tiny is None else tiny.window
         self.method = denoising_of(prediction)
-        self.alpha, self.audio_drop, self.frugal = mixed_noise_alpha, audio_drop, gradient_checkpointing
+        self.alpha, self.condition_dropout, self.frugal = mixed_noise_alpha, condition_dropout, gradient_checkpointing
         self.consult("autoencoder", cast(Any, autoencoder))
         for name, network in (("sync", sync), ("perceptual", perceptual), ("trepa", trepa)):
             if getattr(self.weights, name) > 0:
@@ -102,10 +102,10 @@ class UNetObjective(Objective):
         noise = clip_noise(seeds, tuple(clean.shape[1:]), self.alpha).to(clean)  # type: ignore[arg-type]
         levels = self.method.levels(uniform_like(seeds, LEVEL)).to(clean.device)
         noisy = self.method.noisy(clean, noise, levels)
-        heard = batch["heard"].float()
-        deaf = uniform_like(seeds, DROP).to(heard.device) < self.audio_drop
-        heard = heard * (~deaf).view(-1, 1, 1, 1)
-        made = self.predict(noisy, fixed, levels, heard)
+        audio_features = batch["audio_features"].float()
+        dropped = uniform_like(seeds, DROP).to(audio_features.device) < self.condition_dropout
+        audio_features = audio_features * (~dropped).view(-1, 1, 1, 1)
+        made = self.predict(noisy, fixed, levels, audio_features)
         w = self.weights
         terms = {"reconstruction": w.reconstruction * reconstruction_loss(made, self.method.target(clean, noise))}
         if w.need_pixels:
@@ -113,14 +113,14 @@ class UNetObjective(Objective):
             terms |= self._decoded_terms(batch, estimate)
         return terms
 
-    def predict(self, noisy: Tensor, fixed: Tensor, levels: Tensor, heard: Tensor) -> Tensor:
+    def predict(self, noisy: Tensor, fixed: Tensor, levels: Tensor, audio_features: Tensor) -> Tensor:
         """The network's answer (B, c, F, h, w); `fixed` is what `encode` gives."""
         joined = unet_input(noisy, fixed)
         if torch.is_grad_enabled():
             # With a frozen stem nothing before the first norm would need a gradient, and PyTorch (2.13, CPU) then
             # crashes in the backward pass of a channels-last GroupNorm that is itself trained.
             joined.requires_grad_()
-        made = self.network(joined, self.method.timesteps(levels), heard)
+        made = self.network(joined, self.method.timesteps(levels), audio_features)
         c = noisy.shape[1]
         return compose_residual(fixed[:, 1 + c :], made, c) if self.residual else made
 

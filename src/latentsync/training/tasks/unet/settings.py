@@ -69,7 +69,7 @@ class UNetSettings:
         trainable: parts of the names of the parameters that are trained; empty = all of them.
         weights: of the losses.
         mixed_noise_alpha: see `losses.denoising.clip_noise`.
-        audio_drop: share of examples that hear nothing (zero tokens): trains the null condition of guidance.
+        condition_dropout: share of examples that hear nothing (zero tokens): trains the null condition of guidance.
         gradient_checkpointing: compute twice, keep less.
         components: part → file, folder, or name of a model; or a mapping with `class` and its config for random
             weights. What is missing comes from the start.
@@ -87,7 +87,7 @@ class UNetSettings:
     trainable: tuple[str, ...] = ()
     weights: LossWeights = LossWeights()
     mixed_noise_alpha: float = 1.0
-    audio_drop: float = 0.0
+    condition_dropout: float = 0.0
     gradient_checkpointing: bool = True
     components: dict[str, Any] = field(default_factory=dict)
     adapter: AdapterSettings | None = None
@@ -96,8 +96,8 @@ class UNetSettings:
     def __post_init__(self) -> None:
         if self.prediction is not None and self.prediction not in get_args(Prediction):
             raise ConfigError("task.prediction", self.prediction, "choose epsilon or x0")
-        if not 0 <= self.audio_drop < 1:
-            raise ConfigError("task.audio_drop", self.audio_drop, "choose 0 or more, less than 1")
+        if not 0 <= self.condition_dropout < 1:
+            raise ConfigError("task.condition_dropout", self.condition_dropout, "choose 0 or more, less than 1")
         if not self.mixed_noise_alpha >= 0:
             raise ConfigError("task.mixed_noise_alpha", self.mixed_noise_alpha, "choose 0 or more")
         for key, least in (("resolution", 8), ("num_frames", 1)):

@@ -96,7 +96,7 @@ def build(
         weights=wanted.weights,
         trainable=("lora_",) if wanted.adapter is not None else wanted.trainable,
         mixed_noise_alpha=wanted.mixed_noise_alpha,
-        audio_drop=wanted.audio_drop,
+        condition_dropout=wanted.condition_dropout,
         gradient_checkpointing=wanted.gradient_checkpointing,
         sync=sync,
         perceptual=_perceptual(wanted, autoencoder) if wanted.weights.perceptual > 0 else None,
@@ -237,14 +237,19 @@ class UNetTask:
         return self.window(clip, start, other) | {"seed": torch.tensor(int(rng.integers(2**40)))}
 
     def window(self, clip: AnyClip, start: int, other: int) -> dict[str, Tensor]:
-        """`target`, `reference` (F, 3, R, R) uint8, `heard` (F, K, D) float32, and `mel` (1, 80, W) if it is needed.
+        """`target`, `reference` (F, 3, R, R) uint8, `audio_features` (F, K, D) float32, and `mel` (1, 80, W) if it is
+        needed.
 
         The reference is frames `other` …, or that frame alone again and again for models with a still reference. Those
         with a second one also get `open` (1, 3, R, R): the most open mouth outside the window. Posed references are
         (F, 3, R, R), in the pose of each frame.
         """
         size = self.model.num_frames
-        crops, window, heard = self.crops(clip), slice(start, start + size), self.heard(clip, start, size)
+        crops, window, audio_features = (
+            self.crops(clip),
+            slice(start, start + size),
+            self.audio_features(clip, start, size),
+        )
         opening = self._opening_outside(clip, window)
         tiny, warp = self.model.tiny, _warp(self.model)
         if warp == "lips":
@@ -256,14 +261,14 @@ class UNetTask:
             references.append(np.asarray(crops[shown[1:]]))
         if warp != "none":
             meshes = self.meshes(clip)
-            change = self._lips_moved(heard) if warp == "lips" else None
+            change = self._lips_moved(audio_features) if warp == "lips" else None
             turned = augmented_references(
                 np.concatenate(references), meshes[list(shown)], meshes[window], Augmentation(), change
             )
             references = list(turned.swapaxes(0, 1))
         elif tiny is not None:
             references[0] = np.broadcast_to(references[0], (size, *references[0].shape[1:]))
-        out = {"target": _channels_first(crops[window]), "heard": heard}
+        out = {"target": _channels_first(crops[window]), "audio_features": audio_features}
         out |= {name: _channels_first(frames) for name, frames in zip(("reference", "open"), references, strict=False)}
         if self.settings.weights.sync > 0:
             first, end = mel_columns(start, size)
@@ -278,11 +283,13 @@ class UNetTask:
         opening[window] = np.nan
         return opening
 
-    def _lips_moved(self, heard: Tensor) -> np.ndarray:
+    def _lips_moved(self, audio_features: Tensor) -> np.ndarray:
         """(F, 80) what the lip predictor of the start makes of (F, K, D), see `tiny.lip_warp`."""
         lip_predictor = cast(LipPredictor, self.lip_predictor)
         with torch.no_grad():
-            return lip_predictor.lips_moved(lip_predictor.code(heard.flatten(1).to(lip_predictor.head.weight))).numpy()
+            return lip_predictor.lips_moved(
+                lip_predictor.code(audio_features.flatten(1).to(lip_predictor.head.weight))
+            ).numpy()
 
     def crops(self, clip: AnyClip) -> np.ndarray:
         """(F, R, R, 3) uint8 at the model's resolution. Raises: ConfigError: the clip was prepared smaller."""
@@ -298,7 +305,7 @@ class UNetTask:
         share = np.float32(self.model.resolution / clip.crops.shape[1])
         return np.asarray((np.asarray(clip.mesh) + 0.5) * share - 0.5, np.float32)
 
-    def heard(self, clip: AnyClip, start: int, count: int) -> Tensor:
+    def audio_features(self, clip: AnyClip, start: int, count: int) -> Tensor:
         """(count, K, D) float32: what frames start … start + count − 1 hear, as in the pipeline."""
         states = states_of(clip, self.audio_encoder, self.model.trailing_silence_s, self.cache)
         times = [Fraction(i, FPS) for i in range(start, start + count)]

@@ -45,7 +45,7 @@ FROZEN = 0.25
 """Share of the real mouth's movement below which a mouth counts as still."""
 COPIED = 0.25
 """Share of the difference between two moments of the real mouth below which the reference is being copied."""
-DEAF = 0.01
+DROPPED = 0.01
 """Share by which wrong speech must be worse than the right one."""
 
 
@@ -112,12 +112,12 @@ def one_step(task: UNetTask, pairs: list[tuple[AnyClip, AnyClip]], device: torch
         batch = {key: value[None].to(device) for key, value in batch.items()} | {"seed": torch.tensor([index])}
         clean, fixed = objective.encode(batch)
         noise = clip_noise(batch["seed"], tuple(clean.shape[1:]), objective.alpha).to(clean)  # type: ignore[arg-type]
-        wrong = task.heard(other, max(0, min(start, num_frames(other) - size)), size)[None].to(device)
+        wrong = task.audio_features(other, max(0, min(start, num_frames(other) - size)), size)[None].to(device)
         for share in task.settings.check.levels:
             level = objective.method.at(share).to(device)
             noisy, target = objective.method.noisy(clean, noise, level), objective.method.target(clean, noise)
-            for name, heard in (("own", batch["heard"]), ("other", wrong)):
-                made = objective.predict(noisy, fixed, level, heard).float()
+            for name, audio_features in (("own", batch["audio_features"]), ("other", wrong)):
+                made = objective.predict(noisy, fixed, level, audio_features).float()
                 errors[name].append(float(((made - target).square() * region).mean() / region.mean()))
     own, wrong_error = float(np.mean(errors["own"])), float(np.mean(errors["other"]))
     listening = wrong_error / max(own, 1e-12) - 1
@@ -131,7 +131,7 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
     networks = Networks(network, task.objective.autoencoder, task.audio_encoder, device, torch.float32)
     sampler = sampler_for(networks, task.model, SyncOptions(steps=settings.steps, seed=1))
     real = np.asarray(task.crops(clip)[:count], np.float32) / np.float32(255)
-    audio_features = task.heard(other, 0, count)
+    audio_features = task.audio_features(other, 0, count)
     references = _references(task, clip, real)
     parts = [slice(k, k + size) for k in range(0, count, size)]
 
@@ -249,7 +249,7 @@ def warnings_of(figures: dict[str, float]) -> list[str]:
             "the mouth is that of the reference frame, whatever is said. Clips need other moments to take references "
             "from: longer clips, or a higher task.weights.sync"
         )
-    if value["listening"] < DEAF:
+    if value["listening"] < DROPPED:
         out.append(
             f"wrong speech is only {value['listening']:.1%} worse than the right one: the network does not listen yet. "
             "Train longer; if it stays so, check the sound of the clips"

@@ -17,7 +17,7 @@ from latentsync.models.tiny_autoencoder import TinyAutoencoder
 from latentsync.models.weights import Licence, open_checkpoint, save_model
 from latentsync.training.datasets.audio_features import load_component
 from latentsync.training.datasets.lip_parameters import LipParameterBasis
-from latentsync.training.tasks.tiny_unet.task import take_lip_predictor, tell_motion
+from latentsync.training.tasks.tiny_unet.task import set_motion, take_lip_predictor
 
 SETTINGS = {
     "resolution": 256, "num_frames": 8, "fps": 25, "mask": "mask", "paste_mask": "mask3", "feather": 18 / 256,
@@ -60,7 +60,7 @@ def main() -> None:
     }
     if args.lip_predictor is not None:
         take_lip_predictor(parts["unet"], args.lip_predictor)
-        tell_motion(
+        set_motion(
             parts["unet"],
             LipParameterBasis.from_tensors(open_checkpoint(args.lip_predictor / "lips.safetensors").tensors),
         )

@@ -457,5 +457,5 @@ def test_a_loader_process_encodes_the_surroundings_and_keeps_them(
     _, masked, _ = task.objectives[0].latents_of({key: value[None] for key, value in plain.items()})
     torch.testing.assert_close(encoded["masked_latents"].float(), masked[0], atol=5e-3, rtol=5e-3)
     dropped = {key: value for key, value in LIP_PREDICTOR.items() if not key.startswith("audio_code")}
-    with pytest.raises(ConfigError, match=r"few_step\.told.*a lip predictor"):
+    with pytest.raises(ConfigError, match=r"few_step\.teacher_forcing.*a lip predictor"):
         few_step.build(SETTINGS | {"unet": dropped | {"audio_map_channels": 0}}, data)

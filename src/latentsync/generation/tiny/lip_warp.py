@@ -125,7 +125,7 @@ def _teeth(own: Float, target: Float) -> tuple[Float, Float]:
     gap, reference_gap = (np.maximum(np.hypot(*each.T), np.float32(1e-6))[:, None] for each in (down, reference_down))
     depth = np.float32(RIGID) * np.minimum(gap, reference_gap)
     depth[(down * reference_down).sum(axis=1) <= 0] = 0  # a tracker's closed lips may cross
-    return target[upper] + depth * down / gap, own[upper] + depth * still_down / still_gap
+    return target[upper] + depth * down / gap, own[upper] + depth * reference_down / reference_gap
 
 
 def warped_places(places: Float, own: Float, target: Float) -> Float:

@@ -122,7 +122,7 @@ def test_metrics_of_pyiqa_see_pictures_as_that_package_wants_them(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("pattern", "name", "told", "who"),
+    ("pattern", "name", "given", "who"),
     [
         (r"(s\d+)", "grid/s12-x.mpg", None, "s12"),
         (r"s\d+", "grid/s12-x.mpg", "Ada", "s12"),

@@ -256,7 +256,7 @@ def test_lips_of_the_references_go_where_the_lip_predictor_says_and_their_textur
     assert line.max(axis=1).min() > 0.65  # a cell's mean is 0.55: the rest comes from what is lost
 
 
-@pytest.mark.parametrize(("points", "told"), [(0, 1.0), (20, 1.0), (40, 0.0)])
+@pytest.mark.parametrize(("points", "described"), [(0, 1.0), (20, 1.0), (40, 0.0)])
 def test_a_network_that_does_not_say_how_forty_points_move_is_refused(points: int, described: float) -> None:
     unet = Eared()
     unet.lip_predictor = LipPredictor(audio_features=1, width=4, code=1, channels=1, stem_width=4, points=points)

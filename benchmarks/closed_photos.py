@@ -18,9 +18,9 @@ import numpy as np
 
 from latentsync import Lipsync
 from latentsync.faces import MeshTracker
+from latentsync.generation.tiny import references
 from latentsync.metrics.lips import lip_opening
 from latentsync.metrics.mouth import Features, mouth_distance, open_mouths, vgg_features
-from latentsync.pipeline import face_pipeline
 from latentsync.training.datasets import num_frames, open_data
 from latentsync.training.tasks.tiny_unet.validate import Drive, drives_of, meshes_of
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
     if args.own:
-        face_pipeline.with_open_mouth = lambda stills: stills  # type: ignore[attr-defined]
+        references.with_open_mouth = lambda frames: frames  # type: ignore[assignment]
     features, tracker = vgg_features(), MeshTracker()
     held_out = [clip for clip in open_data(args.data).val if num_frames(clip) >= FRAMES // 2]
     by_person: dict[str, list] = {}

@@ -10,7 +10,15 @@ import pytest
 
 from latentsync.core.errors import WeightsError
 from latentsync.faces import topology as mesh
-from latentsync.generation.tiny.borrowed_mouth import Interiors, detail_of, interiors, light_of, opened, teeth_of
+from latentsync.generation.tiny.borrowed_mouth import (
+    Interiors,
+    detail_of,
+    hardly_opens,
+    interiors,
+    light_of,
+    opened,
+    teeth_of,
+)
 from latentsync.generation.tiny.references import ReferenceFrames, reference_lips, with_open_mouth
 
 SIDE = 256
@@ -110,6 +118,14 @@ def test_only_a_mouth_that_never_opens_is_opened() -> None:
     one = ReferenceFrames(own[:1], shut[:1], reference_lips(shut[:1], own[:1]))
     for kept in (ReferenceFrames(own, talking, reference_lips(talking, own)), ReferenceFrames(own, shut), one):
         assert with_open_mouth(kept) is kept
+
+
+@pytest.mark.parametrize(
+    ("closed", "wide", "lent"),
+    [(0.0, 0.02, True), (0.046, 0.046, True), (0.04, 0.055, True), (0.0, 0.04, False), (0.1, 0.1, False)],
+)
+def test_a_mouth_that_stays_as_it_is_is_told_from_one_that_speaks(closed: float, wide: float, lent: bool) -> None:
+    assert hardly_opens(closed, wide) is lent
 
 
 def test_a_damaged_bank_is_refused() -> None:

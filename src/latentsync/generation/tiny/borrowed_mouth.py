@@ -21,7 +21,10 @@ from latentsync.generation.tiny.lip_warp import NUM_POINTS, ReferenceLips, warpe
 
 SHOWN = 0.03
 """Lip opening, in distances of the outer eye corners, from which on a person's own open mouth is taken: less shows
-no teeth."""
+no teeth. Two of 17 filmed people reach 0.04 in three seconds of speech, the others 0.05 to 0.19."""
+PARTED, MOVED = 0.06, 0.02
+"""An opening less than the first, and less than the second from the most closed one, is a mouth that stays as it is:
+the mesh tells 0 to 0.046 of closed lips, by the person."""
 SKIN = (100 / 256, 130 / 256, 70 / 256, 186 / 256)
 """Top, bottom, left and right of the nose and the cheeks in an aligned crop, shares of its side."""
 TEETH_RED, TEETH_BLUE = 0.90, 1.05
@@ -74,6 +77,11 @@ class Interiors:
     def nearest(self, picture: Float) -> int:
         """The one whose light comes from the same side. Args: picture: (R, R, 3) in [0, 1]."""
         return int(np.argmin(np.abs(self.side - light_of(picture))))
+
+
+def hardly_opens(closed: float, wide: float) -> bool:
+    """Does a person keep the mouth closed? Args: openings of the most closed and of the most open mouth."""
+    return wide < SHOWN or (wide < PARTED and wide - closed < MOVED)
 
 
 @lru_cache(maxsize=1)

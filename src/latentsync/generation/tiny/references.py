@@ -11,7 +11,7 @@ import numpy as np
 
 from latentsync.core.values import AlignedFace, Float
 from latentsync.faces import topology as mesh
-from latentsync.generation.tiny.borrowed_mouth import SHOWN, interiors, opened
+from latentsync.generation.tiny.borrowed_mouth import hardly_opens, interiors, opened
 from latentsync.generation.tiny.config import TinyConfig
 from latentsync.generation.tiny.lip_warp import NUM_POINTS, ReferenceLips, WarpField
 from latentsync.generation.tiny.pose_warp import (
@@ -199,10 +199,10 @@ def choose_references(points: Float) -> list[int]:
 
 
 def with_open_mouth(frames: ReferenceFrames) -> ReferenceFrames:
-    """ChunkReferences whose second one shows an open mouth: where the person's own is hardly open, as on a photo with
+    """References whose second one shows an open mouth: where the person's own is hardly open, as on a photo with
     closed lips, the first is opened instead, with the inside of a rendered mouth (`tiny.borrowed_mouth`). Without lips
     that can be warped they stay as they are."""
-    if frames.lips is None or len(frames.crops) < 2 or lip_opening(frames.points[1:])[0] >= SHOWN:
+    if frames.lips is None or len(frames.crops) < 2 or not hardly_opens(*lip_opening(frames.points).tolist()):
         return frames
     closed, bank = frames.crops[0], interiors()
     points = np.repeat(frames.points[:1], 2, axis=0)

@@ -1,4 +1,7 @@
-"""Alignment against the golden matrices of the released tool (reference §11), and the folded square transform."""
+"""Alignment against the golden matrices of the released tool and the folded square transform.
+
+Source: docs/method.md#golden-values.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks against the counts and rows of the released bitmaps (reference §3.3)."""
+"""Masks against the counts and rows of the released bitmaps (docs/method.md#masks)."""
 
 from __future__ import annotations
 

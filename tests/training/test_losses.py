@@ -47,7 +47,8 @@ def test_levels_are_uniform_over_the_whole_schedule_and_end_where_the_notes_say(
     method = EpsilonDenoising()
     levels = method.levels(torch.tensor([0.0, 0.4999, 0.9999999]))
     assert levels.tolist() == [0, 499, 999]
-    assert method.alphas[[951, 999]].tolist() == pytest.approx([0.008155, 0.004660], abs=2e-6)  # reference §4.1
+    # docs/method.md#schedule
+    assert method.alphas[[951, 999]].tolist() == pytest.approx([0.008155, 0.004660], abs=2e-6)
     assert FlowDenoising().levels(torch.tensor([0.1, 0.4, 0.55, 1.0])).tolist() == pytest.approx([1, 0, 0.5, 1])
 
 
@@ -271,7 +272,7 @@ def test_the_giant_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
         giant = VideoMae()
     head = 174 * 1408 + 174
-    assert sum(p.numel() for p in giant.parameters()) + head == 1_011_855_918  # reference §5.4
+    assert sum(p.numel() for p in giant.parameters()) + head == 1_011_855_918  # docs/method.md#trepa
 
 
 class Mean(VideoMae):

@@ -177,7 +177,7 @@ def test_the_presets_train_what_the_released_ones_do(name: str, trained: int, we
     assert settings.resolution == (512 if name.endswith("512") else 256)
     with torch.device("meta"):
         unet = UNet.from_config(load_preset(str(settings.unet), "unet")["model"])  # type: ignore[arg-type]
-    assert choose_trainable(unet, settings.trainable) == trained  # reference §5.1
+    assert choose_trainable(unet, settings.trainable) == trained  # docs/method.md#training-stages
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,8 @@ def whisper_log_mel(wave: Wave, maximum: float | None = None, steps: tuple[int, 
         steps: compute only steps a ≤ t < b; needs `maximum`.
     Returns: (80, S // 160) or (80, b − a) float32, 100 steps per second, normally in about [−1.5, 1.5].
     Raises: EmptyAudioError: shorter than one step (10 ms).
-    Source: reference §2.1: Hann 400, hop 160, reflected edges, power, Slaney bands, (max(log10, maximum − 8) + 4) / 4.
+    Source: docs/method.md#audio-features:
+        Hann 400, hop 160, reflected edges, power, Slaney bands, (max(log10, maximum − 8) + 4) / 4.
     """
     if steps is not None and maximum is None:
         raise ValueError("whisper_log_mel: a range of steps needs the maximum of the whole file")
@@ -187,8 +188,8 @@ def syncnet_mel(wave: Wave, columns: tuple[int, int] | None = None) -> Tensor:
         columns: compute only columns a ≤ t < b of the whole.
     Returns: (80, 1 + S // 200) or (80, b − a) float32 in [−4, 4], 80 columns per second.
     Raises: EmptyAudioError: no samples.
-    Source: reference §2.3: pre-emphasis 0.97, Hann 800, hop 200, zeros beyond the edges, magnitude, Slaney bands from
-        55 to 7600 Hz, 20·log10(max(1e-5, m)) − 20 dB, clip(8·(dB + 100)/100 − 4, −4, 4).
+    Source: docs/method.md#syncnet-mel: pre-emphasis 0.97, Hann 800, hop 200, zeros beyond the edges, magnitude, Slaney
+        bands from 55 to 7600 Hz, 20·log10(max(1e-5, m)) − 20 dB, clip(8·(dB + 100)/100 − 4, −4, 4).
     """
     samples = _wave(wave, torch.float64)
     if len(samples) == 0:

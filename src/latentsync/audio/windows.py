@@ -15,7 +15,7 @@ from latentsync.core.time import index_at
 
 """Encoder states per second: one per two mel steps of 10 ms."""
 STATES_BEFORE, STATES_AFTER = 4, 5
-"""A frame hears states c − 4 … c + 5: two 25 fps frames before it and two after it (reference §2.2)."""
+"""A frame hears states c − 4 … c + 5: two 25 fps frames before it and two after it (docs/method.md#audio-features)."""
 STATES_PER_FRAME = STATES_BEFORE + 1 + STATES_AFTER
 
 Seconds = Fraction | float
@@ -46,7 +46,7 @@ def frame_windows(states: Tensor, times_s: Iterable[Seconds]) -> Tensor:
             last position the edge is repeated.
     Returns: (F, 10·L, D), same device and dtype as `states`; tokens run through the L states of a position first.
     Raises: EmptyAudioError: T is 0.
-    Source: reference §2.2: centre c = floor(50·time), positions c − 4 … c + 5.
+    Source: docs/method.md#audio-features: centre c = floor(50·time), positions c − 4 … c + 5.
     """
     states = torch.as_tensor(states)
     if states.ndim != 3:
@@ -58,7 +58,7 @@ def frame_windows(states: Tensor, times_s: Iterable[Seconds]) -> Tensor:
 
 
 def compatible_num_frames(num_states: int) -> int:
-    """Frames at 25 fps that the released tool makes of T states: floor(T / 2) + 2 (reference §2.2)."""
+    """Frames at 25 fps that the released tool makes of T states: floor(T / 2) + 2 (docs/method.md#audio-features)."""
     return num_states // 2 + 2
 
 

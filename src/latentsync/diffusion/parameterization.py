@@ -28,7 +28,7 @@ class Denoising(Protocol):
         ...
 
     def timesteps(self, levels: Tensor) -> Tensor:
-        """What the network is reported, (B,) in 0 … 1000."""
+        """What the network is told, (B,) in 0 … 1000."""
         ...
 
     def noisy(self, clean: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class Denoising(Protocol):
 class EpsilonDenoising:
     """Noise prediction on the released schedule: t uniform on 0 … 999, z_t = sqrt(ᾱ_t)·z + sqrt(1 − ᾱ_t)·ε.
 
-    Source: paper, section 3.3, stage 1; the schedule is that of `diffusion.ddim_scheduler`.
+    Source: docs/method.md#training-step; the schedule is that of `diffusion.ddim_scheduler`.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class EpsilonDenoising:
 class FlowDenoising:
     """Prediction of the clean latents: x_σ = (1 − σ)·x0 + σ·ε, σ = sqrt(u), and σ = 1 for a fixed share.
 
-    It serves models of one or few steps, which are sampled so (`SamplerConfig.kind` "flow").
+    It serves to fine-tune models which are sampled so (`tiny`).
     """
 
     def levels(self, uniform: Tensor) -> Tensor:
@@ -107,12 +107,12 @@ class FlowDenoising:
 
 
 def denoising_of(prediction: str) -> Denoising:
-    """ "epsilon" (the released models) or "x0" (models of few steps)."""
+    """ "epsilon" (released models) or "x0" (`tiny`)."""
     return EpsilonDenoising() if prediction == "epsilon" else FlowDenoising()
 
 
 def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error in float32 over the whole latent, not weighted by the mask."""
+    """Mean squared error in float32 over the whole latent, not weighted by the mask (docs/method.md#training-step)."""
     return (prediction.float() - target.float()).square().mean()
 
 

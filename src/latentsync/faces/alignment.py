@@ -72,7 +72,7 @@ def alignment_matrix(
         state: only for `compatible`: the offset carried between calls; None = a first call.
     Returns: (2, 3) float32, computed in float64 and rounded once.
     Raises: ValueError: the points are not (3, 2), not finite, or all the same.
-    Source: reference §3.2; golden values in tests/faces/test_alignment.py.
+    Source: docs/method.md#alignment; golden values in tests/faces/test_alignment.py.
     """
     source = np.asarray(points, dtype=np.float64)
     if source.shape != (3, 2) or not np.isfinite(source).all():

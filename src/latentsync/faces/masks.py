@@ -1,7 +1,7 @@
 """The fixed regions of the crop that are generated, drawn from a table of measured outlines.
 
 The four masks of the released tool are bitmaps; their outlines are reproduced pixel for pixel by straight lines
-between the knots below (reference §3.3). `mask` is the one that every released model uses.
+between the knots below (docs/method.md#masks). `mask` is the one that every released model uses.
 """
 
 from __future__ import annotations

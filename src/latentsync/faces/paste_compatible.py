@@ -1,4 +1,4 @@
-"""Paste as the released tool does: the whole aligned face, eroded and blurred at its edge (reference §3.5).
+"""Paste as the released tool does: the whole aligned face, eroded and blurred at its edge (docs/method.md#paste).
 
 Kept: the order of steps, kernel sizes, the doubled erosion, colours darkened by the eroded mask at the outermost
 pixels.

@@ -5,7 +5,7 @@ The first release defines them as means of the 68-landmark scheme: points 17–2
 with the face. They were fitted by least squares to 300 frames of 30 rendered heads whose 68 landmarks are known, and
 checked on 100 frames of 10 other heads: median error 1.9 % and 2.3 % (brows) and 1.3 % (nose) of the distance between
 the outer eye corners. (Plain means of the usual corresponding vertices: 5.4 %, 5.2 % and 2.0 %.) Made by
-benchmarks/calibrate_points.py.
+calibration/points.py.
 """
 
 from __future__ import annotations

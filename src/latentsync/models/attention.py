@@ -97,7 +97,7 @@ class SpatialBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """The transformer over the cells of one frame. GroupNorm here is per frame, eps 1e-6 (reference §1.4)."""
+    """The transformer over the cells of one frame. GroupNorm here is per frame, eps 1e-6 (docs/method.md#u-net)."""
 
     def __init__(self, width: int, num_heads: int, cross_width: int, groups: int, has_audio: bool) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-# config.json of stabilityai/sd-vae-ft-mse: 83,653,863 parameters, 248 tensors (reference §4.2).
+# config.json of stabilityai/sd-vae-ft-mse: 83,653,863 parameters, 248 tensors (docs/method.md#autoencoder).
 SD_CONFIG: dict[str, Any] = {
     "act_fn": "silu",
     "block_out_channels": [128, 256, 512, 512],

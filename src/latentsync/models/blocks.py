@@ -21,7 +21,7 @@ from latentsync.models.unet_config import UNetConfig
 
 
 def pooled_group_norm(norm: nn.GroupNorm, hidden: Tensor, frames: int) -> Tensor:
-    """GroupNorm whose groups take their statistics over all frames of a clip (reference §0.1).
+    """GroupNorm whose groups take their statistics over all frames of a clip (docs/method.md#u-net).
 
     Args:
         hidden: (b·f, C, h, w).

@@ -1,6 +1,6 @@
 """SyncNet: does this mouth say this sound? Two mirror encoders whose unit vectors meet where sound and lips agree.
 
-Key names and shapes are those of the released StableSyncNet (reference §6.1); the module tree is ours.
+Key names and shapes are those of the released StableSyncNet (docs/method.md#stablesyncnet); the module tree is ours.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ class ResidualStage(nn.Module):
 
 
 def padding_for(stride: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Zeros at (left, right, top, bottom) before a 3×3 convolution with `stride` (height, width); reference §6.1."""
+    """Zeros at (left, right, top, bottom) before a 3×3 convolution with `stride` (height, width).
+
+    Source: docs/method.md#stablesyncnet.
+    """
     if stride[0] == 1:
         return 0, 1, 1, 1
     if stride[1] == 1:

@@ -1,4 +1,4 @@
-"""SyncNet v2, the judge of published sync scores: keys and shapes of `syncnet_v2.model` (reference §6.3)."""
+"""SyncNet v2, the judge of published sync scores: keys and shapes of `syncnet_v2.model` (docs/method.md#syncnet-v2)."""
 
 from __future__ import annotations
 

@@ -66,7 +66,10 @@ class TemporalBlock(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """Per-frame GroupNorm (eps 1e-6), Linear in, blocks over frames, Linear out, plus the input (reference §1.6)."""
+    """Per-frame GroupNorm (eps 1e-6), Linear in, blocks over frames, Linear out, plus the input.
+
+    Source: docs/method.md#u-net.
+    """
 
     def __init__(self, width: int, groups: int, config: MotionConfig) -> None:
         super().__init__()

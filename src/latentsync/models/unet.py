@@ -1,6 +1,6 @@
 """The denoising U-Net: pictures in space, attention over frames in time, audio by cross-attention.
 
-Key names and shapes are those of the released checkpoints (reference §1.7); the module tree is ours.
+Key names and shapes are those of the released checkpoints (docs/method.md#u-net); the module tree is ours.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class UNet(nn.Module):
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any] | UNetConfig) -> UNet:
-        """Build from the `model` section of a released YAML file (field names: reference §1.1).
+        """Build from the `model` section of a released YAML file (field names: docs/method.md#u-net).
 
         Raises:
             ConfigError: an unknown key, or a value that is not understood.
@@ -130,7 +130,7 @@ class UNet(nn.Module):
         """Predict the noise (or what the model was trained to predict).
 
         Args:
-            sample: (B, C, F, h, w) in the model's dtype, channels as the model was trained (reference §0.4).
+            sample: (B, C, F, h, w) in the model's dtype, channels as the model was trained (docs/method.md#u-net).
             timestep: one number for all, or (B,); any real value.
             states: audio windows, (B, F, K, D) or folded (B·F, K, D) batch-major; None skips the audio attention.
             cache: see `StepCache`. Full steps give bit for bit what no cache gives.

@@ -82,7 +82,7 @@ class WhisperEncoder(nn.Module):
 def sinusoids(positions: int, width: int) -> Tensor:
     """Whisper's position table: (positions, width) float32, sines of width/2 log-spaced frequencies, then cosines.
 
-    Source: reference §2.1: increment ln(10000) / (width/2 − 1).
+    Source: docs/method.md#audio-features: increment ln(10000) / (width/2 − 1).
     """
     half = width // 2
     rates = torch.exp(-torch.log(torch.tensor(10000.0, dtype=torch.float64)) / (half - 1) * torch.arange(half))

@@ -30,7 +30,7 @@ RIGID = 0.6
 """Share of the gap between the lips, of the still or of the target mouth, whichever is smaller, that keeps its size
 below the upper lip. Open stills of 16 filmed people differ from other open mouths of theirs by 21.7 levels of 255
 between the lips, with 0 by 22.8, and by 8.4 instead of 8.5 on all of the mouth (turned alone 10.5):
-benchmarks/moved_lips.py."""
+studies/lip_warp.py."""
 RING_CENTRE, RING_RADII = (0.5, 0.66), (0.37, 0.24, 0.30)
 """An ellipse around an aligned mouth that speech is not to move, in crop sides; radii across, up and down."""
 RING_POINTS = 20

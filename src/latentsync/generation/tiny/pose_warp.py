@@ -6,7 +6,7 @@ perspective), and fitted by least squares to points that speech hardly moves. Ev
 
 Depths are those of the mean face of 165 clips of 16 people: the third coordinate of the face mesh after Procrustes
 alignment in three dimensions, in hundredths of the distance of the outer eye corners. They come from
-benchmarks/calibrate_depth.py, with an earlier draw of frames, and are means of both sides of the face: the script
+calibration/depth.py, with an earlier draw of frames, and are means of both sides of the face: the script
 prints values within 1 to 3 hundredths of these. It also says how far the outlines of closed lips lie from those of the
 still picture.
 """

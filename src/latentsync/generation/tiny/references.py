@@ -28,7 +28,7 @@ from latentsync.metrics.lips import lip_opening
 
 REFERENCE_FRAMES = 75
 """Frames of a track among which its reference frames are chosen: most people close and open their mouth in three
-seconds of speech. Among 50 the most closed mouth of some speakers was not quite closed: figures in docs/tiny.md."""
+seconds of speech. Among 50 the most closed mouth of some speakers was not quite closed: recipes/tiny/HISTORY.md."""
 ABOUT = 0.04
 """Share of a track's range of lip openings within which mouths are taken as equally closed, or equally open."""
 STEADY = 2.0

@@ -50,7 +50,7 @@ from latentsync.models.unet import StepCache
 
 KEY_FRAME_WAY = 1 / 256
 """A warped reference is encoded anew where the mouth in it has gone so far, in crop sides; the latents of frames
-between are mixed. One pixel at 256: see benchmarks/turned_references.py."""
+between are mixed. One pixel at 256: see studies/pose_warp_encoding.py."""
 KEY_FRAME_WAY_OTHERS = 3 / 256
 """The same of the references after the first, of which less is seen."""
 SAME_PLACE = 0.25 / 256

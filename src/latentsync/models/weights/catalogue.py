@@ -63,7 +63,7 @@ def whisper_files(version: str) -> tuple[HubFile, ...]:
     return (HubFile(repo=f"ByteDance/LatentSync-{version}", name="whisper/tiny.pt", sha256=WHISPER_TINY_SHA256),)
 
 
-# Reference §3, §4.1, §4.5: what the released U-Nets were trained with and are run with.
+# docs/method.md#defaults and #schedule: what the released U-Nets were trained with and are run with.
 RELEASED_SETTINGS: dict[str, Any] = {
     "num_frames": 16,
     "fps": 25,

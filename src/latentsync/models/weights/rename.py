@@ -27,7 +27,7 @@ _VAE_SQUARE = re.compile(r"mid_block\.attentions\.\d+\.(to_q|to_k|to_v|to_out\.0
 
 
 def rename_unet_1_0(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """LatentSync 1.0's audio attention under the names of 1.5 and later (reference §1.9)."""
+    """LatentSync 1.0's audio attention under the names of 1.5 and later (docs/method.md#weights)."""
     return {
         key.replace(".audio_cross_attn.norm.", ".norm2.").replace(".audio_cross_attn.attn.", ".attn2."): value
         for key, value in state.items()

@@ -54,7 +54,7 @@ def align(audio: Real, text: str) -> tuple[Phone, ...]:
     Args:
         audio: (S,) float32 at 16 kHz, US English (other English with larger errors).
         text: what is said, all of it.
-    Returns: phones in order, without gaps; times to 10 ms, errors: `benchmarks/synth.py alignment`.
+    Returns: phones in order, without gaps; times to 10 ms, errors: `studies/synth.py alignment`.
     Raises: MediaError: a word is not in the dictionary, or the words do not fit the sound.
     """
     words, unknown = words_of(text), unknown_words(text)

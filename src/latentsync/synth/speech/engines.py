@@ -132,7 +132,7 @@ def _closures_before_bursts(spans: list[tuple[str, float, float]]) -> list[Phone
     """Give voiceless stops their closure.
 
     espeak-ng's event of a voiceless stop marks its burst; the silence of the closure, about 45 ms, lies before it, in
-    the span of the phone before (measured, `benchmarks/synth.py closures`). What follows the burst is breath.
+    the span of the phone before (measured, `studies/synth.py closures`). What follows the burst is breath.
     """
     out: list[Phone] = []
     for name, start, end in spans:

@@ -14,7 +14,10 @@ from latentsync.training.losses.perceptual import lower_half
 
 
 def mel_columns(start: int, num_frames: int) -> tuple[int, int]:
-    """First and past-the-last `syncnet_mel` column of a window: floor(3.2·start), ceil(3.2·F) wide (reference §2.3)."""
+    """First and past-the-last `syncnet_mel` column of a window: floor(3.2·start), ceil(3.2·F) wide.
+
+    Source: docs/method.md#syncnet-mel.
+    """
     first = 80 * start // 25
     return first, first - (-16 * num_frames // 5)
 
@@ -22,7 +25,7 @@ def mel_columns(start: int, num_frames: int) -> tuple[int, int]:
 def sync_cosine_loss(visual: Tensor, audio: Tensor) -> Tensor:
     """−log cos of unit vectors (B, D) without negative entries: cross-entropy of the cosine against 1, log ≥ −100.
 
-    Source: reference §5.3, step 10.
+    Source: docs/method.md#training-step, L_sync.
     """
     cosine = (visual.float() * audio.float()).sum(1).clamp(0, 1)
     with torch.autocast(cosine.device.type, enabled=False):

@@ -11,7 +11,7 @@ from latentsync.training.losses.videomae import VideoMae
 
 
 def feature_distance(made: Tensor, real: Tensor) -> Tensor:
-    """Mean squared error of unit vectors (B, D) over batch and D: (2 − 2·cos)/D. Source: reference §5.4."""
+    """Mean squared error of unit vectors (B, D) over batch and D: (2 − 2·cos)/D. Source: docs/method.md#trepa."""
     a, b = (functional.normalize(x.float(), dim=1) for x in (made, real))
     return (a - b).square().mean()
 

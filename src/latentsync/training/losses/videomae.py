@@ -1,4 +1,4 @@
-"""VideoMAE v2's encoder as a feature network, under the key names of its published file (reference §5.4)."""
+"""VideoMAE v2's encoder as a feature network, under the key names of its published file (docs/method.md#trepa)."""
 
 from __future__ import annotations
 

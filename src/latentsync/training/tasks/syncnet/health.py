@@ -17,7 +17,9 @@ CHANCE_ACCURACY = 0.6
 CHANCE_OFFSETS = 0.4
 """Share of clips whose offset is found within a frame; 3 of 21 = 0.14 by chance."""
 FEW_PAIRS = 256
-"""The paper's ablation: batches of 128 never left 0.69, 256 wavered, 1024 were best (reference §6.2)."""
+"""The paper's ablation: batches of 128 never left 0.69, 256 wavered, 1024 were best.
+
+Source: docs/method.md#syncnet-training."""
 FEW_PEOPLE = 30
 LEAST_PEAK = 0.1
 """Least peak of the clips' mean correlation above its median that counts as lips that follow the sound. Measured on 40

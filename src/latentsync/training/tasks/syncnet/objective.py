@@ -16,7 +16,10 @@ MARGIN = 1e-6
 
 
 def pair_loss(cosine: Tensor, label: Tensor) -> Tensor:
-    """Binary cross-entropy of cosines in [0, 1] as probabilities, one for each pair, float32. Reference §6.2."""
+    """Binary cross-entropy of cosines in [0, 1] as probabilities, one for each pair, float32.
+
+    Source: docs/method.md#syncnet-training.
+    """
     p = MARGIN + (1 - 2 * MARGIN) * cosine.float().clamp(max=1)
     return -(label * p.log() + (1 - label) * (1 - p).log())
 

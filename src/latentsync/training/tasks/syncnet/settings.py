@@ -129,7 +129,7 @@ class View:
 
     @property
     def columns(self) -> int:
-        """Mel columns of a window: ceil(16·F/5); reference §2.3."""
+        """Mel columns of a window: ceil(16·F/5); docs/method.md#syncnet-mel."""
         return -(-self.num_frames * 16 // 5)
 
     def num_starts(self, num_frames: int, num_columns: int) -> int:

@@ -144,7 +144,7 @@ class SyncNetTask:
 
     def _least_frames(self) -> int:
         if self.settings.loss == "bce":
-            return 2 * self.view.num_frames  # reference §6.2
+            return 2 * self.view.num_frames  # docs/method.md#syncnet-training
         windows = self.settings.windows + self.settings.more_sounds
         return self.view.num_frames + (windows - 1) * self.settings.spacing + 2
 

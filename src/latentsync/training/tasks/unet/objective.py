@@ -32,7 +32,7 @@ LEVEL, DROP = 3, 4
 
 
 class UNetObjective(Objective):
-    """The released method (reference §5.3), for any autoencoder.
+    """The released method (docs/method.md#training-step), for any autoencoder.
 
     A batch holds `target` and `reference` (B, F, 3, R, R) uint8, `open` (B, 1, 3, R, R) for models with a second
     reference, `audio_features` (B, F, K, D), `seed`, and with a sync loss `mel` (B, 1, 80, W).

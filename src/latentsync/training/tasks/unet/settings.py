@@ -16,7 +16,7 @@ PARTS = ("autoencoder", "audio_encoder", "syncnet", "vgg", "lpips", "videomae")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossWeights:
-    """What each loss counts. 0 = it is not computed. Source of the presets' values: reference §5.1.
+    """What each loss counts. 0 = it is not computed. Source of the presets' values: docs/method.md#training-stages.
 
     Attributes:
         reconstruction: squared error of what the network predicts.

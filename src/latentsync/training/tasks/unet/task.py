@@ -64,7 +64,8 @@ def build(
 
     Args:
         settings: the `task:` section, see `UNetSettings`.
-        data: clips, or where they lie; those shorter than three windows are left out (reference §5.2: 48 frames).
+        data: clips, or where they lie; those shorter than three windows are left out (48 frames:
+            docs/method.md#training-clips).
         start: a model ("tiny", "1.5", a model folder), a component folder, or a U-Net file: released, of stage 1, or
             Stable Diffusion 1.5. Its autoencoder and audio encoder are used where `settings` name none.
         seed: of everything drawn.
@@ -227,7 +228,7 @@ class UNetTask:
     def example(self, number: int) -> dict[str, Tensor]:
         """See `Task`. The target window is uniform over the clip, the reference window anywhere without overlap.
 
-        Source: reference §5.2."""
+        Source: docs/method.md#training-clips."""
         rng = rng_of(self.seed, number)
         clip = self.train.draw(rng)
         size, last = self.model.num_frames, self._last_start(clip)

@@ -1,6 +1,6 @@
 """Where the alignment puts the brow and nose points of each person, and how still it holds them.
 
-    python benchmarks/data_align.py BUILD... [--only grid] [--truth SYNTH]
+    python studies/alignment.py BUILD... [--only grid] [--truth SYNTH]
 
 BUILD is the output of `latentsync data build`; people are its identities. All distances are pixels of a 256 crop, the
 largest of the three points. SYNTH, a folder of `latentsync synth`, gives the same for the true 68 landmarks that the

@@ -1,14 +1,14 @@
 """Figures and pictures of docs/synth.md.
 
-    python benchmarks/synth.py identities MODEL docs/pictures/synth-identities.jpg
-    python benchmarks/synth.py mouths MODEL docs/pictures/synth-mouths.jpg
-    python benchmarks/synth.py truth FOLDER           # a set made by `latentsync synth FOLDER`
-    python benchmarks/synth.py see-through MODEL
-    python benchmarks/synth.py speed MODEL            # CPU time; the wall time means something on an idle machine only
-    python benchmarks/synth.py parts MODEL            # CPU time of a frame, by part
-    python benchmarks/synth.py closures
-    python benchmarks/synth.py alignment              # forced alignment against flite's own phone times
-    python benchmarks/synth.py voices                 # the same for every voice of both engines
+    python studies/synth.py identities MODEL docs/pictures/synth-identities.jpg
+    python studies/synth.py mouths MODEL docs/pictures/synth-mouths.jpg
+    python studies/synth.py truth FOLDER           # a set made by `latentsync synth FOLDER`
+    python studies/synth.py see-through MODEL
+    python studies/synth.py speed MODEL            # CPU time; the wall time means something on an idle machine only
+    python studies/synth.py parts MODEL            # CPU time of a frame, by part
+    python studies/synth.py closures
+    python studies/synth.py alignment              # forced alignment against flite's own phone times
+    python studies/synth.py voices                 # the same for every voice of both engines
 
 MODEL is the packed face model, or `builtin`.
 """

@@ -1,6 +1,6 @@
 """Fit the mesh weights of `latentsync.faces.points` on rendered heads whose 68 landmarks are known.
 
-    python benchmarks/calibrate_points.py CLIPS [--holdout 0.25]
+    python calibration/points.py CLIPS [--holdout 0.25]
 
 CLIPS is a folder of clips as `latentsync synth` writes them: NAME.mp4 and NAME.npz with `landmarks` (frames, 68, 2) in
 frame pixels. Identities are split by file. Prints the weights and the residual on the held-out files in percent of the

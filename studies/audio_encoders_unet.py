@@ -1,7 +1,7 @@
 """Does a U-Net behind our small audio encoder follow speech as well as one behind the audio encoder's teacher? By
 pictures.
 
-    python benchmarks/hearing_unets.py --data clips/ --audio-encoder tiny --audio-encoder L --audio-encoder tiny.en
+    python studies/audio_encoders_unet.py --data clips/ --audio-encoder tiny --audio-encoder L --audio-encoder tiny.en
 
 The U-Net of `tiny` stays as it is; in front of it stands each audio encoder in turn, with a lip predictor that
 `lip_shape.teach` taught the code of the lips from that audio encoder's states: the same training clips, sounds, seed

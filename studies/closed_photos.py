@@ -1,6 +1,6 @@
 """What lies between the lips of a photo of a closed mouth that is made to speak, beside the person's real mouths.
 
-python benchmarks/closed_photos.py --data D --model tiny --sheet sheet.png
+python studies/closed_photos.py --data D --model tiny --sheet sheet.png
 
 Held-out people of `latentsync data build --training`. One frame with closed lips is repeated as a film and driven by
 somebody else's speech; its open mouths are compared with the same person's real ones (`metrics.mouth`: Fréchet and

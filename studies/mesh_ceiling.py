@@ -1,6 +1,6 @@
 """How well the face mesh measures what a mouth does: against the exact truth of synthetic heads.
 
-python benchmarks/mesh_ceiling.py --data E --truth S
+python studies/mesh_ceiling.py --data E --truth S
 
 E: `latentsync data build --training` of S, which `latentsync synth` wrote. Prints the correlation, within each clip, of
 the opening and the width that the mesh of the crops tells with those of the projected landmarks. No predictor that is

@@ -1,6 +1,6 @@
 """How near does an open still come to other open mouths of the same person, by its lips and upper teeth alone?
 
-    python benchmarks/moved_lips.py --data clips/ --rigid 0 0.6
+    python studies/lip_warp.py --data clips/ --rigid 0 0.6
 
 For each person one clip of the folders that `latentsync data build --training` wrote. Each frame whose mouth is more
 than a quarter as open as the widest is made from the most open still: turned (`tiny.pose_warp`), then with its lips

@@ -1,6 +1,6 @@
 """Measure the depths of `latentsync.generation.tiny.pose_warp`, and how near it brings a still picture to other frames.
 
-    python benchmarks/calibrate_depth.py BUILD [BUILD …]
+    python calibration/depth.py BUILD [BUILD …]
 
 BUILD is a folder of `latentsync data build`. Prints the depth of each vertex of `POINTS` and of 9 × 9 cells of a crop,
 in hundredths of the distance of the outer eye corners, and for each person how far the outline of closed lips lies from

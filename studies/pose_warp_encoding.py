@@ -1,6 +1,6 @@
 """How often must a turned reference be encoded? What mixing latents between costs, by the limit between two of them.
 
-    python benchmarks/turned_references.py --data clips/ --limit 0.5 1 2
+    python studies/pose_warp_encoding.py --data clips/ --limit 0.5 1 2
 
 For each person one clip of the folders that `latentsync data build --training` wrote. Chunks of 8 frames; distances in
 pixels of a 256 px crop. PSNR is that of the decoded mixtures against references that are encoded in every frame,

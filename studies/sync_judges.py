@@ -1,6 +1,6 @@
 """How well the data pipeline's judges of sync find a known offset, and at which confidence somebody else's speech lies.
 
-    python benchmarks/data_sync.py CLIPS... [--lip-predictor | --syncnet COMPONENT] [--split val] [--shifts 10]
+    python studies/sync_judges.py CLIPS... [--lip-predictor | --syncnet COMPONENT] [--split val] [--shifts 10]
 
 CLIPS are folders of `latentsync data build --training` (…/clips) whose sound is in time. The sound of each clip is
 moved by −10 … +10 frames, with silence coming in at the ends and marked as unknown, as where a file begins and ends.

@@ -1,7 +1,7 @@
 """How much of the lips' movement is in the states of an audio encoder? The same small head on several audio encoders'
 states.
 
-    python benchmarks/hearing.py --data clips/ --audio-encoder tiny --audio-encoder tiny.en
+    python studies/audio_encoders.py --data clips/ --audio-encoder tiny --audio-encoder tiny.en
 
 A head (two layers, 128 wide) is taught how far the lips are open in each frame, from the window of states that the
 frame hears (ten steps of the last layer), on the training people; it is judged by the correlation with the seen

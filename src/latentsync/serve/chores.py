@@ -1,0 +1,33 @@
+"""What a server does beside answering: old jobs and files go, webhooks are sent, inputs are downloaded."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from latentsync.serve.context import Service
+from latentsync.serve.retention import tidy
+
+log = logging.getLogger(__name__)
+TIDY_S, BUSY_S = 60.0, 0.5
+
+
+def start(service: Service) -> threading.Event:
+    """Start the threads. Returns: what ends them."""
+    ended = threading.Event()
+    for name, work, pause_s in (("tidy", tidy, TIDY_S),):
+        thread = threading.Thread(target=_again, args=(ended, service, work, pause_s), name=name, daemon=True)
+        thread.start()
+    return ended
+
+
+def _again(ended: threading.Event, service: Service, work: Callable[[Service], bool], pause_s: float) -> None:
+    """Work until there is none, then wait a little. An error is logged and does not end the thread."""
+    while not ended.is_set():
+        try:
+            if work(service):
+                continue
+        except Exception as error:  # the edge of a thread: the next turn may do better
+            log.error("chore failed: %s", type(error).__name__, exc_info=error)
+        ended.wait(pause_s)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from latentsync.config import options as kinds
 from latentsync.config.loader import preset_names
+from latentsync.config.options import SyncOptions
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.files import temporary_folder
 from latentsync.serve import looking
@@ -21,11 +21,18 @@ from latentsync.serve.keys import SESSION_S
 from latentsync.serve.metrics import metrics_text
 from latentsync.serve.shapes import Inspect
 
+PLANS = (".yaml", ".yml", ".json", ".csv", ".srt", ".vtt", ".edl", ".otio")
 router = APIRouter()
-CHOICES = {
-    "length": kinds.Length, "silence": kinds.Silence, "no_face": kinds.NoFace, "sampler": kinds.Sampler,
-    "paste": kinds.Paste, "keep_audio": kinds.KeepAudio,
-}  # fmt: skip
+
+
+def choices() -> dict[str, list[str]]:
+    """Options that take one word of several, with the words."""
+    found = {}
+    for key, hint in get_type_hints(SyncOptions).items():
+        words = [word for part in (hint, *get_args(hint)) if get_origin(part) is Literal for word in get_args(part)]
+        if words:
+            found[key] = words
+    return found
 
 
 @router.get("/v1/about", tags=["service"], summary="Version, models, limits, defaults")
@@ -46,8 +53,8 @@ def about(request: Request, service: Serv) -> dict[str, Any]:
             "queued": config.queued,
         },
         "urls": config.urls,
-        "options": asdict(kinds.SyncOptions()),
-        "choices": {key: list(get_args(kind)) for key, kind in CHOICES.items()},
+        "options": asdict(SyncOptions()),
+        "choices": choices(),
         "queue": {
             "queued": counts.get("queued", 0) + counts.get("fetching", 0), "running": counts.get("running", 0),
             "workers": service.queries.num_workers(),
@@ -131,8 +138,8 @@ async def parse_plan(
     request: Request, owner: Owner, name: Annotated[str, Query(max_length=200)] = "plan.csv"
 ) -> dict[str, Any]:
     suffix = "." + name.rpartition(".")[2].lower()
-    if suffix not in (".csv", ".json", ".yaml", ".yml"):
-        raise ApiError(422, "invalid", "name it .yaml, .json or .csv", "name")
+    if suffix not in PLANS:
+        raise ApiError(422, "invalid", f"name it {', '.join(PLANS)}", "name")
     return await asyncio.to_thread(_parsed, await request.body(), suffix)
 
 

@@ -91,7 +91,9 @@ class Looker:
     def close(self) -> None:
         with self._lock:
             if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+                for child in multiprocessing.active_children():  # of this process only the pool's
+                    child.terminate()
+                self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
 

@@ -182,9 +182,8 @@ def small_video(video: Path, out: Path, sound: Path | None, like: Path | None = 
         )  # fmt: skip
         track = None
         if sound is not None and probe(sound).audio is not None:
-            track = AudioPlan(
-                sound, start_s=probe(video).video.start_s if sound == video else Fraction(0), mode="encode"
-            )  # type: ignore[union-attr]
+            begins = info.start_s if sound == video else Fraction(0)
+            track = AudioPlan(sound, start_s=begins, mode="encode")
         with VideoWriter(out, small, "h264", 26, "yuv420p", None, track) as writer:
             for frame in frames:
                 writer.write(_scaled(frame))

@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import DBAPIError
+
 from latentsync.core.errors import (
     ConfigError,
     EmptyAudioError,
@@ -73,7 +75,7 @@ class Runner:
         """Run a claimed job to its end, whatever end that is. Raises: LostLease, Halted."""
         try:
             result, warnings, size = self._made(claim, told)
-        except (LostLease, Halted):
+        except (LostLease, Halted, DBAPIError):  # without its table the job waits for its lease to run out
             raise
         except Stopped:
             if told.lost:

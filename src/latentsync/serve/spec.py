@@ -18,6 +18,8 @@ from latentsync.serve.files import FILE_ID
 
 FACE = re.compile(r"largest|left|right|\d{1,4}|(?:\d*\.?\d+|\d+\.)(?:\s*,\s*(?:\d*\.?\d+|\d+\.)){1,3}")
 CONTAINERS = ("mp4", "mov", "m4v", "mkv", "webm", "avi")
+FILE_OPTIONS = ("face", "mix")
+"""Options that may name a file."""
 EXTRAS = ("preview", "strip", "report")
 ENTRY_KEYS = ("audio", "face", "start", "end", "audio_start", "audio_track", "sound")
 DRAFT_S = 5.0
@@ -51,7 +53,8 @@ def check_spec(spec: Mapping[str, Any]) -> None:
 
 def file_ids(spec: Mapping[str, Any]) -> list[str]:
     """Numbers of all files that a job needs, each once."""
-    faces = [(spec.get("options") or {}).get("face"), *(entry.get("face") for entry in spec.get("plan") or ())]
+    options = spec.get("options") or {}
+    faces = [*(options.get(key) for key in FILE_OPTIONS), *(entry.get("face") for entry in spec.get("plan") or ())]
     wanted = [spec.get("video"), spec.get("audio"), *(entry["audio"] for entry in spec.get("plan") or ()), *faces]
     return list(dict.fromkeys(each for each in wanted if isinstance(each, str) and FILE_ID.fullmatch(each)))
 
@@ -61,9 +64,10 @@ def options_of(spec: Mapping[str, Any], paths: Paths) -> SyncOptions:
     given = dict(spec.get("options") or {})
     if given.get("face") is not None:
         given["face"] = _face(given["face"], paths)
+    if given.get("mix") is not None:
+        given["mix"] = _uploaded("mix", given["mix"], paths)
     draft = spec.get("draft")
-    preset = spec.get("preset") or ("draft" if draft else None)
-    options = sync_options(preset, {key: value for key, value in given.items() if value is not None})
+    options = sync_options(spec.get("preset"), {key: value for key, value in given.items() if value is not None})
     return options if not draft else _shortened(options, draft, bool(spec.get("plan")))
 
 
@@ -93,10 +97,12 @@ def _entry(entry: Mapping[str, Any], number: int, paths: Paths) -> PlanEntry:
         if key not in ENTRY_KEYS:
             raise ConfigError(f"plan.{key}", entry[key], f"entry {number}: choose one of {', '.join(ENTRY_KEYS)}")
     try:
-        times = {f"{key}_s": _moment(key, entry[key]) for key in ("start", "end", "audio_start") if entry.get(key)}
+        values: dict[str, Any] = {
+            f"{key}_s": _moment(key, entry[key]) for key in ("start", "end", "audio_start") if entry.get(key)
+        }
         face = None if entry.get("face") is None else _face(entry["face"], paths)
-        more = {key: entry[key] for key in ("audio_track", "sound") if entry.get(key) is not None}
-        return PlanEntry(audio=paths(entry["audio"]), face=face, **times, **more)
+        more: dict[str, Any] = {key: entry[key] for key in ("audio_track", "sound") if entry.get(key) is not None}
+        return PlanEntry(audio=paths(entry["audio"]), face=face, **values, **more)
     except ConfigError as error:
         raise ConfigError(f"plan.{error.key}", error.value, f"entry {number}: {error.fix}") from error
 
@@ -109,11 +115,18 @@ def _face(word: object, paths: Paths) -> str:
     """A face's word; a picture only as an uploaded file, never as a path of the service's machine."""
     text = str(word).strip()
     if FILE_ID.fullmatch(text):
-        return str(paths(text))
+        return _uploaded("face", text, paths)
     if not FACE.fullmatch(text):
         fix = "choose largest, left, right, an index, x,y, x,y,w,h or the number of an uploaded picture"
         raise ConfigError("face", text, fix)
     return text
+
+
+def _uploaded(key: str, value: object, paths: Paths) -> str:
+    """The place of an upload; a path of the service's machine is never taken."""
+    if not isinstance(value, str) or not FILE_ID.fullmatch(value):
+        raise ConfigError(key, value, "give the number of an uploaded file")
+    return str(paths(value))
 
 
 def expected_frames(spec: Mapping[str, Any], video: Mapping[str, Any], audio_s: float | None) -> float | None:

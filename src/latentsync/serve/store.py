@@ -97,7 +97,8 @@ class JobStore:
 
     def _keyed(self, connection: sa.Connection, owner: str, door: str, key: str) -> Mapping[str, Any] | None:
         same = (jobs.c.owner == owner) & (jobs.c.door == door) & (jobs.c.idempotency_key == key)
-        return connection.execute(sa.select(jobs).where(same)).mappings().one_or_none()
+        row = connection.execute(sa.select(jobs).where(same)).mappings().one_or_none()
+        return None if row is None else dict(row)
 
     def _same(self, known: Mapping[str, Any], key_hash: str | None) -> Mapping[str, Any]:
         if known["idempotency_hash"] != key_hash:
@@ -155,7 +156,7 @@ class JobStore:
         found = row.mappings().one_or_none()
         if found is None:
             raise LostLease(claim.job["id"])
-        return found
+        return dict(found)
 
     def renew(self, claim: Claim, lease_s: float) -> bool:
         """Hold on to a job. Returns: whether it is to be cancelled. Raises: LostLease."""
@@ -175,7 +176,7 @@ class JobStore:
 
     def warn(self, claim: Claim, text: str) -> None:
         with self.engine.begin() as connection:
-            self._changed(connection, claim, {})
+            self._changed(connection, claim, {"cancelling": jobs.c.cancelling})
             self._event(connection, claim.seq, "warning", {"text": text})
 
     def finish(self, claim: Claim, result: Mapping[str, Any], warnings: Sequence[str], size_bytes: int) -> None:

@@ -58,14 +58,14 @@ class Supervisor:
                 child.process.stdin.close()
         deadline = time.monotonic() + PATIENCE_S
         for child in running:
-            assert_process = child.process
-            if assert_process is None:
+            process = child.process
+            if process is None:
                 continue
             try:
-                assert_process.wait(max(0.1, deadline - time.monotonic()))
+                process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                assert_process.kill()
-                assert_process.wait()
+                process.kill()
+                process.wait()
             self.store.forget_worker(child.name)
 
     def _spawn(self, child: _Child) -> None:

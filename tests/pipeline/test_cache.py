@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -19,6 +20,7 @@ import planted
 import synth_media
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import LatentSyncError, Stopped
+from latentsync.core.hashing import file_sha256
 from latentsync.core.values import Face, Frame
 from latentsync.generation.protocol import ChunkInputs
 from latentsync.generation.tiny.lip_warp import ReferenceLips
@@ -158,6 +160,59 @@ def test_a_reference_picture_is_not_taken_for_the_video(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache" / "tracks").glob("*.faces"))) == 1
 
 
+def spoilt(data: bytes, how: str) -> bytes:
+    middle = len(data) // 2
+    return {
+        "cut": data[:-1], "empty": b"", "zeros": bytes(len(data)), "longer": data + b"\0",
+        "bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+    }[how]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "zeros", "longer", "bit"])
+@pytest.mark.parametrize("kind", ["faces", "json"])
+def test_damaged_records_of_faces_are_made_anew_with_a_word(
+    model: Lipsync, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, how: str
+) -> None:
+    video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.4), tmp_path / "cache"
+    model(video, speech, tmp_path / "plain.mp4", cache=cache)
+    (path,) = (cache / "tracks").glob(f"*.{kind}")
+    before, seen = path.read_bytes(), model.tracker.num_seen
+    path.write_bytes(spoilt(before, how))
+    model(video, speech, tmp_path / "o.mp4", cache=cache)
+    assert (pictures(tmp_path / "o.mp4") == pictures(tmp_path / "plain.mp4")).all()
+    assert model.tracker.num_seen == seen + 10 and "damaged" in caplog.text
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "zeros", "longer", "bit"])
+def test_damaged_chunks_are_made_anew_with_a_word(
+    model: Lipsync, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.56), tmp_path / "cache"
+    model(video, speech, tmp_path / "plain.mp4")
+    with pytest.raises(Stopped):
+        model(video, speech, tmp_path / "o.mp4", cache=cache, stop=lambda: any((cache / "chunks").glob("*.crops")))
+    kept = list((cache / "chunks").glob("*.crops"))
+    for path in kept:
+        path.write_bytes(spoilt(path.read_bytes(), how))
+    model(video, speech, tmp_path / "o.mp4", cache=cache)
+    assert (pictures(tmp_path / "o.mp4") == pictures(tmp_path / "plain.mp4")).all()
+    assert caplog.text.count("damaged, made anew") == len(kept) > 0
+
+
+def test_records_that_end_before_the_video_are_told(model: Lipsync, tmp_path: Path) -> None:
+    """With the hash of what is there: nobody's accident."""
+    video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.4), tmp_path / "cache"
+    model(video, speech, tmp_path / "o.mp4", cache=cache)
+    (path,) = (cache / "tracks").glob("*.faces")
+    path.write_bytes(path.read_bytes()[:5])
+    about = json.loads(path.with_suffix(".json").read_text()) | {"sha256": file_sha256(path)}
+    path.with_suffix(".json").write_text(json.dumps(about))
+    with pytest.raises(LatentSyncError, match="ends before the video does"):
+        model(video, speech, tmp_path / "new.mp4", cache=cache)
+    assert not (tmp_path / "new.mp4").exists()
+
+
 def test_a_cache_that_cannot_be(model: Lipsync, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(LatentSyncError, match="cannot be a cache"):
@@ -174,42 +229,34 @@ def test_a_full_cache_is_told_once_and_stops_nothing(
     model: Lipsync, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
     room: int, folder: str,
 ) -> None:  # fmt: skip
-    """What is written to either folder is cut off as on a full disk, chunks with NumPy's error without a number."""
+    """What is written to either folder is cut off as on a full disk."""
     video, speech, cache = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 0.56), tmp_path / "cache"
     model(video, speech, tmp_path / "plain.mp4")
-    if folder == "chunks":
+    opened = Path.open
 
-        def save(path: Path, array: np.ndarray) -> None:
-            path.write_bytes(array.tobytes()[:room])
-            raise OSError(f"{array.size} requested and {room} written")
+    def full(path: Path, mode: str = "r", *rest: object, **more: object) -> object:
+        file = opened(path, mode, *rest, **more)  # type: ignore[arg-type, call-overload]
+        if mode == "wb" and path.parent.name == folder:
+            write = file.write
 
-        monkeypatch.setattr(np, "save", save)
-    else:
-        opened = Path.open
+            class Full:
+                def write(self, data: bytes) -> int:
+                    if file.tell() + len(data) > room:
+                        raise OSError(28, "No space left on device")
+                    return int(write(data))
 
-        def full(path: Path, mode: str = "r", *rest: object, **more: object) -> object:
-            file = opened(path, mode, *rest, **more)  # type: ignore[arg-type, call-overload]
-            if mode == "wb" and path.parent.name == "tracks":
-                write = file.write
+                def __enter__(self) -> Full:
+                    return self
 
-                class Full:
-                    def write(self, data: bytes) -> int:
-                        if file.tell() + len(data) > room:
-                            raise OSError(28, "No space left on device")
-                        return int(write(data))
+                def __exit__(self, *_: object) -> None:
+                    file.close()
 
-                    def __enter__(self) -> Full:
-                        return self
+                flush, tell = file.flush, file.tell
 
-                    def __exit__(self, *_: object) -> None:
-                        file.close()
+            return Full()
+        return file
 
-                    flush, tell = file.flush, file.tell
-
-                return Full()
-            return file
-
-        monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(Path, "open", full)
     with caplog.at_level(logging.WARNING):
         model(video, speech, tmp_path / "o.mp4", cache=cache)
     (described,) = [record.getMessage() for record in caplog.records if "cache" in record.getMessage()]

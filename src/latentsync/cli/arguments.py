@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from latentsync.config.options import SyncOptions
 from latentsync.core.errors import MediaError
 from latentsync.core.files import refuse_input, refuse_unwritable
+from latentsync.core.reading import name_refused, require_file, shown_path
 
 _WHOLE = 1000  # more letters than any first sentence has
 
@@ -80,10 +81,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show details, an
 
 def check_source(path: Path) -> None:
     """Refuse, before anything heavy is loaded, an input that is no file. Raises: MediaError."""
-    if not path.exists():
-        raise MediaError(f"{path}: no such file. Check the path.")
-    if path.is_dir():
-        raise MediaError(f"{path}: is a folder. Give a file.")
+    require_file(path)
 
 
 def check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None:
@@ -91,10 +89,12 @@ def check_target(target: Path, sources: Sequence[Path], overwrite: bool) -> None
 
     Raises: MediaError.
     """
+    if not name_refused(target.parent) and not target.parent.is_dir():
+        raise MediaError(f"{target.parent}: no such folder. Make it first, or choose another one.")
+    if why := name_refused(target):
+        raise MediaError(f"{shown_path(target)}: cannot be written ({why}). Choose another name.")
     if target.is_dir():
         raise MediaError(f"{target}: is a folder. Give the name of the file to write.")
-    if not target.parent.is_dir():
-        raise MediaError(f"{target.parent}: no such folder. Make it first, or choose another one.")
     if target.exists():
         refuse_input(target, sources)
         if not overwrite:

@@ -15,8 +15,10 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from latentsync.cli.arguments import new_app
+from latentsync.cli.streams import flush_results, give_up_stdout, prepare_streams
 from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped, shown
 from latentsync.core.files import DISK_FULL, target_of, without_temporary
+from latentsync.core.reading import printable, shown_path
 
 COMMANDS = {
     "sync": "Make the person in VIDEO say what AUDIO says.",
@@ -35,6 +37,9 @@ DONE, FAILED, MISUSE, STOPPED = 0, 1, 2, 130
 
 SYSTEM_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 """Refusals of the operating system that a user can lift: disk full, over quota, no permission, read-only."""
+
+BAD_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.EILSEQ)
+"""Refusals of a name: too long, links in a circle, a file where a folder is meant, and the other way round."""
 
 NUMPYS_FULL_DISK = re.compile(r"\d+ requested and \d+ written")
 """What NumPy says of an array that could not be written whole: an `OSError` without a number."""
@@ -68,7 +73,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            answer = super().invoke(ctx)
+            flush_results()
+            return answer
         except (Stopped, KeyboardInterrupt) as error:
             say(str(error) or "stopped; nothing was written")
             raise typer.Exit(STOPPED) from error
@@ -76,9 +83,12 @@ class Commands(TyperGroup):
             say(f"error: {one_line(error)}")
             raise typer.Exit(MISUSE if isinstance(error, ConfigError) else FAILED) from error
         except BrokenPipeError as error:  # the reader of our output left (`| head`): nothing to tell it
-            sys.stderr.close()
+            give_up_stdout()
             raise typer.Exit(FAILED) from error
         except OSError as error:
+            if error.errno in BAD_NAMES and error.filename is not None:
+                say(f"error: {shown_path(os.fsdecode(error.filename))}: {error.strerror}. Check the path.")
+                raise typer.Exit(FAILED) from error
             if error.errno not in SYSTEM_REFUSALS and not NUMPYS_FULL_DISK.search(str(error)):
                 raise
             what, why = target_of(error.filename) if error.filename else "writing", error.strerror or error
@@ -112,7 +122,8 @@ def latentsync(
 
 
 def say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    """One line on stderr, which only that terminal shows which is meant: no letter of a file's name controls it."""
+    sys.stderr.write("\n".join(printable(line) for line in text.split("\n")) + "\n")
 
 
 def one_line(error: LatentSyncError) -> str:
@@ -142,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The Hub's client tells each of its tries on stderr, beside our one line; read when it is imported. A user's own
     # setting wins.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    prepare_streams()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="latentsync")
     except SystemExit as end:

@@ -32,6 +32,7 @@ from latentsync.cli.arguments import (
     choice,
     new_app,
 )
+from latentsync.cli.streams import flush_results, give_up_stdout
 from latentsync.config import options as kinds
 from latentsync.core.errors import ConfigError, LatentSyncError, Stopped
 from latentsync.core.files import same_file
@@ -197,9 +198,16 @@ def sync(
         "adapter": adapter,
     }
     with preset_named(preset, changes):
-        result, missed = run(_Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose))
+        result, missed = run(
+            _Job(video, audio, said, out, cache, strip, report, options, load, quiet, verbose, overwrite)
+        )
     beside = {"strip": strip, "report": report}
-    show(result, {name: None if name in missed else path for name, path in beside.items()}, as_json, quiet)
+    try:
+        show(result, {name: None if name in missed else path for name, path in beside.items()}, as_json, quiet)
+        flush_results()
+    except OSError as error:  # the film is there: that is what was asked for
+        give_up_stdout()
+        sys.stderr.write(f"{out} is written; its summary cannot be ({error.strerror})\n")
     if missed:  # the result is there all the same
         raise LatentSyncError(" ".join(f"{name} not made: {error}" for name, error in missed.items()))
 
@@ -260,6 +268,7 @@ class _Job:
     load: dict[str, Any]
     quiet: bool
     verbose: bool
+    overwrite: bool
 
 
 def run(job: _Job) -> tuple[Result, dict[str, LatentSyncError]]:
@@ -284,7 +293,10 @@ def run(job: _Job) -> tuple[Result, dict[str, LatentSyncError]]:
             lipsync = Lipsync.from_pretrained(**job.load, progress=progress)
             check(stop)
             files = job.video, job.audio, job.out
-            result = lipsync(*files, plan=job.plan, options=job.options, cache=job.cache, progress=progress, stop=stop)
+            result = lipsync(
+                *files, plan=job.plan, options=job.options, cache=job.cache, overwrite=job.overwrite,
+                progress=progress, stop=stop,
+            )  # fmt: skip
         missed: dict[str, LatentSyncError] = {}
         for name, make in (("strip", _draw_strip), ("report", _write_report)):
             try:
@@ -337,7 +349,7 @@ def _write_report(job: _Job, lipsync: Lipsync, result: Result) -> None:
                 start_s=job.options.start_s, end_s=job.options.end_s,
                 audio_start_s=job.options.audio_start_s, audio_track=job.options.audio_track,
             )  # fmt: skip
-            with atomic_path(job.report) as part:
+            with atomic_path(job.report, replace=job.overwrite) as part:
                 part.write_bytes(pages["report.html"].read_bytes())
 
 

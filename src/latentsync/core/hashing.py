@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from latentsync.core.reading import require_file
+
 BLOCK_BYTES = 1 << 22
 
 
 def blocks(path: Path) -> Iterator[bytes]:
-    """The content of a file in pieces of at most 4 MiB. Raises: OSError."""
+    """The content of a file in pieces of at most 4 MiB. Raises: OSError. MediaError: no regular file."""
+    require_file(path)
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
             yield block

@@ -80,6 +80,7 @@ class VideoWriter:
         further: what goes along beside picture and speech, see `further.further_of`; None = nothing.
         audio: the sound, None = none.
         depth: frames that may wait for the encoder.
+        overwrite: False = a file that has or comes to have the name is left as it is, and none is written.
     Raises: MediaError: the file cannot be written. ConfigError: codec, crf or pixel format do not fit.
     """
 
@@ -95,8 +96,9 @@ class VideoWriter:
         depth: int = 4,
         timecode: Timecode | None = None,
         further: Further | None = None,
+        overwrite: bool = True,
     ) -> None:
-        self.path = Path(path)
+        self.path, self.overwrite = Path(path), overwrite
         self.like, self.metadata = like, dict(metadata or {})
         self.audio = audio if audio is not None and audio.mode != "none" else None
         self.suffix = container_of(self.path)
@@ -133,7 +135,7 @@ class VideoWriter:
         refuse_unwritable(self.path)
         try:
             sweep_parts_of(self.path.absolute())
-            part = self._resources.enter_context(atomic_path(self.path.absolute(), held=True))
+            part = self._resources.enter_context(atomic_path(self.path.absolute(), held=True, replace=self.overwrite))
             self._open(part)
         except BaseException as error:
             self._abandon(error)

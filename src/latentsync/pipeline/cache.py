@@ -4,7 +4,10 @@ Everything is found by what it was made from, never by a file's name. A run with
 without; where the cache cannot be written, e.g. on a full disk, the run warns once and goes on without it.
 
     tracks/KEY.faces, KEY.json    the faces of a video, by its content; used when a run needs no more than was recorded
-    chunks/KEY.npy                generated crops, by their inputs and the networks; deleted when the run succeeds
+    chunks/KEY.crops              generated crops, by their inputs and the networks; deleted when the run succeeds
+
+Every file carries a SHA-256 of what it holds and is on the disk before it counts: what a killed run, a full disk or a
+damaged one left is made anew, with a word.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from fractions import Fraction
@@ -22,9 +26,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from latentsync.config.options import SyncOptions
+from latentsync.config.times import exact
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.files import atomic_path, sweep_parts
-from latentsync.core.hashing import blocks
+from latentsync.core.hashing import blocks, file_sha256
+from latentsync.core.reading import SETTINGS_BYTES, read_json
 from latentsync.core.values import AlignedFace, Face, Float, Frame
 from latentsync.faces import FaceTracker, TrackingSession
 from latentsync.generation.protocol import ChunkInputs, MouthSampler, TrackReferences
@@ -33,6 +39,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 4
 _FACE = np.dtype([("id", "<i4"), ("score", "<f8"), ("visible", "<f8"), ("landmarks", "<f4", (468, 2))])
+_DIGEST = hashlib.sha256().digest_size
 
 
 class RunCache:
@@ -70,25 +77,30 @@ class RunCache:
 
     def chunk(self, digest: str, shape: tuple[int, ...]) -> tuple[Path, Float | None]:
         """Where a chunk's crops are kept, and what is there of that shape."""
-        path = self._chunks / f"{digest}.npy"
+        path = self._chunks / f"{digest}.crops"
         self._used.add(path)
+        size = 4 * math.prod(shape)
         try:
-            known = np.load(path, allow_pickle=False)
-            if known.shape == shape and known.dtype == np.float32:
-                if not self._resumes:
-                    log.info("%s: what a broken-off run had finished is used", self._chunks)
-                self._resumes = True
-                return path, np.asarray(known)
-        except (OSError, ValueError, EOFError):
-            pass  # not there, or not whole: made anew
-        return path, None
+            with path.open("rb") as file:
+                data = file.read(size + _DIGEST + 1)
+        except OSError:
+            return path, None  # not there
+        if len(data) != size + _DIGEST or hashlib.sha256(data[:size]).digest() != data[size:]:
+            log.warning("%s: damaged, made anew", path)
+            return path, None
+        if not self._resumes:
+            log.info("%s: what a broken-off run had finished is used", self._chunks)
+        self._resumes = True
+        return path, np.frombuffer(data, "<f4", math.prod(shape)).reshape(shape).astype(np.float32)
 
     def keep(self, path: Path, made: Float) -> None:
         """Put a chunk's crops there, if that is possible."""
         if not self._trouble.is_met:
             try:
-                with atomic_path(path) as part:
-                    np.save(part, made)
+                data = np.ascontiguousarray(made, "<f4").tobytes()
+                with atomic_path(path, durable=True) as part, part.open("wb") as file:
+                    file.write(data)
+                    file.write(hashlib.sha256(data).digest())
             except OSError as error:
                 self._trouble.meet(error)
 
@@ -160,12 +172,19 @@ class _KnownTracker:
 
     def _covers(self) -> bool:
         """A longer result of the same video begins with the same frames, so its record serves a shorter one."""
-        try:
-            about = json.loads(self._path.with_suffix(".json").read_text("utf-8"))
-            whole = self._path.stat().st_size == about["bytes"]
-            return bool(whole) and Fraction(about["total_s"]) >= self._total_s
-        except (OSError, ValueError, KeyError, TypeError):
+        beside = self._path.with_suffix(".json")
+        if not beside.exists():
             return False
+        try:
+            about = read_json(beside, SETTINGS_BYTES)
+            if exact(about["total_s"]) < self._total_s:
+                return False
+            if file_sha256(self._path) == about["sha256"]:
+                return True
+        except (OSError, ValueError, KeyError, TypeError, LatentSyncError) as error:
+            log.debug("%s: %s", beside, error)
+        log.warning("%s: damaged, the faces of this video are looked for anew", self._path)
+        return False
 
 
 class _Recording(AbstractContextManager[TrackingSession]):
@@ -175,11 +194,12 @@ class _Recording(AbstractContextManager[TrackingSession]):
         self._session, self._path, self._total_s, self._trouble = session, path, total_s, trouble
         self._record = ExitStack()
         self._file: BinaryIO | None = None
+        self._digest = hashlib.sha256()
 
     def __enter__(self) -> _Recording:
         self._session.__enter__()
         try:
-            part = self._record.enter_context(atomic_path(self._path))
+            part = self._record.enter_context(atomic_path(self._path, durable=True))
             self._file = self._record.enter_context(part.open("wb"))
         except OSError as error:
             self._give_up(error)
@@ -190,11 +210,11 @@ class _Recording(AbstractContextManager[TrackingSession]):
     ) -> None:
         try:
             if self._file is not None:
-                size = self._file.tell()
                 self._record.__exit__(kind, error, trace)
                 if kind is None:
-                    with atomic_path(self._path.with_suffix(".json")) as part:
-                        part.write_text(json.dumps({"bytes": size, "total_s": str(self._total_s)}), "utf-8")
+                    about = {"sha256": self._digest.hexdigest(), "total_s": str(self._total_s)}
+                    with atomic_path(self._path.with_suffix(".json"), durable=True) as part:
+                        part.write_text(json.dumps(about), "utf-8")
         except OSError as failure:
             self._trouble.meet(failure)
         finally:
@@ -208,7 +228,9 @@ class _Recording(AbstractContextManager[TrackingSession]):
                 record["id"], record["score"], record["visible"] = face.track_id, face.score, face.visible
                 record["landmarks"] = face.landmarks
             try:
-                self._file.write(len(faces).to_bytes(2, "little") + records.tobytes())
+                data = len(faces).to_bytes(2, "little") + records.tobytes()
+                self._digest.update(data)
+                self._file.write(data)
                 self._file.flush()  # the part's time tells that its run is alive, see `sweep_parts`
             except OSError as error:
                 self._give_up(error)
@@ -240,8 +262,11 @@ class _Known(AbstractContextManager[TrackingSession]):
         self._file.close()
 
     def track(self, frame: Frame) -> tuple[Face, ...]:
-        count = int.from_bytes(self._file.read(2), "little")
-        records = np.frombuffer(self._file.read(count * _FACE.itemsize), _FACE)
+        head = self._file.read(2)
+        data = self._file.read(int.from_bytes(head, "little") * _FACE.itemsize)
+        if len(head) < 2 or len(data) < int.from_bytes(head, "little") * _FACE.itemsize:
+            raise LatentSyncError(f"{self._path}: ends before the video does. Delete it, or run without the cache")
+        records = np.frombuffer(data, _FACE)
         return tuple(
             Face(int(r["id"]), np.array(r["landmarks"], np.float32), float(r["score"]), float(r["visible"]))
             for r in records

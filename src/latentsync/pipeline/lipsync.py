@@ -177,6 +177,7 @@ class Lipsync:
         plan: Plan | str | Path | None = None,
         options: SyncOptions | None = None,
         cache: str | Path | None = None,
+        overwrite: bool = True,
         progress: ProgressCallback = silent,
         stop: StopFlag = never,
         **changes: Any,
@@ -189,6 +190,7 @@ class Lipsync:
             plan: instead of `audio`: speeches, each with a face and a range of time (`config.plan`), or a file of them.
                 Frames outside all ranges stay as they are, and so does the sound.
             options: see `SyncOptions`; `changes` are single fields of it.
+            overwrite: False = a file that has the name of `out`, or gets it during the run, is left as it is.
             cache: a folder for face tracks and unfinished work, see `pipeline.cache`; None = nothing is kept.
             progress: called after every chunk. stop: asked often, between the steps of a chunk too; when it says yes,
                 nothing is written.
@@ -238,6 +240,7 @@ class Lipsync:
                     script.track,
                     timecode=timecode,
                     further=further,
+                    overwrite=overwrite,
                 ) as writer,
             ):
                 given = script.frames, script.speakers, reader.info.fps, options, clock, counts, kept, stop

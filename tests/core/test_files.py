@@ -24,7 +24,7 @@ def test_what_came_meanwhile_stays(tmp_path: Path, links: bool, monkeypatch: pyt
 
         monkeypatch.setattr(os, "link", refuse)
     target = tmp_path / "out.mp4"
-    with pytest.raises(MediaError, match="came to exist meanwhile"), atomic_path(target, replace=False) as part:
+    with pytest.raises(MediaError, match="came to exist"), atomic_path(target, replace=False) as part:
         part.write_text("new")
         target.write_text("his")
     assert target.read_text() == "his" and list(tmp_path.iterdir()) == [target]

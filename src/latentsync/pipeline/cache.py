@@ -37,7 +37,7 @@ from latentsync.generation.protocol import ChunkInputs, MouthSampler, TrackRefer
 
 log = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 _FACE = np.dtype([("id", "<i4"), ("score", "<f8"), ("visible", "<f8"), ("landmarks", "<f4", (468, 2))])
 _DIGEST = hashlib.sha256().digest_size
 

@@ -231,7 +231,7 @@ def data_settings(*layers: Mapping[str, Any]) -> DataSettings:
         for key, value in layer.items():
             part, _, name = str(key).partition(".")
             if name:
-                merged.setdefault(part, {})[name] = value
+                merged.setdefault(part, {})[name] = _read(value) if isinstance(value, str) else value
             elif isinstance(value, Mapping):
                 merged.setdefault(part, {}).update(value)
             else:
@@ -249,5 +249,11 @@ def parse_change(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or "." not in key:
         raise ConfigError("set", text, "write PART.KEY=VALUE, as segments.min_s=2")
-    word = value.strip()
-    return key.strip(), None if word == "none" else parse_value(word)
+    return key.strip(), _read(value.strip())
+
+
+def _read(text: str) -> Any:
+    """A value written as text; "none" is none, and nan and inf are the numbers that `checked` refuses."""
+    if text == "none":
+        return None
+    return float(text) if text.lower().lstrip("+-") in ("nan", "inf") else parse_value(text)

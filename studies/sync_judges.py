@@ -22,9 +22,10 @@ from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import Clip, Source
 from latentsync.data.lip_sync import lip_sync
 from latentsync.data.settings import SyncLimits
+from latentsync.data.stages.estimate import Estimate
 from latentsync.data.stages.lip_opening import LEAD_FRAMES as LIP_OPENING_LEAD_FRAMES
 from latentsync.data.stages.lip_opening import LipOpeningJudge
-from latentsync.data.stages.sync import Estimate, LipJudge, SyncCheck
+from latentsync.data.stages.sync import LipJudge, SyncCheck
 from latentsync.data.stages.sync_networks import LEAD_FRAMES, OwnJudge
 from latentsync.metrics.lips import audible_opening, lip_opening
 from latentsync.training.datasets.clip_files import load_clips

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from latentsync.core.values import Float
-from latentsync.faces import FaceTracker
+from latentsync.faces.protocol import FaceTracker
 from latentsync.generation.networks import Networks
 from latentsync.generation.settings import ModelSettings
 from latentsync.models import UNet

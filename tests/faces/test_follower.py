@@ -11,8 +11,9 @@ from face_scenes import ScriptedTracker, load, mesh_at, textured, video, wall
 
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.values import AlignedFace, Frame
-from latentsync.faces import FaceFollower, FaceTracker, FollowerConfig, alignment_matrix, alignment_points
+from latentsync.faces import FaceFollower, FollowerConfig, alignment_matrix, alignment_points
 from latentsync.faces.pose import yaw_deg
+from latentsync.faces.protocol import FaceTracker
 
 BACK = wall(640, 480)
 OTHER = textured(640, 480, 7, 14.0)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from latentsync.core.errors import OfflineError, WeightsError
-from latentsync.synth.face.fetch import fetch_face_model, visible_triangles
-from latentsync.synth.face.pack import NUM_IDENTITIES
+from latentsync.synth.face.fetch import fetch_face_model
+from latentsync.synth.face.pack import NUM_IDENTITIES, visible_triangles
 
 QUAD = (
     "v 0 0 0\nv 1 0 0\nv 1 1 {z}\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nusemtl M_Face\nf 1/1/1 2/2/2 3/3/3 4/4/4\n"

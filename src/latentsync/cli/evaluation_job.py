@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from latentsync.evaluation.methods import Driver, Method
     from latentsync.evaluation.protocols import Protocol
     from latentsync.evaluation.results import SuiteOptions, SuiteResult
-    from latentsync.faces import FaceTracker
+    from latentsync.faces.protocol import FaceTracker
     from latentsync.pipeline import Lipsync
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,8 @@ from latentsync.data.stages.quality import make_scorer
 from latentsync.data.stages.sync import make_judge
 from latentsync.data.stages.write import ABOUT
 from latentsync.data.workspace import Workspace, claimed
-from latentsync.faces import FaceTracker, MeshTracker
+from latentsync.faces import MeshTracker
+from latentsync.faces.protocol import FaceTracker
 
 log = logging.getLogger(__name__)
 

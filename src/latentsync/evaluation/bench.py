@@ -25,7 +25,7 @@ from latentsync.evaluation.scoring import Judges, Material, Scores, score, shift
 from latentsync.evaluation.speech import Donor, loudness_db, own_speech
 from latentsync.evaluation.watching import Watched, measure_mirrored, watch
 from latentsync.faces.masks import inpaint_mask
-from latentsync.faces.tracker import FaceTracker
+from latentsync.faces.protocol import FaceTracker
 from latentsync.media.audio import write_wav
 from latentsync.media.reader import VideoReader
 from latentsync.media.writer import VideoWriter

@@ -12,7 +12,7 @@ from latentsync.core.errors import LatentSyncError
 from latentsync.core.progress import Progress, ProgressCallback, silent
 from latentsync.evaluation.clips import UNKNOWN, TestClip
 from latentsync.faces.likeness import describe, likeness
-from latentsync.faces.tracker import FaceTracker
+from latentsync.faces.protocol import FaceTracker
 from latentsync.media.reader import VideoReader
 
 SAME = 0.56

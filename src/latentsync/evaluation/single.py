@@ -15,7 +15,7 @@ from latentsync.evaluation.scoring import Judges, Material, score
 from latentsync.evaluation.speech import SAMPLES_PER_STEP, Speech, loudness_db
 from latentsync.evaluation.watching import GRID_HZ, watch
 from latentsync.faces.masks import inpaint_mask
-from latentsync.faces.tracker import FaceTracker
+from latentsync.faces.protocol import FaceTracker
 from latentsync.media.audio import read_audio
 
 

@@ -22,7 +22,7 @@ from latentsync.evaluation.results import FROZEN, REAL, UNTOUCHED, SuiteOptions,
 from latentsync.evaluation.scoring import Judges
 from latentsync.evaluation.speech import Donor
 from latentsync.evaluation.watching import measure
-from latentsync.faces.tracker import FaceTracker
+from latentsync.faces.protocol import FaceTracker
 from latentsync.media.audio import read_audio
 
 log = logging.getLogger(__name__)

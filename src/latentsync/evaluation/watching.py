@@ -15,8 +15,8 @@ from latentsync.core.values import Face, Frame
 from latentsync.faces.alignment import alignment_matrix
 from latentsync.faces.crop import extract_crop
 from latentsync.faces.points import alignment_points
+from latentsync.faces.protocol import FaceTracker
 from latentsync.faces.smoothing import SmoothingConfig, smooth_at
-from latentsync.faces.tracker import FaceTracker
 from latentsync.media.pixels import RgbPicture, to_bytes
 from latentsync.media.reader import VideoReader
 from latentsync.metrics.lips import lip_opening, lip_width

@@ -7,7 +7,8 @@ from latentsync.faces.masks import inpaint_mask, latent_mask
 from latentsync.faces.paste import paste_mouth
 from latentsync.faces.paste_compatible import paste_compatible
 from latentsync.faces.points import alignment_points
-from latentsync.faces.tracker import FaceTracker, MeshTracker, TrackerConfig, TrackingSession
+from latentsync.faces.protocol import FaceTracker, TrackingSession
+from latentsync.faces.tracker import MeshTracker, TrackerConfig
 
 __all__ = [
     "TEMPLATE",

@@ -18,9 +18,9 @@ from latentsync.faces.choice import MIN_LIKENESS, Chooser, Seen, parse_choice
 from latentsync.faces.likeness import describe, reference_likeness, track_likeness
 from latentsync.faces.points import alignment_points
 from latentsync.faces.pose import yaw_deg
+from latentsync.faces.protocol import FaceTracker, TrackingSession
 from latentsync.faces.shots import ShotConfig, ShotDetector
 from latentsync.faces.smoothing import SmoothingConfig, smooth_at
-from latentsync.faces.tracker import FaceTracker, TrackingSession
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,10 +21,8 @@ from latentsync.faces.alignment import alignment_matrix, compose, invert
 from latentsync.faces.choice import Seen
 from latentsync.faces.crop import extract_crop
 from latentsync.faces.points import alignment_points
+from latentsync.faces.protocol import FaceTracker
 from latentsync.media.pixels import RgbPicture
-
-if TYPE_CHECKING:
-    from latentsync.faces.tracker import FaceTracker
 
 _CROP_PX = 96
 _UPPER_PX = _CROP_PX * 5 // 8

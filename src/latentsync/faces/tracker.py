@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from latentsync.core.errors import ConfigError
 from latentsync.core.values import Bytes, Face, Frame, Picture
 from latentsync.faces.detector import Detection, FaceDetector, overlap
 from latentsync.faces.mesh import EYE_LEFT, EYE_RIGHT, FaceMesh, Mesh, Roi, roi_of_detection, roi_of_mesh
+from latentsync.faces.protocol import TrackingSession
 from latentsync.faces.reid import OTHER_PERSON, SAME_PERSON, Memory, look_of, touches
 from latentsync.faces.weights import DETECTOR, MESH, find_face_file
 
@@ -27,26 +27,6 @@ _MAX_COVER_S = Fraction(5)
 
 _VIEW_PX = 256
 """Side of what the detector (128 px) is given: twice its own, so that its averaging sees no aliasing."""
-
-
-class TrackingSession(AbstractContextManager["TrackingSession"], Protocol):
-    """One video being followed. Frames come in order, each once."""
-
-    def track(self, frame: Frame) -> tuple[Face, ...]:
-        """The faces of this frame, in the order in which their tracks began."""
-        ...
-
-    def cut(self) -> None:
-        """The next frame belongs to another shot: forget every track. Their ids are not used again."""
-        ...
-
-
-class FaceTracker(Protocol):
-    """Something that finds and follows faces. Nothing is carried from one session to another."""
-
-    def open(self) -> TrackingSession:
-        """Begin a video; the session is a context manager."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

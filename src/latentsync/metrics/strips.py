@@ -13,7 +13,8 @@ import numpy as np
 from latentsync.core.errors import MediaError, NoFaceError
 from latentsync.core.files import atomic_path
 from latentsync.core.values import AlignedFace, Bytes, Float, Frame
-from latentsync.faces import FaceFollower, FaceTracker, MeshTracker, PeopleFollower, Wanted, extract_crop
+from latentsync.faces import FaceFollower, MeshTracker, PeopleFollower, Wanted, extract_crop
+from latentsync.faces.protocol import FaceTracker
 from latentsync.media.pixels import to_bytes
 from latentsync.media.reader import VideoReader
 

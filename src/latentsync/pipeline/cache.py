@@ -32,7 +32,7 @@ from latentsync.core.files import atomic_path, sweep_parts
 from latentsync.core.hashing import blocks, file_sha256
 from latentsync.core.reading import SETTINGS_BYTES, read_json
 from latentsync.core.values import AlignedFace, Face, Float, Frame
-from latentsync.faces import FaceTracker, TrackingSession
+from latentsync.faces.protocol import FaceTracker, TrackingSession
 from latentsync.generation.protocol import ChunkInputs, MouthSampler, TrackReferences
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.timecode import timecode_from
 from latentsync.core.values import Frame
-from latentsync.faces import FaceTracker, FollowerConfig, MeshTracker, PeopleFollower
+from latentsync.faces import FollowerConfig, MeshTracker, PeopleFollower
+from latentsync.faces.protocol import FaceTracker
 from latentsync.generation import sampler_for
 from latentsync.generation.networks import Networks
 from latentsync.generation.precision import choose_device, choose_dtype, explain_out_of_memory

@@ -23,9 +23,10 @@ from latentsync.core.errors import ConfigError, MediaError, shown
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
 from latentsync.core.timecode import timecode_from
 from latentsync.core.values import Face, Frame
-from latentsync.faces import FaceTracker, FollowerConfig, alignment_matrix, alignment_points
+from latentsync.faces import FollowerConfig, alignment_matrix, alignment_points
 from latentsync.faces.choice import parse_choice
 from latentsync.faces.pose import yaw_deg
+from latentsync.faces.protocol import FaceTracker
 from latentsync.faces.shots import ShotDetector
 from latentsync.media.codecs import container_of
 from latentsync.media.further import Further, further_of

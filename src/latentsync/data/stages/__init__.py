@@ -15,7 +15,8 @@ from latentsync.data.stages.segments import Segments
 from latentsync.data.stages.shots import Shots
 from latentsync.data.stages.sync import Sync, SyncCheck, judge_limits
 from latentsync.data.stages.write import Write
-from latentsync.faces import FaceTracker, MeshTracker
+from latentsync.faces import MeshTracker
+from latentsync.faces.protocol import FaceTracker
 
 __all__ = ["Limit", "Limits", "Resources", "Stage", "limits_of", "make_stages", "stage_names"]
 

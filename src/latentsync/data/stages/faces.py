@@ -20,7 +20,8 @@ from latentsync.data.settings import FaceSettings
 from latentsync.data.stages.base import PlainStage
 from latentsync.data.stages.face_scores import face_scores
 from latentsync.data.workspace import Workspace
-from latentsync.faces import FaceFollower, FaceTracker, MeshTracker, TrackingSession, extract_crop
+from latentsync.faces import FaceFollower, MeshTracker, extract_crop
+from latentsync.faces.protocol import FaceTracker, TrackingSession
 from latentsync.media.information import VideoInfo
 from latentsync.media.pixels import RgbPicture, to_bytes
 from latentsync.media.writer import VideoWriter

@@ -11,8 +11,8 @@ import numpy as np
 from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import GRID_FPS, Clip
 from latentsync.data.sound import sound_span
+from latentsync.data.stages.estimate import Estimate
 from latentsync.data.stages.faces import load_geometry
-from latentsync.data.stages.sync import Estimate
 from latentsync.data.workspace import Workspace
 from latentsync.faces.alignment import transform
 from latentsync.metrics.lips import audible_opening, lagged_correlation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,21 +15,14 @@ from latentsync.data.lip_sync import lip_sync
 from latentsync.data.settings import SyncLimits, SyncSettings
 from latentsync.data.sound import sound_span
 from latentsync.data.stages.base import PlainStage, Resources
+from latentsync.data.stages.estimate import Estimate
 from latentsync.data.stages.faces import load_geometry
+from latentsync.data.stages.judge_files import judge_hash
 from latentsync.data.workspace import Workspace
 from latentsync.metrics.lips import lip_opening
 
 BUILT_IN = ("lips", "lip_opening")
 """Judges that need no file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """How much later the sound is than the picture (seconds), and how sure that is (scale of the judge); NaN = not."""
-
-    late_s: float
-    confidence: float
-    at_zero: float
 
 
 class SyncJudge(Protocol):
@@ -113,18 +106,16 @@ def _content(settings: SyncSettings) -> dict[str, Any]:
 
     Raises: WeightsError: a file is missing.
     """
-    from latentsync.data.stages.sync_networks import content_of
-
     given = {"judge": settings.judge, "judge_v2": settings.judge_v2}
     if settings.judge == "lip_opening":
         from latentsync.models.lip_opening import HOME
 
         return {
             **given,
-            "lip_opening": content_of(HOME),
-            "judge_v2": given["judge_v2"] and content_of(Path(given["judge_v2"])),
+            "lip_opening": judge_hash(HOME),
+            "judge_v2": given["judge_v2"] and judge_hash(Path(given["judge_v2"])),
         }
-    return {key: path if path in (None, "lips") else content_of(Path(str(path))) for key, path in given.items()}
+    return {key: path if path in (None, "lips") else judge_hash(Path(str(path))) for key, path in given.items()}
 
 
 def _found_anywhere(settings: SyncSettings) -> SyncSettings:

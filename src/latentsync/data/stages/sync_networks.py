@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from latentsync.core.errors import WeightsError
-from latentsync.core.hashing import blocks
 from latentsync.core.rates import SPEECH_RATE_HZ
 from latentsync.data.clip import GRID_FPS, Clip
 from latentsync.data.grid import grid_frames
 from latentsync.data.sound import sound_span
+from latentsync.data.stages.estimate import Estimate
 from latentsync.data.stages.faces import load_geometry
-from latentsync.data.stages.sync import Estimate
 from latentsync.data.workspace import Workspace
 from latentsync.media.reader import VideoReader
 from latentsync.metrics.judges import own_audio, own_columns, own_video, v2_crop_boxes, v2_sync_score
@@ -118,18 +115,6 @@ class V2Judge:
                 crops, wave, lambda x: network.embed_lips(x.to(device)), lambda x: network.embed_audio(x.to(device))
             )
         )
-
-
-def content_of(path: Path) -> str:
-    """SHA-256 of a checkpoint file, or of the two files of a folder."""
-    files = [path / "config.json", path / "model.safetensors"] if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        if not file.is_file():
-            raise WeightsError(f"{file}: no such file. Give a SyncNet's checkpoint or folder.")
-        for block in blocks(file):
-            digest.update(block)
-    return digest.hexdigest()[:16]
 
 
 def _estimate(score: SyncScore) -> Estimate:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +14,10 @@ import numpy as np
 from latentsync.core.errors import OfflineError, WeightsError
 from latentsync.core.files import atomic_path
 from latentsync.core.progress import Progress, ProgressCallback, silent
-from latentsync.synth.arrays import Bools, Ints
 from latentsync.synth.face.pack import pack_face_model
 
 REVISION = "da5f95a"
 ADDRESS = f"https://github.com/ICT-VGL/ICT-FaceKit/archive/{REVISION}.zip"
-TRIANGLES_SHA256 = "8ab3c6fcb4f97d57fc9b5b6377ad687730ad039f558357f5cf16257cccf0a93b"
-"""Of the (52220, 3) int32 triangles, quads split, of that revision."""
 MEAN_ABSOLUTE_CM = 4.82230
 """Of the coordinates of the neutral head of that revision."""
 BY_HAND = (
@@ -37,14 +31,6 @@ def model_path() -> Path:
     """Where the packed model is kept: `$LATENTSYNC_CACHE` or `~/.cache/latentsync`, sub-folder `synth`."""
     root = os.environ.get("LATENTSYNC_CACHE")
     return (Path(root) if root else Path.home() / ".cache" / "latentsync") / "synth" / "ict_facekit_light.npz"
-
-
-def visible_triangles(tri: Ints) -> Bools | None:
-    """(T,) which triangles of the ICT model can be seen from the front while talking; None for another mesh."""
-    if hashlib.sha256(np.ascontiguousarray(tri, np.int32).tobytes()).hexdigest() != TRIANGLES_SHA256:
-        return None
-    packed = zlib.decompress(files("latentsync").joinpath("assets/synth/ict_visible.bin").read_bytes())
-    return np.unpackbits(np.frombuffer(packed, np.uint8), count=len(tri)).astype(bool)
 
 
 def fetch_face_model(

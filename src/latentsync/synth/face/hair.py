@@ -7,9 +7,10 @@ import numpy as np
 from latentsync.synth.arrays import Bools, Ints, Real
 from latentsync.synth.face.fields import Noise, smoothstep
 from latentsync.synth.face.identity import Identity
+from latentsync.synth.face.layers import beard_area
 from latentsync.synth.face.model import HeadMesh
 from latentsync.synth.face.parts import MeshPart
-from latentsync.synth.face.skin import beard_area, inside_hairline
+from latentsync.synth.face.skin import inside_hairline
 from latentsync.synth.render import materials as mat
 
 SHELL_LENGTH = {

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from latentsync.synth.arrays import Real
 from latentsync.synth.face.atlas import FACE_TEXELS, Atlas
 from latentsync.synth.face.fields import Noise, blob, both_sides, smoothstep, spline
 from latentsync.synth.face.identity import Identity
-
-if TYPE_CHECKING:
-    from latentsync.synth.face.skin import Layer
+from latentsync.synth.face.layers import Layer, beard_area
 
 
 def _fixed(points: Real) -> np.ndarray:
@@ -96,8 +92,6 @@ def wrinkles(layer: Layer, who: Identity, atlas: Atlas, rng: np.random.Generator
 
 def stubble(layer: Layer, who: Identity, atlas: Atlas, noise: Noise) -> None:
     """Shadow of a shaved beard, or the skin under one."""
-    from latentsync.synth.face.skin import beard_area
-
     p = layer.points
     area = beard_area(p)
     amount = who.stubble * np.clip(area + 0.25 * noise.octaves(p, 1.3), 0, 1) * (area > 0.02) * (1 - atlas.lips)

@@ -9,9 +9,12 @@ sparsely: 160 files of 2.6 MB become about 17 MB.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+import zlib
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,10 @@ import numpy as np
 
 from latentsync.core.errors import WeightsError
 from latentsync.core.files import atomic_path
-from latentsync.synth.arrays import Ints, Real
+from latentsync.synth.arrays import Bools, Ints, Real
 
+TRIANGLES_SHA256 = "8ab3c6fcb4f97d57fc9b5b6377ad687730ad039f558357f5cf16257cccf0a93b"
+"""Of the (52220, 3) int32 triangles, quads split, of that revision."""
 NEUTRAL = "generic_neutral_mesh.obj"
 NUM_IDENTITIES = 100
 SMALLEST_CM = 2e-4
@@ -81,6 +86,14 @@ def quantise(delta: Real) -> tuple[np.ndarray, float]:
     return np.round(delta / scale).astype(np.int16), scale
 
 
+def visible_triangles(tri: Ints) -> Bools | None:
+    """(T,) which triangles of the ICT model can be seen from the front while talking; None for another mesh."""
+    if hashlib.sha256(np.ascontiguousarray(tri, np.int32).tobytes()).hexdigest() != TRIANGLES_SHA256:
+        return None
+    packed = zlib.decompress(files("latentsync").joinpath("assets/synth/ict_visible.bin").read_bytes())
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=len(tri)).astype(bool)
+
+
 def pack_face_model(folder: Path, out: Path) -> None:
     """Read the OBJ files of `folder` and write the packed model `out`.
 
@@ -100,8 +113,6 @@ def pack_face_model(folder: Path, out: Path) -> None:
         values.append(q)
         scales.append(scale)
         offsets.append(offsets[-1] + len(rows))
-    from latentsync.synth.face.fetch import visible_triangles
-
     marks = folder / "vertex_indices.json"
     if not marks.is_file():
         raise WeightsError(f"{marks}: missing. Give the folder FaceXModel of a complete ICT-FaceKit checkout.")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from latentsync.core.values import Frame
-from latentsync.faces import FaceTracker, inpaint_mask
+from latentsync.faces import inpaint_mask
+from latentsync.faces.protocol import FaceTracker
 from latentsync.generation.tiny.residual import compose_residual
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import MIN_OVERLAP, correlation, lagged_correlation, lip_opening

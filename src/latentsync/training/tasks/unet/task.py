@@ -48,6 +48,7 @@ from latentsync.training.losses.videomae import load_videomae
 from latentsync.training.tasks.tiny_unet.data import augmented_references
 from latentsync.training.tasks.unet.objective import UNetObjective
 from latentsync.training.tasks.unet.settings import UNetSettings
+from latentsync.training.tasks.unet.validate import check
 
 log = logging.getLogger(__name__)
 FPS = 25
@@ -323,8 +324,6 @@ class UNetTask:
 
     def validate(self, network: nn.Module) -> ValidationResult:
         """See `Task` and `unet_check`."""
-        from latentsync.training.tasks.unet.validate import check
-
         return check(self, cast(Any, network))
 
     def export(self, network: nn.Module, folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -24,16 +24,16 @@ from latentsync.generation import sampler_for
 from latentsync.generation.networks import Networks
 from latentsync.generation.precision import choose_dtype
 from latentsync.generation.protocol import ChunkInputs
+from latentsync.generation.settings import ModelSettings
 from latentsync.generation.tiny.pose_warp import head_moves, smoothed
 from latentsync.generation.tiny.references import STEADY, ChunkReferences, choose_references, reference_lips
 from latentsync.media.pixels import RgbPicture
 from latentsync.metrics.lips import lagged_correlation, lip_opening
 from latentsync.metrics.strips import MOUTH_BOX, draw_strip
-from latentsync.training.datasets import AnyClip, num_frames
+from latentsync.training.datasets import AnyClip, Mixture, num_frames
 from latentsync.training.engine.task import ValidationResult
-
-if TYPE_CHECKING:
-    from latentsync.training.tasks.unet.task import UNetTask
+from latentsync.training.tasks.unet.objective import UNetObjective
+from latentsync.training.tasks.unet.settings import UNetSettings
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,27 @@ DROPPED = 0.01
 """Share by which wrong speech must be worse than the right one."""
 
 
+class ValidatedTask(Protocol):
+    """What a validation asks of the task, see `UNetTask`."""
+
+    model: ModelSettings
+    settings: UNetSettings
+    audio_encoder: Any
+    train: Mixture
+    val: Mixture
+
+    @property
+    def objective(self) -> UNetObjective: ...
+
+    def window(self, clip: AnyClip, start: int, other: int) -> dict[str, Tensor]: ...
+
+    def crops(self, clip: AnyClip) -> np.ndarray: ...
+
+    def meshes(self, clip: AnyClip) -> np.ndarray: ...
+
+    def audio_features(self, clip: AnyClip, start: int, count: int) -> Tensor: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Driven:
     """One held-out clip with another clip's speech. (F, R, R, 3) float32 in [0, 1]: the clip, the result, the reference
@@ -62,7 +83,7 @@ class Driven:
 
 
 @torch.no_grad()
-def check(task: UNetTask, network: Any) -> ValidationResult:
+def check(task: ValidatedTask, network: Any) -> ValidationResult:
     """Figures, warnings, a strip and a clip of a network. Deterministic."""
     device = next(network.parameters()).device
     pairs = chosen(task)
@@ -81,7 +102,7 @@ def check(task: UNetTask, network: Any) -> ValidationResult:
     )
 
 
-def chosen(task: UNetTask) -> list[tuple[AnyClip, AnyClip]]:
+def chosen(task: ValidatedTask) -> list[tuple[AnyClip, AnyClip]]:
     """Held-out clips, as many people as possible first, each with another one whose speech is the wrong one.
 
     That is a held-out clip of somebody else, else another one of the same person; where a single clip is held out, one
@@ -100,7 +121,7 @@ def chosen(task: UNetTask) -> list[tuple[AnyClip, AnyClip]]:
     return pairs
 
 
-def one_step(task: UNetTask, pairs: list[tuple[AnyClip, AnyClip]], device: torch.device) -> dict[str, float]:
+def one_step(task: ValidatedTask, pairs: list[tuple[AnyClip, AnyClip]], device: torch.device) -> dict[str, float]:
     """Squared error of the prediction in the generated region, with a clip's own and with the other one's speech."""
     objective, size = task.objective, task.model.num_frames
     region = 1 - objective.get_buffer("keep")
@@ -124,7 +145,7 @@ def one_step(task: UNetTask, pairs: list[tuple[AnyClip, AnyClip]], device: torch
     return {"val/error_own": own, "val/error_other": wrong_error, "val/listening": listening}
 
 
-def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: torch.device) -> Driven:
+def drive(task: ValidatedTask, network: Any, clip: AnyClip, other: AnyClip, device: torch.device) -> Driven:
     """Generate a clip's mouth from another clip's speech with the code of inference."""
     size, settings = task.model.num_frames, task.settings.check
     count = min(settings.chunks * size, num_frames(clip) // size * size, num_frames(other) // size * size)
@@ -152,7 +173,7 @@ def drive(task: UNetTask, network: Any, clip: AnyClip, other: AnyClip, device: t
     return _tracked(result, clip, other, count) if settings.track_lips else result
 
 
-def _references(task: UNetTask, clip: AnyClip, real: np.ndarray) -> ChunkReferences | None:
+def _references(task: ValidatedTask, clip: AnyClip, real: np.ndarray) -> ChunkReferences | None:
     """Reference frames of a clip, as the pipeline chooses them; None where every frame is its own."""
     tiny = task.model.tiny
     if tiny is None:
@@ -273,7 +294,7 @@ def numbers(device: torch.device) -> Any:
 
 
 @contextmanager
-def in_place(task: UNetTask, network: Any) -> Iterator[None]:
+def in_place(task: ValidatedTask, network: Any) -> Iterator[None]:
     """The objective asks `network` in place of its own; both are in evaluation mode, undone afterwards."""
     objective = task.objective
     own, was_training = objective.network, network.training

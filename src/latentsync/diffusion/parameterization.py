@@ -82,7 +82,7 @@ class EpsilonDenoising:
 class FlowDenoising:
     """Prediction of the clean latents: x_σ = (1 − σ)·x0 + σ·ε, σ = sqrt(u), and σ = 1 for a fixed share.
 
-    It serves to fine-tune models which are sampled so (`tiny`).
+    It serves models of one or few steps, which are sampled so (`SamplerConfig.kind` "flow").
     """
 
     def levels(self, uniform: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class FlowDenoising:
 
 
 def denoising_of(prediction: str) -> Denoising:
-    """ "epsilon" (released models) or "x0" (`tiny`)."""
+    """ "epsilon" (the released models) or "x0" (models of few steps)."""
     return EpsilonDenoising() if prediction == "epsilon" else FlowDenoising()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -182,3 +183,29 @@ def test_a_cache_serves_plans(model: Lipsync, film: Path, tmp_path: Path) -> Non
         model(film, out=tmp_path / f"{name}.mkv", plan=plan, codec="ffv1", cache=cache)
     assert not any(left or right for left, right in changed(tmp_path / "o.mkv", tmp_path / "p.mkv"))
     assert not any(left or right for left, right in changed(tmp_path / "o.mkv", tmp_path / "q.mkv"))
+
+
+def test_smart_render_copies_what_a_plan_leaves_alone(model: Lipsync, tmp_path: Path) -> None:
+    """Groups of ten frames; the third and the fourth have frames in the range of the plan."""
+    with av.open(str(tmp_path / "film.mp4"), "w") as file:
+        options = {"x264-params": "keyint=10:min-keyint=10:scenecut=0", "crf": "10"}
+        stream = file.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        for _ in range(60):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(planted.picture(SIZE, [LEFT]), "rgb24")))
+        file.mux(stream.encode(None))
+    speech = tmp_path / "s.wav"
+    write_wav(speech, synth_media.tone(0.4, RATE, 1))
+    plan = Plan((PlanEntry(audio=speech, start_s=Fraction(1), end_s=Fraction(7, 5)),))
+    out = tmp_path / "out.mp4"
+    result = model(tmp_path / "film.mp4", out=out, plan=plan, render="smart")
+    assert (result.num_frames, result.num_copied) == (60, 40) and result.num_edited == 10
+
+    def contents(path: Path) -> list[bytes]:
+        with av.open(str(path)) as file:
+            return [bytes(packet) for packet in file.demux(video=0) if packet.size]
+
+    before, after = contents(tmp_path / "film.mp4"), contents(out)
+    assert [n for n in range(60) if before[n] == after[n]] == [*range(20), *range(40, 60)]
+    webm = model(tmp_path / "film.mp4", out=tmp_path / "out.webm", plan=plan, render="smart")
+    assert webm.num_copied == 0 and any("--render smart is not possible" in warning for warning in webm.warnings)

@@ -115,6 +115,9 @@ def sync(
     tracks: Annotated[
         str | None, choice("tracks", kinds.Tracks, "VIDEO's further sound tracks, subtitles, chapters, attachments.")
     ] = None,
+    render: Annotated[
+        str | None, choice("render", kinds.Render, "smart: copy what is not edited, encode only the rest.")
+    ] = None,
     paste: Annotated[str | None, choice("paste", kinds.Paste, "What is pasted back.")] = None,
     no_provenance: Annotated[
         bool, typer.Option("--no-provenance", help="Do not write into OUT that its lips are synthetic.")
@@ -164,6 +167,7 @@ def sync(
         "duck": duck,
         "match_loudness": True if match_loudness else None,
         "tracks": tracks,
+        "render": render,
         "paste": paste,
         "provenance": False if no_provenance else None,
     }
@@ -282,7 +286,8 @@ def run(job: _Job) -> tuple[Result, dict[str, LatentSyncError]]:
 
     console = stderr_console()
     with logging_to(console, job.quiet, job.verbose), stop_on_signal() as stop:
-        from latentsync.pipeline.preflight import check_faces, check_output
+        from latentsync.pipeline.output import check_output
+        from latentsync.pipeline.preflight import check_faces
 
         for loss in check_output(job.video, job.out, job.options, is_plan=job.plan is not None):
             log.warning("%s", loss)
@@ -371,11 +376,12 @@ def show(result: Result, extras: dict[str, Path | None], as_json: bool, quiet: b
         sys.stdout.write(json.dumps(answer, default=plain) + "\n")
     elif not quiet:
         untouched = f", {result.num_without_face} without a face" if result.num_without_face else ""
+        copied = f", {result.num_copied} copied as they were" if result.num_copied else ""
         memory = "not known" if result.peak_memory_gib is None else f"{result.peak_memory_gib:.2f} GiB"
         lines = [
             str(result.out_path),
             f"  {result.num_frames} frames, {result.duration_s:.2f} s at {float(result.fps):.6g} fps: "
-            f"{result.num_edited} lip-synced{untouched}",
+            f"{result.num_edited} lip-synced{untouched}{copied}",
             f"  speed {result.frames_per_s:.1f} frames/s ({result.seconds_total:.1f} s), "
             f"peak memory {memory}, model {result.model}, seed {result.seed}",
         ]

@@ -18,6 +18,7 @@ NoFace = Literal["pass", "fail"]
 Paste = Literal["mouth", "compatible"]
 KeepAudio = Literal["copy", "encode", "none"]
 Tracks = Literal["keep", "speech"]
+Render = Literal["full", "smart"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +57,8 @@ class SyncOptions:
         match_loudness: the speech is brought to the loudness of the video's own dialogue.
         tracks: "keep" = the video's further sound tracks, subtitles, chapters, attachments and cover go along where the
             container can hold them; "speech" = the picture and the speech only.
+        render: "full" = every frame is encoded; "smart" = in H.264 and HEVC, closed groups of pictures without an
+            edited frame are copied as they are, where the file allows it.
         provenance: write into the container's metadata that the lips are synthetic.
     """
 
@@ -81,11 +84,12 @@ class SyncOptions:
     duck: float | None = None
     match_loudness: bool = False
     tracks: Tracks = "keep"
+    render: Render = "full"
     provenance: bool = True
 
     def __post_init__(self) -> None:
         for key, kind in (("length", Length), ("silence", Silence), ("no_face", NoFace), ("paste", Paste),
-                          ("keep_audio", KeepAudio), ("tracks", Tracks)):  # fmt: skip
+                          ("keep_audio", KeepAudio), ("tracks", Tracks), ("render", Render)):  # fmt: skip
             if getattr(self, key) not in (*get_args(kind), *((None,) if key in ("length", "silence") else ())):
                 raise ConfigError(key, getattr(self, key), f"choose one of {', '.join(get_args(kind))}")
         for key in ("steps", "seed", "overlap_frames", "block_cache_interval"):

@@ -47,7 +47,7 @@ def subtitle_rows(path: Path, text: str) -> list[Row]:
 
     Raises: ConfigError: a cue without a file.
     """
-    rows: list[dict[str, str]] = []
+    rows: list[Row] = []
     for number, block in enumerate(re.split(r"\n\s*\n", text.replace("\r\n", "\n")), 1):
         lines = [line.strip() for line in block.strip().splitlines()]
         at = next((place for place, line in enumerate(lines) if _CUE.match(line)), None)
@@ -149,7 +149,7 @@ def otio_rows(path: Path) -> list[Row]:
         tracks = list(timeline.audio_tracks())
     except Exception as error:  # its own kinds of errors, from C++
         raise ConfigError("plan", str(path), "not a timeline that OpenTimelineIO reads") from error
-    rows: list[dict[str, str]] = []
+    rows = []
     for track in tracks:
         for clip in track.find_clips():
             url = getattr(clip.media_reference, "target_url", None)

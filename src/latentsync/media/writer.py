@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import queue
 import threading
 from collections.abc import Iterable
@@ -12,30 +11,28 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import av
 from av.error import FFmpegError
-from av.video.reformatter import ColorRange
 
 from latentsync.core.errors import LatentSyncError, MediaError
 from latentsync.core.files import atomic_path, refuse_unwritable, sweep_parts_of
 from latentsync.core.timecode import Timecode
 from latentsync.core.values import Frame
-from latentsync.media.codecs import clock_for, container_of, encoder_for, fields_for, pixel_format_for
+from latentsync.media.codecs import clock_for, container_of, encoder_for, pixel_format_for
 from latentsync.media.further import Further, FurtherTracks
 from latentsync.media.information import VideoInfo
 from latentsync.media.losses import losses
 from latentsync.media.mixing import MixPlan
-from latentsync.media.pixels import PlanarPicture, RgbPicture, convert
-from latentsync.media.planes import layout_of
+from latentsync.media.picture_encoder import ISO_SUFFIXES, PictureEncoder
+from latentsync.media.smart import SmartPlan, SmartStream, source_groups
 from latentsync.media.sound_track import AudioPlan, SoundTrack, further_sounds, open_track
 from latentsync.media.tracks import tags_for
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
-ISO_SUFFIXES = (".mp4", ".mov", ".m4v")
 TIMECODE_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm")
 _OFF_BEAT = Fraction(1, 4)
 """AVI has one tick a frame: a time farther than this part of a frame from its tick cannot be said."""
@@ -77,6 +74,8 @@ class VideoWriter:
         codec, crf, pixel_format: instead of following the source.
         metadata: written into the container, e.g. where the picture comes from.
         timecode: of the first frame, None = none. .avi cannot hold it.
+        smart: frames of this film that are not edited are copied in whole groups, see `smart`; where that cannot be,
+            `losses` says why and all are encoded. None = all are encoded.
         further: what goes along beside picture and speech, see `further.further_of`; None = nothing.
         audio: the sound, None = none.
         depth: frames that may wait for the encoder.
@@ -97,6 +96,7 @@ class VideoWriter:
         timecode: Timecode | None = None,
         further: Further | None = None,
         overwrite: bool = True,
+        smart: SmartPlan | None = None,
     ) -> None:
         self.path, self.overwrite = Path(path), overwrite
         self.like, self.metadata = like, dict(metadata or {})
@@ -105,17 +105,17 @@ class VideoWriter:
         self.encoder = encoder_for(self.suffix, like.codec, codec, like.bit_depth)
         size = (like.width, like.height)
         self.pixel_format = pixel_format_for(self.encoder, like.pix_fmt, size, pixel_format)
-        self._fields = fields_for(self.encoder.name, like, self.pixel_format)
-        self._graph: av.filter.Graph | None = None
         self.losses = losses(like, self.encoder.name, self.pixel_format)
         self.timecode = timecode
         if timecode is not None and self.suffix not in TIMECODE_SUFFIXES:
             self.losses += (f"{self.suffix} holds no timecode: that of the video is not in the result",)
         self.crf = self.encoder.crf_for(crf)
         self.clock = clock_for(self.suffix, like)
+        self._picture = PictureEncoder(like, self.encoder, self.pixel_format, self.crf, self.suffix, self.clock)
+        self._smart = None if smart is None else self._smart_stream(smart)
         self.num_written = 0
         self.end_s: Fraction | None = None
-        self._queue: queue.Queue[Frame | None] = queue.Queue(depth)
+        self._queue: queue.Queue[tuple[Frame, bool] | None] = queue.Queue(depth)
         self._leaving = threading.Event()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -168,15 +168,30 @@ class VideoWriter:
             raise self._said(failure) from failure
         log.info("%s: %d frames, %s %s", self.path, self.num_written, self.encoder.name, self.pixel_format)
 
-    def write(self, frame: Frame) -> None:
-        """Hand a frame to the encoder. Waits while the queue is full; raises what the encoder met earlier."""
+    @property
+    def num_copied(self) -> int:
+        """Frames written so far that were copied as they are."""
+        return 0 if self._smart is None else self._smart.num_copied
+
+    def _smart_stream(self, plan: SmartPlan) -> SmartStream | None:
+        groups = source_groups(plan, self.like, self.suffix, self.encoder.name, self.pixel_format)
+        if isinstance(groups, str):
+            self.losses += (f"--render smart is not possible: {groups}. Everything is encoded anew",)
+            return None
+        return SmartStream(groups, self.like, self._picture.alone, self._picture.ready, self.clock)
+
+    def write(self, frame: Frame, is_edited: bool = True) -> None:
+        """Hand a frame to the encoder. Waits while the queue is full; raises what the encoder met earlier.
+
+        Args: is_edited: it is not as the film has it; others may be copied (`smart`).
+        """
         picture = frame.picture
         if (picture.width, picture.height) != (self.like.width, self.like.height):
             size = f"{self.like.width}x{self.like.height}"
             raise ValueError(f"frame {frame.index} is {picture.width}x{picture.height}, the file {size}")
-        self._put(frame)
+        self._put((frame, is_edited))
 
-    def _put(self, frame: Frame | None) -> None:
+    def _put(self, frame: tuple[Frame, bool] | None) -> None:
         if self._thread is None:
             raise RuntimeError("VideoWriter is not open: use it in a with block")
         while self._error is None:
@@ -193,22 +208,12 @@ class VideoWriter:
         self._output = av.open(str(part), "w", format=kind, options=options)
         self._resources.push(_Closer(self._output).leave)
         self._output.metadata.update(self.metadata)
-        stream: Any = self._output.add_stream(self.encoder.name, rate=self.like.fps, options=self._options())
-        if self.encoder.name == "libx265" and self.suffix in ISO_SUFFIXES:
-            stream.codec_tag = "hvc1"  # FFmpeg's own choice, hev1, is not played by Apple's players
+        stream: Any = self._picture.add_to(self._output) if self._smart is None else self._smart.add_to(self._output)
+        if self._smart is not None:
+            self._resources.callback(self._smart.close)
         if self.timecode is not None:
             stream.metadata["timecode"] = str(self.timecode)
-        stream.width, stream.height, stream.pix_fmt = self.like.width, self.like.height, self.pixel_format
-        stream.time_base = self.clock
-        context = stream.codec_context
-        context.time_base = self.clock
-        context.sample_aspect_ratio = self.like.sample_aspect
-        context.thread_type = "AUTO"
-        if self._keeps_matrix:
-            context.colorspace, context.color_range = self.like.colorspace, self._range
-        context.color_primaries, context.color_trc = self.like.color_primaries, self.like.color_trc
         self._stream = stream
-        self._target = self._reference()
         if self.audio is not None:
             self._add_track(open_track(self._output, self.suffix, self.audio))
         if self.further is not None:
@@ -221,42 +226,6 @@ class VideoWriter:
         self._tracks.append(track)
         self._resources.callback(track.close)
 
-    def _options(self) -> dict[str, str]:
-        options = dict(self.encoder.options)
-        if self.crf is not None and self.encoder.crf is not None:
-            options["crf"] = f"{self.crf:g}"
-        if self.suffix == ".avi" and self.encoder.name == "libx264":
-            options["bf"] = "0"  # AVI cannot say the two orders of B-frames
-        if self.like.hdr is not None:
-            self._add_parameters(options, self.like.hdr.options(self.encoder.name) or {})
-        if self._fields is not None:
-            self._add_parameters(options, {self._fields: "1"})
-        if self.encoder.name == "libsvtav1":
-            os.environ.setdefault("SVT_LOG", "1")  # it writes its settings to stderr otherwise; 1 = errors only
-        return options
-
-    def _add_parameters(self, options: dict[str, str], parameters: dict[str, str]) -> None:
-        name = f"{self.encoder.name.removeprefix('lib')}-params"
-        said = [options[name]] if name in options else []
-        if parameters:
-            options[name] = ":".join([*said, *(f"{key}={value}" for key, value in parameters.items())])
-
-    @property
-    def _keeps_matrix(self) -> bool:
-        """The colour matrix and range are the source's: not where RGB becomes YUV."""
-        return not (self.like.colorspace == 0 and not self.pixel_format.startswith("gbr"))
-
-    @property
-    def _range(self) -> int:
-        return 2 if self.like.pix_fmt.startswith("yuvj") else self.like.color_range
-
-    def _reference(self) -> av.VideoFrame:
-        """A frame of the written format and tags."""
-        frame = av.VideoFrame(2, 2, self.pixel_format)
-        if self._keeps_matrix:
-            frame.colorspace, frame.color_range = self.like.colorspace, self._range
-        return frame
-
     def _work(self) -> None:
         try:
             while not self._leaving.is_set():
@@ -266,35 +235,20 @@ class VideoWriter:
                     continue
                 if frame is None:
                     return
-                self._encode(frame)
+                self._encode(*frame)
         except BaseException as error:
             self._error = error
 
-    def _encode(self, frame: Frame) -> None:
-        out = self._as_written(frame)
-        out.pts, out.time_base = self._pts(frame.time_s), self.clock
-        if self._fields is not None:
-            out = self._marked(out, self._fields)
-        out.pict_type = 0  # the encoder decides, not the source
-        self._mux(self._stream.encode(out))
+    def _encode(self, frame: Frame, is_edited: bool) -> None:
+        pts = self._pts(frame.time_s)
+        if self._smart is not None:
+            self._mux(self._smart.take(frame, is_edited, pts))
+        else:
+            out = self._picture.ready(frame)
+            out.pts, out.time_base = pts, self.clock
+            out.pict_type = 0  # the encoder decides, not the source
+            self._mux(self._stream.encode(out))
         self.num_written += 1
-
-    def _marked(self, frame: av.VideoFrame, order: str) -> av.VideoFrame:
-        """The frame with the order of its fields on it: the encoder goes by that, and made frames have none."""
-        if self._graph is None:
-            self._graph = av.filter.Graph()
-            source = self._graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=self.clock
-            )
-            mark, sink = self._graph.add("setfield", order), self._graph.add("buffersink")
-            source.link_to(mark)
-            mark.link_to(sink)
-            self._graph.configure()
-        tags = frame.colorspace, frame.color_range
-        self._graph.push(frame)
-        marked = cast(av.VideoFrame, self._graph.pull())
-        marked.colorspace, marked.color_range = tags
-        return marked
 
     def _pts(self, time_s: Fraction) -> int:
         self._first_s = time_s if self._first_s is None else self._first_s
@@ -306,23 +260,6 @@ class VideoWriter:
             pts = self._last_pts + 1
         self._last_pts = pts
         return pts
-
-    def _as_written(self, frame: Frame) -> av.VideoFrame:
-        picture = frame.picture
-        if not isinstance(picture, PlanarPicture | RgbPicture):
-            picture = RgbPicture(picture.rgb())
-        if isinstance(picture, RgbPicture):
-            return convert(picture, self._target).frame
-        name = picture.layout.format
-        if name == self.pixel_format or name.replace("yuvj", "yuv") == self.pixel_format:
-            return picture.frame
-        target = layout_of(self._target)
-        if picture.layout.is_rgb or (target is not None and target.is_rgb):
-            return convert(picture, self._target).frame
-        span = ColorRange.JPEG if picture.layout.is_full_range else ColorRange.MPEG
-        out = picture.frame.reformat(format=self.pixel_format, src_color_range=span, dst_color_range=span)
-        out.colorspace, out.color_range = picture.frame.colorspace, self._range
-        return out
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
@@ -337,7 +274,7 @@ class VideoWriter:
             raise MediaError(f"{self.path}: there are no frames to write. Check the start and end that were asked for.")
         last_pts = self._last_pts or 0
         end_s = last_pts * self.clock + 1 / self.like.fps
-        packets = self._stream.encode(None)
+        packets = self._stream.encode(None) if self._smart is None else self._smart.finish()
         if self.end_s is not None and self.end_s > last_pts * self.clock:
             end_s = self.end_s
             for packet in packets:

@@ -19,7 +19,6 @@ from latentsync.config.plan import Plan, load_plan, refuse_beside_plan
 from latentsync.core.errors import ConfigError, MediaError, NoFaceError
 from latentsync.core.files import refuse_input
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
-from latentsync.core.timecode import timecode_from
 from latentsync.core.values import Frame
 from latentsync.faces import FollowerConfig, MeshTracker, PeopleFollower
 from latentsync.faces.protocol import FaceTracker
@@ -46,9 +45,9 @@ from latentsync.pipeline.cache import RunCache
 from latentsync.pipeline.chunks import FrameFaces, num_sets
 from latentsync.pipeline.face_pipeline import FacePipeline, chunks_ahead, one_face_each
 from latentsync.pipeline.frame_tasks import FrameTasks
+from latentsync.pipeline.output import going_along
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.plan import Speaker, SpeechSegment, one_speech, planned
-from latentsync.pipeline.preflight import going_along
 from latentsync.pipeline.result import Result, peak_memory_gib
 from latentsync.pipeline.speech import cut_speech
 from latentsync.pipeline.threads import one_opencv_thread
@@ -68,6 +67,7 @@ DECODED_AHEAD = 24
 class _Counts:
     frames: int = 0
     edited: int = 0
+    is_edited: bool = False  # the last frame
     asked: int = 0
     faceless: int = 0
     most_faces: int = 0
@@ -76,7 +76,8 @@ class _Counts:
     def add(self, frame_faces: FrameFaces, options: SyncOptions) -> None:
         """Raises: NoFaceError: a frame without a face where that is not to be."""
         self.frames += 1
-        self.edited += frame_faces.is_edited
+        self.is_edited = frame_faces.is_edited
+        self.edited += self.is_edited
         self.asked += frame_faces.is_asked
         self.faceless += frame_faces.is_missing
         if frame_faces.is_missing and options.no_face == "fail":
@@ -225,9 +226,7 @@ class Lipsync:
             total = max(1, round(script.duration_s * reader.info.fps))
             clock, counts = StageClock(), _Counts()
             metadata = _tags(source.metadata) | (self._metadata() if options.provenance else {})
-            skipped_s = (options.start_s or 0) - reader.info.start_s
-            timecode = timecode_from(source.timecode, reader.info.fps, skipped_s)
-            further = going_along(video, out, options, plan is not None, script.first_pass_s)
+            beside = going_along(source, out, options, plan is not None, script.first_pass_s)
             kept = None if cache is None else RunCache(cache, video, options, script.duration_s)
             with (
                 one_opencv_thread(),
@@ -239,15 +238,14 @@ class Lipsync:
                     options.pixel_format,
                     metadata,
                     script.track,
-                    timecode=timecode,
-                    further=further,
                     overwrite=overwrite,
+                    **beside,
                 ) as writer,
             ):
                 given = script.frames, script.speakers, reader.info.fps, options, clock, counts, kept, stop
                 for frame in self._stream(*given, beside=self._works_beside(reader.info, len(script.speakers))):
                     with clock.stage("write"):
-                        writer.write(frame)
+                        writer.write(frame, counts.is_edited)
                     if counts.frames % 8 == 0:
                         check(stop)
                         if reader.info.is_variable_rate and frame.time_s > 0:  # as if it went on as it came so far
@@ -279,6 +277,7 @@ class Lipsync:
         seconds = time.monotonic() - started
         return Result(
             out_path=out, num_frames=counts.frames, num_edited=counts.edited, num_without_face=counts.faceless,
+            num_copied=writer.num_copied,
             fps=fps, duration_s=float(duration_s), seconds_total=seconds, seconds_by_stage=clock.seconds(),
             frames_per_s=counts.frames / seconds, peak_memory_gib=peak_memory_gib(), model=self.name,
             seed=options.seed, faces=dict(counts.outcomes), warnings=tuple(warnings),

@@ -1,5 +1,4 @@
-"""A look at a video before a run: faces on sampled frames, lengths, and warnings that name the setting that helps; and
-whether a result can be written as asked.
+"""A look at a video before a run: faces on sampled frames, lengths, and warnings that name the setting that helps.
 
 Seconds, not minutes: a few dozen frames are decoded, wherever they lie in the film.
 """
@@ -8,34 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from av.error import FFmpegError
 
 from latentsync.config.options import SyncOptions
 from latentsync.config.plan import Plan
 from latentsync.core.errors import ConfigError, MediaError, shown
 from latentsync.core.progress import Progress, ProgressCallback, StopFlag, check, never, silent
-from latentsync.core.timecode import timecode_from
 from latentsync.core.values import Face, Frame
 from latentsync.faces import FollowerConfig, alignment_matrix, alignment_points
 from latentsync.faces.choice import parse_choice
 from latentsync.faces.pose import yaw_deg
 from latentsync.faces.protocol import FaceTracker
 from latentsync.faces.shots import ShotDetector
-from latentsync.media.codecs import container_of
-from latentsync.media.further import Further, further_of
+from latentsync.media.further import further_of
 from latentsync.media.information import VideoInfo, probe
 from latentsync.media.losses import source_losses
-from latentsync.media.opening import opened
 from latentsync.media.reader import VideoReader
-from latentsync.media.tracks import SoundTrackInfo, origin_of, video_stream
-from latentsync.media.writer import VideoWriter, check_beat
+from latentsync.media.tracks import SoundTrackInfo
 from latentsync.pipeline.speech import unspoken
 
 SMALL_FACE = 0.35
@@ -144,43 +136,6 @@ class Preflight:
         }
 
 
-def going_along(
-    video_path: Path, out_path: Path, options: SyncOptions, is_plan: bool, duration_s: Fraction | None
-) -> Further | None:
-    """What of a video goes along beside its picture and the speech; None = nothing is asked for.
-
-    Args: is_plan: the video's own sound is spoken over. duration_s: of the part whose frames are used.
-    """
-    if options.tracks == "speech":
-        return None
-    track = options.audio_track if is_plan else None
-    with_sound = options.keep_audio != "none"
-    return further_of(video_path, container_of(out_path), track, options.start_s, duration_s, with_sound)
-
-
-def check_output(video_path: Path, out_path: Path, options: SyncOptions, is_plan: bool = False) -> tuple[str, ...]:
-    """Refuse a result that cannot be written as asked, before any weights are read.
-
-    Returns: what of the video cannot go along into such a file, a sentence each.
-    Raises: MediaError: the video cannot be read, has no picture, or `out_path` is no kind of file that is written.
-        Or it is an .avi, which has one rate, and the first frames do not keep to one.
-        ConfigError: codec, crf or pixel format do not fit.
-    """
-    media = probe(video_path)
-    info = media.video
-    if info is None:
-        raise MediaError(f"{video_path}: there is no picture in it. Pass a video")
-    further = going_along(video_path, out_path, options, is_plan, None)
-    timecode = timecode_from(media.timecode, info.fps, Fraction(0))
-    # not opened: nothing is written
-    writer = VideoWriter(
-        out_path, info, options.codec, options.crf, options.pixel_format, timecode=timecode, further=further
-    )
-    if info.is_variable_rate:
-        check_beat(out_path, writer.clock, _packet_times(video_path, info, options))
-    return writer.losses
-
-
 def check_faces(plan: Plan | None, options: SyncOptions) -> None:
     """Refuse words that mean no face, of a plan's entries or of the option.
 
@@ -199,25 +154,6 @@ def check_faces(plan: Plan | None, options: SyncOptions) -> None:
 
 def _check_face(word: str) -> None:
     parse_choice(word, lambda _path: lambda _seen: 0.0)  # pictures are opened by the run
-
-
-def _packet_times(path: Path, info: VideoInfo, options: SyncOptions) -> list[Fraction]:
-    """Times of the first frames of the part to use, as `VideoReader` gives them; nothing is decoded."""
-    with opened(path) as container:
-        stream = video_stream(container)
-        if stream is None:
-            return []
-        tick, origin = stream.time_base or Fraction(1, 90000), origin_of(container)
-        start_s = options.start_s or Fraction(0)
-        times: list[Fraction] = []
-        with suppress(FFmpegError):  # damage is the run's to tell
-            if start_s > info.start_s:
-                container.seek(int((start_s + origin) / tick), stream=stream)
-            for packet in islice(container.demux(stream), READ_WHOLE_FRAMES):
-                if packet.pts is not None:
-                    times.append(packet.pts * tick - origin - info.lag_s)
-    until_s = max(times, default=start_s) if options.end_s is None else options.end_s
-    return [time_s for time_s in sorted(times) if start_s <= time_s < until_s]
 
 
 def look(

@@ -17,6 +17,7 @@ class Result:
     Attributes:
         out_path: the written video.
         num_frames: frames written; num_edited: with a new mouth; num_without_face: passed through without one.
+        num_copied: frames that were not encoded anew (`render` "smart").
         fps: average rate. duration_s: of the result.
         seconds_total: wall clock of the run, without loading the model. seconds_by_stage: where the main thread spent
             it: "wait" for frames and faces, "generate", "paste", "write".
@@ -39,6 +40,7 @@ class Result:
     model: str
     seed: int
     faces: Mapping[str, int] = field(default_factory=dict)
+    num_copied: int = 0
     warnings: tuple[str, ...] = ()
     loudness: Mapping[str, Any] | None = None
 

@@ -227,19 +227,12 @@ class Lipsync:
             clock, counts = StageClock(), _Counts()
             metadata = _tags(source.metadata) | (self._metadata() if options.provenance else {})
             beside = going_along(source, out, options, plan is not None, script.first_pass_s)
+            beside["overwrite"] = overwrite
             kept = None if cache is None else RunCache(cache, video, options, script.duration_s)
             with (
                 one_opencv_thread(),
                 VideoWriter(
-                    out,
-                    reader.info,
-                    options.codec,
-                    options.crf,
-                    options.pixel_format,
-                    metadata,
-                    script.track,
-                    overwrite=overwrite,
-                    **beside,
+                    out, reader.info, options.codec, options.crf, options.pixel_format, metadata, script.track, **beside
                 ) as writer,
             ):
                 given = script.frames, script.speakers, reader.info.fps, options, clock, counts, kept, stop

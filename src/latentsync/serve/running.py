@@ -118,7 +118,8 @@ class Runner:
         video = paths[spec["video"]]
         audio = paths[spec["audio"]] if spec.get("audio") else None
         out = folder / f"result{result_suffix(spec, video.suffix)}"
-        from latentsync.pipeline.preflight import check_faces, check_output
+        from latentsync.pipeline.output import check_output
+        from latentsync.pipeline.preflight import check_faces
 
         check_output(video, out, options)
         check_faces(plan, options)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latentsync.core.errors import ConfigError, LatentSyncError
-from latentsync.core.files import atomic_path
+from latentsync.core.files import atomic_path, write_text
 from latentsync.core.progress import ProgressCallback, StopFlag, never, silent
 from latentsync.data.clip import Clip, Source, dumps
 from latentsync.data.manifest import MANIFEST, check_installed, read_manifest, rows_of, write_manifest
@@ -168,8 +168,7 @@ def finish(workspace: Workspace, rows: list[dict[str, Any]], settings: DataSetti
         for row in rows:
             if row["kept"]:
                 _write_meta(workspace.clips / row["clip_id"] / "meta.json", row)
-    with atomic_path(workspace.root / "settings.json") as part:
-        part.write_text(json.dumps(settings.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(workspace.root / "settings.json", json.dumps(settings.as_dict(), indent=1, ensure_ascii=False) + "\n")
     write_manifest(workspace.root / MANIFEST, rows, settings.as_dict())
 
 

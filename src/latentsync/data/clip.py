@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
+from latentsync.core.escaping import utf8
+
 GRID_FPS = 25
 """Frames per second of every training clip; frame i of a clip is at start_s + i / 25 of its source."""
 
@@ -149,4 +151,4 @@ def from_dict(data: Mapping[str, Any], source: Source) -> Clip:
 
 def dumps(value: object) -> str:
     """JSON that is the same for equal values: sorted keys, no spaces, text as it is."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return utf8(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False))

@@ -16,6 +16,7 @@ from typing import IO, Any
 from latentsync.core.errors import ConfigError, LatentSyncError, MediaError
 from latentsync.core.files import atomic_path
 from latentsync.core.progress import Progress, ProgressCallback, silent
+from latentsync.core.reading import read_json
 from latentsync.data.clip import dumps
 from latentsync.data.manifest import MANIFEST, read_manifest, write_manifest
 from latentsync.data.settings import SplitSettings
@@ -66,12 +67,24 @@ def _pack(folder: Path, rows: Sequence[Mapping[str, Any]], file: _Hashed) -> Non
         for row in rows:
             clip = folder / CLIPS / row["clip_id"]
             for name, ending in MEMBERS.items():
-                if (clip / name).is_file():
+                if (clip / name).is_file() and not (clip / name).is_symlink() and not clip.is_symlink():
                     _add(tar, f"{row['clip_id']}.{ending}", (clip / name).read_bytes())
-            about = json.loads((clip / "clip.json").read_text("utf-8"))
+            about = _about(clip / "clip.json")
             about |= {"person": row["identity"], "split": row["split"], "source": row["source"],
                       "in_sync": row["in_sync"]}  # fmt: skip
             _add(tar, f"{row['clip_id']}.json", dumps(about).encode())
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What a build says of a clip. Raises: MediaError: it is missing or damaged."""
+    try:
+        about = read_json(path)
+        if isinstance(about, dict) and not path.is_symlink() and not path.parent.is_symlink():
+            return about
+        reason = "no JSON object"
+    except (MediaError, ValueError) as error:
+        reason = str(error)
+    raise MediaError(f"{path}: is damaged ({reason}). Run `latentsync data build` again.")
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -144,10 +157,20 @@ def merge_builds(out: Path, folders: Sequence[Path], split: SplitSettings | None
         for clip_id, source in where.items():
             if not (workspace.clips / clip_id).exists():
                 part = workspace.scratch("")
-                shutil.copytree(source, part, copy_function=_link)
+                _copy(source, part)
                 part.replace(workspace.clips / clip_id)
         write_manifest(out / MANIFEST, lines, about)
     return lines
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A clip's regular files; links would lead out of the build. Raises: MediaError: there is no such folder."""
+    if source.is_symlink() or not source.is_dir():
+        raise MediaError(f"{source}: is missing. Run `latentsync data build` again.")
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.is_file() and not path.is_symlink():
+            _link(str(path), str(target / path.name))
 
 
 def _deal(lines: Sequence[dict[str, Any]], split: SplitSettings | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from latentsync.core.errors import ConfigError, MediaError
 from latentsync.core.files import atomic_path
 from latentsync.core.hashing import file_sha256
+from latentsync.core.reading import LIST_BYTES, parse_json, printable, read_json, read_text
 from latentsync.data.clip import Clip, Source, dumps, whole
 from latentsync.data.workspace import Workspace
 
@@ -85,14 +85,15 @@ def _found(inputs: str, speaker: Speaker) -> Iterator[Source]:
             for file in files:
                 place = Path(folder) / file
                 if not file.startswith(".") and place.suffix.lower() in (*VIDEO_SUFFIXES, *SOUND_SUFFIXES):
-                    name = place.relative_to(path).as_posix()
+                    name = printable(place.relative_to(path).as_posix())
                     yield Source(name, str(place.absolute()), identity=speaker.of(name, None))
     elif not path.exists():
         raise MediaError(f"{inputs}: no such folder, list or file. Check the name.")
     elif path.suffix.lower() in (".txt", ".csv", ".jsonl", ".lst"):
         yield from _listed(path, speaker)
     else:
-        yield Source(path.name, str(path.absolute()), identity=speaker.of(path.name, None))
+        name = printable(path.name)
+        yield Source(name, str(path.absolute()), identity=speaker.of(name, None))
 
 
 def _listed(path: Path, speaker: Speaker) -> Iterator[Source]:
@@ -116,15 +117,22 @@ def _in_sync(path: Path, number: int, given: object) -> bool:
 
 def _entries(path: Path) -> Iterator[dict[str, object]]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path, LIST_BYTES)
         if path.suffix.lower() == ".csv":
             yield from csv.DictReader(text.splitlines())  # type: ignore[misc]
             return
         for line in text.splitlines():
             if line.strip() and not line.startswith("#"):
-                yield json.loads(line) if path.suffix.lower() == ".jsonl" else {"path": line.strip()}
-    except (OSError, ValueError) as error:
+                yield _line(line) if path.suffix.lower() == ".jsonl" else {"path": line.strip()}
+    except (csv.Error, ValueError) as error:
         raise MediaError(f"{path}: not a list that can be read ({error}). Use UTF-8 .txt, .csv or .jsonl.") from error
+
+
+def _line(text: str) -> dict[str, object]:
+    content = parse_json(text)
+    if not isinstance(content, dict):
+        raise ValueError("a line is no JSON object")
+    return content
 
 
 def begin(sources: Sequence[Source], workspace: Workspace, num_threads: int) -> list[Clip]:
@@ -150,13 +158,13 @@ def _identified(source: Source, workspace: Workspace) -> Clip:
     try:
         path = _fetched(source, workspace)
         status = path.stat()
-        memo = workspace.file("hashes", hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32] + ".json")
+        memo = workspace.file("hashes", hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32] + ".json")
         stamp = [status.st_size, status.st_mtime_ns]
         try:
-            found = json.loads(memo.read_text("utf-8"))
-        except (OSError, ValueError):
+            found = read_json(memo)
+        except (MediaError, ValueError):
             found = None
-        if found is None or found["stamp"] != stamp:
+        if not isinstance(found, dict) or found.get("stamp") != stamp or not isinstance(found.get("sha256"), str):
             found = {"stamp": stamp, "sha256": file_sha256(path)}
             with atomic_path(memo) as part:
                 part.write_text(dumps(found), encoding="utf-8")

@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
+from latentsync.core.escaping import csv_cell, html_text
 from latentsync.evaluation.protocols import EXPLAINED, Protocol
 from latentsync.evaluation.results import REAL, SHUFFLED, SuiteResult
 from latentsync.metrics.statistics import Interval, bootstrap_mean
@@ -132,7 +132,7 @@ def summary_csv(result: SuiteResult) -> str:
                     cells += [f"– ({table.why.get(score, 'none')})", "", ""]
                 else:
                     cells += [_plain(cell.mean), _plain(cell.low), _plain(cell.high)]
-            writer.writerow([table.protocol, name, table.clips[name], len(people), *cells])
+            writer.writerow(map(csv_cell, [table.protocol, name, table.clips[name], len(people), *cells]))
     return text.getvalue()
 
 
@@ -142,21 +142,21 @@ def _plain(value: float | None) -> str:
 
 def field_html(result: SuiteResult) -> str:
     """The tables for people; every missing column says why."""
-    parts = ["<h2>By the field's names</h2>", f"<p class=legend>{escape(NOTES)}</p>"]
+    parts = ["<h2>By the field's names</h2>", f"<p class=legend>{html_text(NOTES)}</p>"]
     for table in field_tables(result):
         head = "".join(f"<th>{score} {'↑' if SCORES[score][1] == 'higher' else '↓'}" for score in SCORES)
         lines = []
         for name, line in table.lines.items():
             cells = "".join(f"<td>{_html_cell(table, line.get(s), s, name, result.methods)}" for s in SCORES)
-            lines.append(f"<tr><th>{escape(name)} <small>{table.clips[name]} clips</small>{cells}")
-        why = "".join(f"<li>{score}: –, because {escape(text)}" for score, text in table.why.items())
+            lines.append(f"<tr><th>{html_text(name)} <small>{table.clips[name]} clips</small>{cells}")
+        why = "".join(f"<li>{score}: –, because {html_text(text)}" for score, text in table.why.items())
         parts.append(f"<h3>{table.protocol}</h3><table><tr><th>{head}{''.join(lines)}</table><ul>{why}</ul>")
     return "".join(parts)
 
 
 def _html_cell(table: FieldTable, cell: Cell | None, score: str, name: str, methods: Sequence[str]) -> str:
     if cell is None:
-        return f"<span title='{escape(table.why.get(score, 'not of this one'), quote=True)}'>–</span>"
+        return f"<span title='{html_text(table.why.get(score, 'not of this one'))}'>–</span>"
     digits = SCORES[score][2]
     text = f"{cell.mean:.{digits}f}"
     if name == best(table, score, methods):

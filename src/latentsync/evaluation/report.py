@@ -8,13 +8,13 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from latentsync import __version__
+from latentsync.core.escaping import csv_cell, html_text, utf8
 from latentsync.core.files import atomic_path
 from latentsync.evaluation.field import field_html, latex, summary_csv
 from latentsync.evaluation.protocols import EXPLAINED, Protocol
@@ -100,7 +100,7 @@ def write_report(result: SuiteResult, folder: Path, about: dict[str, Any], with_
     for name, text in texts.items():
         paths[name] = folder / name
         with atomic_path(paths[name]) as part:
-            part.write_text(text, encoding="utf-8", newline="")
+            part.write_bytes(utf8(text).encode("utf-8"))
     return paths
 
 
@@ -112,7 +112,7 @@ def scores_csv(rows: Sequence[Row]) -> str:
     writer.writerow(["protocol", "system", "clip", "person", *names])
     for row in rows:
         scores = [f"{row.scores[name]:.6g}" if name in row.scores else "" for name in names]
-        writer.writerow([row.protocol, row.system, row.clip_id, row.person, *scores])
+        writer.writerow(map(csv_cell, [row.protocol, row.system, row.clip_id, row.person, *scores]))
     return text.getvalue()
 
 
@@ -124,11 +124,11 @@ def html(result: SuiteResult, about: dict[str, Any]) -> str:
     if result.methods:
         parts.append(field_html(result))
     for protocol, table in found.items():
-        parts.append(f"<h2>{protocol}</h2><p>{escape(EXPLAINED[protocol])}</p>{_table(table, result.systems)}")
+        parts.append(f"<h2>{protocol}</h2><p>{html_text(EXPLAINED[protocol])}</p>{_table(table, result.systems)}")
     if result.mouths:
         parts.append(_mouths(result))
     if result.failed:
-        lines = "".join(f"<li>{escape(c)}, {escape(p)}: {escape(why)}" for c, p, why in result.failed)
+        lines = "".join(f"<li>{html_text(c)}, {html_text(p)}: {html_text(why)}" for c, p, why in result.failed)
         parts.append(f"<h2>Could not be done</h2><ul>{lines}</ul>")
     for protocol in found:
         cases = worst_first([e for e in result.evidence if e.row.protocol == protocol])
@@ -158,18 +158,18 @@ def _about(result: SuiteResult, about: dict[str, Any]) -> str:
         "seed": result.options.seed,
         "interval": "95 % bootstrap over people",
     }
-    rows = "".join(f"<tr><th>{escape(str(key))}<td>{escape(str(value))}" for key, value in facts.items())
+    rows = "".join(f"<tr><th>{html_text(key)}<td>{html_text(value)}" for key, value in facts.items())
     return f"<table class=facts>{rows}</table>"
 
 
 def _table(table: Table, systems: Sequence[str]) -> str:
     systems = [system for system in systems if any(system in row for row in table.values())]
-    head = "".join(f"<th>{escape(system)}" for system in systems)
+    head = "".join(f"<th>{html_text(system)}" for system in systems)
     lines = []
     for name, row in table.items():
         digits = ABOUT[name].digits
         cells = "".join(f"<td>{_cell(row[s], digits) if s in row else '–'}" for s in systems)
-        lines.append(f"<tr><th title='{name}'>{escape(ABOUT[name].label)} <i>{ABOUT[name].better}</i>{cells}")
+        lines.append(f"<tr><th title='{name}'>{html_text(ABOUT[name].label)} <i>{ABOUT[name].better}</i>{cells}")
     return f"<table><tr><th>mean [95 % interval]{head}{''.join(lines)}</table>"
 
 
@@ -179,7 +179,7 @@ def _cell(cell: Interval, digits: int) -> str:
 
 def _mouths(result: SuiteResult) -> str:
     lines = "".join(
-        f"<tr><th>{escape(line.protocol)}, {escape(line.system)}<td>{_cell(line.frechet, 4)}"
+        f"<tr><th>{html_text(line.protocol)}, {html_text(line.system)}<td>{_cell(line.frechet, 4)}"
         f"<td>{_cell(line.frechet_floor, 4)}<td><b>{line.over_floor:.2f}</b><td>{_cell(line.nearest, 3)}"
         f"<td>{_cell(line.nearest_floor, 3)}<td>{line.frechet.num}"
         for line in result.mouths
@@ -200,10 +200,10 @@ def _case(evidence: Evidence) -> str:
     scores = ", ".join(f"{name} {row.scores[name]:.{ABOUT[name].digits}f}" for name in ABOUT if name in row.scores)
     picture = base64.b64encode(evidence.strip).decode("ascii")
     return (
-        f"<section><h3>{escape(row.clip_id)} <small>{escape(row.person)}, {escape(row.system)}</small></h3>"
+        f"<section><h3>{html_text(row.clip_id)} <small>{html_text(row.person)}, {html_text(row.system)}</small></h3>"
         f"{curves_svg(curves, evidence.loudness, GRID_HZ)}"
         f'<img alt="source above, result below" src="data:image/jpeg;base64,{picture}">'
-        f"<p class=scores>{escape(scores)}</p></section>"
+        f"<p class=scores>{html_text(scores)}</p></section>"
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from latentsync import __version__
-from latentsync.core.files import atomic_path
+from latentsync.core.errors import MediaError
+from latentsync.core.escaping import html_text
+from latentsync.core.files import write_text
+from latentsync.core.reading import read_json
 from latentsync.data.manifest import SCORES, read_manifest
 from latentsync.data.report.advice import advice
 from latentsync.data.report.pictures import spread, strip
@@ -36,8 +38,7 @@ def write_report(folder: Path, out: Path | None = None, pictures: bool = True) -
     target = out or folder / "report.html"
     run = _json(folder / "build.json")
     text = page(folder, rows, settings, run, pictures)
-    with atomic_path(target) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(target, text)
     return target
 
 
@@ -54,7 +55,7 @@ def page(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any], run: Ma
         f"<h2>Funnel</h2>{funnel(funnel_steps(rows))}",
         f"<h2>Reasons</h2>{_reasons(rows)}",
         "<h2>To keep more</h2><ul>",
-        *(f"<li>{escape(line)}" for line in advice(rows, limits)),
+        *(f"<li>{html_text(line)}" for line in advice(rows, limits)),
         f"</ul><h2>Scores</h2>{_LEGEND}<div class=grid>{''.join(_histograms(rows, limits))}</div>",
         f"<h2>Identities</h2>{_identities(rows)}",
     ]
@@ -62,7 +63,7 @@ def page(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any], run: Ma
         parts.append(f"<h2>Time of the last run</h2>{_times(run)}")
     if pictures:
         parts += ["<h2>Clips</h2>", *_sheets(folder, rows, run.get("inputs"))]
-    parts.append(f"<h2>Settings</h2><pre>{escape(json.dumps(settings, indent=1, ensure_ascii=False))}</pre>")
+    parts.append(f"<h2>Settings</h2><pre>{html_text(json.dumps(settings, indent=1, ensure_ascii=False))}</pre>")
     return "\n".join(parts) + "\n</html>\n"
 
 
@@ -92,8 +93,9 @@ def _reasons(rows: Sequence[Row]) -> str:
         given = "" if limit is None else f"{limit:g}"
         example = f"{out[0]['source']}" + (f": {out[0]['detail'].splitlines()[-1]}" if out[0]["detail"] else "")
         lines.append(
-            f"<tr><td>{escape(stage)}<td>{escape(reason)}<td class=n>{len(out)}<td class=n>{span}<td class=n>{given}"
-            f"<td>{escape(example[:160])}"
+            f"<tr><td>{html_text(stage)}<td>{html_text(reason)}<td class=n>{len(out)}<td class=n>{span}"
+            f"<td class=n>{given}"
+            f"<td>{html_text(example[:160])}"
         )
     return f"<table><tr><th>stage<th>reason<th>clips<th>measured<th>limit<th>for example{''.join(lines)}</table>"
 
@@ -120,7 +122,7 @@ def _identities(rows: Sequence[Row]) -> str:
     totals = Counter(parts.values())
     head = ", ".join(f"{part}: {totals[part]}" for part in ("train", "val", "test"))
     lines = [
-        f"<tr><td>{escape(name)}<td>{parts[name]}<td class=n>{count}<td class=n>{minutes[name]:.2f}"
+        f"<tr><td>{html_text(name)}<td>{html_text(parts[name])}<td class=n>{count}<td class=n>{minutes[name]:.2f}"
         for name, count in clips.most_common(200)
     ]
     return f"<p>{head}</p><table><tr><th>identity<th>split<th>clips<th>minutes{''.join(lines)}</table>"
@@ -129,14 +131,16 @@ def _identities(rows: Sequence[Row]) -> str:
 def _times(run: Mapping[str, Any]) -> str:
     lines = []
     for name in stage_names():
-        given = run["stages"].get(name)
-        if given:
+        given = run["stages"].get(name) if isinstance(run["stages"], dict) else None
+        if isinstance(given, dict) and {type(given.get(key)) for key in ("steps", "seconds", "frames")} <= {int, float}:
             rate = given["frames"] / given["seconds"] if given["seconds"] else 0
             lines.append(
-                f"<tr><td>{name}<td class=n>{given['steps']}<td class=n>{given['seconds']}<td class=n>{rate:.0f}"
+                f"<tr><td>{html_text(name)}<td class=n>{html_text(given['steps'])}"
+                f"<td class=n>{html_text(given['seconds'])}<td class=n>{rate:.0f}"
             )
     return (
-        f"<p>{escape(str(run['engine']))} engine, {run['workers']} workers, {run['wall_s']} s.</p>"
+        f"<p>{html_text(run.get('engine'))} engine, {html_text(run.get('workers'))} workers, "
+        f"{html_text(run.get('wall_s'))} s.</p>"
         f"<table><tr><th>stage<th>steps<th>seconds of work<th>frames/s{''.join(lines)}</table>"
     )
 
@@ -150,29 +154,34 @@ def _sheets(folder: Path, rows: Sequence[Row], inputs: str | None) -> list[str]:
     for name, group in groups.items():
         if not group:
             continue
-        made.append(f"<h3>{escape(name)} ({len(group)})</h3><div class=sheet>")
+        made.append(f"<h3>{html_text(name)} ({len(group)})</h3><div class=sheet>")
         made += [_card(folder, row, inputs) for row in spread(group, PER_REASON)]
         made.append("</div>")
     return made
 
 
 def _card(folder: Path, row: Row, inputs: str | None) -> str:
+    inputs = inputs if isinstance(inputs, str) and "\0" not in inputs else None
     source = None if not inputs else Path(inputs) / row["source"] if Path(inputs).is_dir() else Path(inputs)
+    if source is not None and Path(inputs or "").is_dir() and ".." in Path(row["source"]).parts:
+        source = None
     drawn = strip(folder, row, source)
     picture = f'<img src="{drawn}" alt="start, middle and end">' if drawn else "<div class=none>no picture</div>"
     value = "" if row["value"] is None else f" {row['value']:.3g}"
     value += "" if row["limit"] is None else f" (limit {row['limit']:g})"
     return (
-        f"<figure>{picture}<figcaption>{escape(row['source'])} {row['start_s']:.1f} s + {row['duration_s']:.1f} s"
-        f"{escape(value)}</figcaption></figure>"
+        f"<figure>{picture}<figcaption>{html_text(row['source'])} {row['start_s']:.1f} s + {row['duration_s']:.1f} s"
+        f"{html_text(value)}</figcaption></figure>"
     )
 
 
 def _json(path: Path) -> dict[str, Any]:
+    """What a build says of its last run; nothing where that is not to be understood."""
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path)
+    except (MediaError, ValueError):
         return {}
+    return content if isinstance(content, dict) else {}
 
 
 _LEGEND = "<p><b class=kept>kept</b> and <b class=out>rejected</b> clips; lines are limits.</p>"

@@ -307,8 +307,7 @@ def _closure_shares(shut: np.ndarray, wanted: np.ndarray, quiet: np.ndarray) -> 
     if len(wanted):
         anywhere = np.asarray(wanted.any(axis=0))
     hits = [bool(anywhere[first:end].any()) for first, end in runs]
-    met: NDArray[np.bool_] = np.logical_and(wanted, shut).any(axis=1)
-    recall = float(met.mean()) if len(wanted) else float("nan")
+    recall = float(np.logical_and(wanted, shut).any(axis=1).mean()) if len(wanted) else float("nan")
     return recall, float(np.mean(hits)) if hits else float("nan"), len(runs)
 
 

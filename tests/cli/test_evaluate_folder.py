@@ -60,6 +60,12 @@ def test_other_videos_alone_are_scored_and_the_page_says_what_is_missing(
     assert r"theirs & 1.000" in (tmp_path / "report" / "summary.tex").read_text()
     lines = list(csv.DictReader((tmp_path / "report" / "summary.csv").open()))
     assert [line["method"] for line in lines] == ["theirs", "untouched", "frozen mouth"]
+    told = run(*words, "--results", f"other={theirs}", "--blind", "-o", tmp_path / "two")
+    assert told.code == 0, told.err
+    assert len(list((tmp_path / "two" / "blind").iterdir())) == 2
+    assert "Which one?" in (tmp_path / "two" / "blind.html").read_text()
+    told = run(*words, "--blind", "-o", tmp_path / "one")
+    assert (told.code, "it compares two methods" in told.err) == (2, True)
     shutil.rmtree(theirs)
     given = run(*words, "-o", tmp_path / "second")
     assert (given.code, "no such folder" in given.err) == (1, True)

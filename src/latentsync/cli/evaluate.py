@@ -115,6 +115,10 @@ def evaluate(
         bool, typer.Option("--native", help="Also sharpness at the video's own resolution, octave by octave.")
     ] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Also write summary.tex: the tables for a paper.")] = False,
+    blind: Annotated[
+        bool,
+        typer.Option("--blind", help="Also a page on which anyone judges two methods, not knowing which is which."),
+    ] = False,
     keep_videos: Annotated[bool, typer.Option("--keep-videos", help="Keep the results in FOLDER/videos.")] = False,
     write_list: Annotated[
         bool,
@@ -156,7 +160,7 @@ def evaluate(
         results=tuple(results or ()),
         speaker=speaker,
         load={"device": device, "dtype": dtype, "offline": offline, "face_model": face_model, "adapter": adapter},
-        options=_options(protocol, seed, shift, max_frames, native, out / "videos" if keep_videos else None),
+        options=_options(protocol, seed, shift, max_frames, native, out / "videos" if keep_videos or blind else None),
         judges={"own": judge, "own_config": judge_config, "v2": syncnet_v2, "perceptual": feature_network,
                 "face": face_network},
         features={"FID": fid_network, "FVD": fvd_network},
@@ -165,6 +169,7 @@ def evaluate(
         write_list=write_list,
         protocols_given=bool(protocol),
         latex=latex,
+        blind=blind,
     )  # fmt: skip
     if inputs:
         sys.stdout.write(f"{write_inputs(job, quiet, verbose)}\n")
@@ -220,6 +225,8 @@ def show(result: SuiteResult, paths: dict[str, Path], as_json: bool, quiet: bool
         for score, why in result.missing.items():
             sys.stdout.write(f"{score}: –, because {why}\n")
         sys.stdout.write(f"{paths['report.html']}\n")
+        if "blind.html" in paths:
+            sys.stdout.write(f"{paths['blind.html']}\n")
         for clip, protocol, why in result.failed:
             sys.stderr.write(f"not done: {clip}, {protocol}: {why}\n")
 

@@ -49,6 +49,7 @@ class EvaluationJob:
     write_list: bool
     protocols_given: bool
     latex: bool
+    blind: bool
 
 
 def _clips(job: EvaluationJob, tracker: FaceTracker, progress: ProgressCallback) -> list[TestClip]:
@@ -116,6 +117,7 @@ def run(job: EvaluationJob, quiet: bool, verbose: bool) -> tuple[SuiteResult, di
     from latentsync.core.progress import check
     from latentsync.evaluation import clips as lists
     from latentsync.evaluation import methods, networks, report, suite
+    from latentsync.evaluation.blind import two_of
     from latentsync.faces import MeshTracker
 
     console = stderr_console()
@@ -133,6 +135,8 @@ def run(job: EvaluationJob, quiet: bool, verbose: bool) -> tuple[SuiteResult, di
         options = replace(job.options, protocols=protocols, mask=mask or job.options.mask)
         judges = replace(judges, missing=missing)
         everyone = [*own, *others]
+        if job.blind:
+            two_of([method.name for method in everyone])
         with _folder_for(job), progress_on(console, quiet) as progress:
             result = suite.run_suite(
                 chosen, everyone, tracker, options, judges, collectors, progress, stop, keep=job.out / WORK
@@ -148,10 +152,35 @@ def run(job: EvaluationJob, quiet: bool, verbose: bool) -> tuple[SuiteResult, di
             "judges": ", ".join(judges.names) or "none",
         }
         paths = report.write_report(result, job.out, about, job.latex)
+        if job.blind:
+            paths["blind.html"] = _blind(job, chosen, everyone, protocols)
         if job.write_list:
             paths["clips.csv"] = job.out / "clips.csv"
             lists.write_list(chosen, paths["clips.csv"])
     return result, paths
+
+
+def _blind(
+    job: EvaluationJob, clips: Sequence[TestClip], methods: Sequence[Method], protocols: Sequence[Protocol]
+) -> Path:
+    """The page of all cases that both methods have a video of; silence says nothing about words."""
+    from latentsync.evaluation.blind import Pair, two_of, write_blind
+    from latentsync.evaluation.methods import result_of
+
+    def video(method: Method, clip: TestClip, protocol: Protocol) -> Path | None:
+        kept = job.options.keep_folder
+        if method.folder is None and kept is not None:
+            several = kept / method.name
+            return result_of(several if several.is_dir() else kept, clip, protocol, clips)
+        return method.find(clip, protocol, clips)
+
+    pairs = []
+    for clip in clips:
+        for protocol in protocols:
+            first, second = (video(method, clip, protocol) for method in methods)
+            if protocol != "silent" and first is not None and second is not None:
+                pairs.append(Pair(f"{clip.clip_id}, {protocol}", first, second))
+    return write_blind(job.out, two_of([method.name for method in methods]), pairs, job.options.seed)
 
 
 def _collectors(job: EvaluationJob, missing: dict[str, str]) -> list[Collector]:

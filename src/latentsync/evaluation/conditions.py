@@ -1,4 +1,4 @@
-"""Speech as it comes: quiet, with music or noise, over a telephone, in a hall, after a click. Made from clean speech."""
+"""Speech as it comes: quiet, noisy, over a telephone, in a hall, after a click. All made from clean speech."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def interior(crop: np.ndarray, meshes: np.ndarray, frame: int, code: LipParamete
     change = (code.about_closed(code.of(meshes))[frame] @ code.motion).numpy()
     inside = np.zeros(crop.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.rint(lips[20:]).astype(np.int32)], 1)
-    colours = crop.astype(np.float32) / 255
+    colours = (crop / 255).astype(np.float32)
     seen = cv2.GaussianBlur(colours, (0, 0), 1)[inside > 0]
     bright = seen[seen.mean(axis=1) >= np.quantile(seen.mean(axis=1), 0.92)].mean(axis=0)
     numbers = {"lips": lips - corner, "change": change, "teeth": bright, "detail": detail_of(colours),

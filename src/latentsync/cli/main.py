@@ -21,8 +21,10 @@ from latentsync.core.files import DISK_FULL, target_of, without_temporary
 from latentsync.core.reading import printable, shown_path
 
 COMMANDS = {
+    "demo": "Lip-sync the shipped sample, with every default.",
     "sync": "Make the person in VIDEO say what AUDIO says.",
     "inspect": "Look at a video (and speech) before a run: faces, sizes, cuts, lengths, expected time.",
+    "doctor": "Look at this machine: versions, devices, codecs, files; what would be slow.",
     "models": "List, fetch, convert and verify checkpoints, and list their licences.",
     "evaluate": "Score a model on people, beside baselines, into a report.",
     "data": "Turn raw videos into training clips, with a reason for every clip left out.",

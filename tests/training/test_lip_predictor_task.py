@@ -368,7 +368,7 @@ def test_parts_of_sentences_are_short_and_keep_their_sound(data: TrainingData, s
 
 def test_a_validation_hears_speech_assembled_from_parts(data: TrainingData, start: Path) -> None:
     task = build(SETTINGS, data, start=start)
-    spoken = task._assembled()
+    spoken = task.assembled()
     assert spoken and all(75 <= len(each.code) < 75 + 45 for each in spoken)
     assert all(len(each.wave) == 640 * len(each.code) for each in spoken)
     assert -1 <= task.validate(task.objectives[0].network.eval()).figures["val/parts_r"] <= 1

@@ -412,7 +412,7 @@ class LipPredictorTask:
             spread.append(spread_of(self.lips, self.lips(clip)))
         usual = float(np.mean(spread)) if spread else 1.0
         parts, widths, faint = [], [], []
-        for each in self._assembled():
+        for each in self.assembled():
             code = torch.from_numpy(each.code)
             says, _ = predicted_of(each.wave, len(code))
             quiet, _ = predicted_of(at_level(each.wave, QUIETEST_DB), len(code))
@@ -442,7 +442,7 @@ class LipPredictorTask:
             warnings.append("the mouth is not closed in silence. If it stays so: raise task.silent")
         return ValidationResult(figures=figures, warnings=warnings)
 
-    def _assembled(self) -> list[Lesson]:
+    def assembled(self) -> list[Lesson]:
         """Speech of each held-out person, put together from parts of their clips, as long as these."""
         rng, out = np.random.default_rng(0), []
         for source in self.val.sources:

@@ -50,6 +50,10 @@ def serve(
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Nobody needs a key, even on an outer address.")] = False,
     new_key: Annotated[str | None, typer.Option(metavar="NAME", help="Make an API key, show it once, and end.")] = None,
     revoke_key: Annotated[str | None, typer.Option(metavar="NAME", help="Revoke an API key, and end.")] = None,
+    webhook_secret: Annotated[
+        bool, typer.Option("--webhook-secret", help="Show what webhooks are signed with, and end.")
+    ] = False,
+    webhook_pace: Annotated[float, typer.Option(hidden=True)] = 1.0,
     urls: Annotated[bool, typer.Option("--urls", help="Jobs may name web addresses as inputs.")] = False,
     allow_network: Annotated[
         list[str] | None,
@@ -95,9 +99,17 @@ def serve(
         devices=tuple(device or (None,)), workers=workers, engine=engine, ray_address=ray_address,  # type: ignore[arg-type]
         ray_gpus=ray_gpus, offline=offline, face_model=face_model, dtype=dtype, no_auth=no_auth, urls=urls,
         allow_networks=tuple(allow_network or ()), allow_hosts=tuple(allow_host or ()), public_url=public_url,
+        webhook_pace=webhook_pace,
         upload_bytes=round(max_upload * 2**20), video_s=max_length, pixels=max_pixels, lease_s=lease,
         keep_s=keep_days * 86400 or None, keep_bytes=None if keep_size is None else round(keep_size * 2**20),
     )  # fmt: skip
+    if webhook_secret:
+        from latentsync.serve.keys import secret_file
+        from latentsync.serve.webhooks import secret_text
+
+        data.mkdir(parents=True, exist_ok=True)
+        sys.stdout.write(secret_text(secret_file(data / "webhook.secret")) + "\n")
+        return
     if new_key is not None or revoke_key is not None:
         change_keys(config, new_key, revoke_key)
         return

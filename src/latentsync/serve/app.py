@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from latentsync.core.errors import LatentSyncError
-from latentsync.serve import about, jobs, uploads
+from latentsync.serve import about, generations, jobs, uploads
 from latentsync.serve.context import ApiError, Looker, Service, as_api_error
 from latentsync.serve.files import Files
 from latentsync.serve.keys import Keys
@@ -75,7 +75,7 @@ def create_app(config: ServeConfig, engine: Callable[[ServeConfig, JobStore], En
         description="Lip-sync as a service: upload a video and a speech, put a job in, take the result.",
     )  # fmt: skip
     app.state.service = service
-    for routes in (about.router, uploads.router, jobs.router):
+    for routes in (about.router, uploads.router, jobs.router, generations.router):
         app.include_router(routes)
     _say_errors(app)
     static = Path(str(resources.files("latentsync") / "app" / "static"))

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable
 
 from latentsync.serve.context import Service
+from latentsync.serve.inputs import fetch_next
 from latentsync.serve.retention import tidy
+from latentsync.serve.webhooks import send_next
 
 log = logging.getLogger(__name__)
 TIDY_S, BUSY_S = 60.0, 0.5
@@ -16,7 +18,10 @@ TIDY_S, BUSY_S = 60.0, 0.5
 def start(service: Service) -> threading.Event:
     """Start the threads. Returns: what ends them."""
     ended = threading.Event()
-    for name, work, pause_s in (("tidy", tidy, TIDY_S),):
+    chores = [("tidy", tidy, TIDY_S), *2 * [("webhooks", send_next, BUSY_S)]]
+    if service.config.urls:
+        chores += 2 * [("fetch", fetch_next, BUSY_S)]
+    for name, work, pause_s in chores:
         thread = threading.Thread(target=_again, args=(ended, service, work, pause_s), name=name, daemon=True)
         thread.start()
     return ended

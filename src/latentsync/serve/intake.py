@@ -48,6 +48,8 @@ def put_in(
     rows = {file_id: _file(service, owner, file_id) for file_id in file_ids(spec)}
     check_kinds(service, spec, rows)
     service.files.touch(list(rows))
+    if not remote:
+        spec = settled(spec, rows)
     frames = None if remote else frames_of(spec, rows)
     return service.store.submit(
         owner=owner, name=clean_name(name or default_name(spec, rows)), model=model, spec=spec, priority=priority,
@@ -105,6 +107,16 @@ def check_kinds(service: Service, spec: Mapping[str, Any], rows: Mapping[str, di
         row = rows[face]
         if json.loads(row["info"] or "{}").get("kind") != "image":
             raise ApiError(422, "invalid", f"{row['name']}: is no picture", "face")
+
+
+def settled(spec: dict[str, Any], rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """`shorter`, a length that needs both files to be known, as one of ours: the shorter of video and speech."""
+    if not spec.get("shorter") or not spec.get("audio"):
+        return spec
+    video, speech = (json.loads(rows[spec[key]]["info"] or "{}") for key in ("video", "audio"))
+    video_s, speech_s = video.get("duration_s"), speech.get("audio_s") or speech.get("duration_s")
+    is_longer = video_s is not None and speech_s is not None and speech_s > video_s
+    return spec | {"options": spec["options"] | {"length": "video" if is_longer else "audio"}}
 
 
 def frames_of(spec: Mapping[str, Any], rows: Mapping[str, dict[str, Any]]) -> float | None:

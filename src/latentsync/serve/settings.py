@@ -32,6 +32,7 @@ class ServeConfig:
         allow_networks: private networks (CIDR) that downloads and webhooks may reach all the same.
         allow_hosts: names under which the service may be asked for, beside its address; () = any on an outer address.
         public_url: beginning of the addresses told to others; None = as the request came in.
+        webhook_pace: the pauses between two tries of a webhook are so many times as long as usual.
         upload_bytes, video_s, pixels: largest upload, longest video, most pixels of a frame. queued: most jobs waiting.
         keep_s: seconds after which finished jobs and unused uploads go; None = never.
         keep_bytes: of jobs and uploads together, beyond which the oldest go; None = no limit.
@@ -58,6 +59,7 @@ class ServeConfig:
     allow_networks: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     public_url: str | None = None
+    webhook_pace: float = 1.0
     upload_bytes: int = 8 * GIB
     video_s: float = 4 * 3600
     pixels: int = 8192 * 4320

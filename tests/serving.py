@@ -111,7 +111,7 @@ def command(data: Path, media: Media, *options: str) -> list[str]:
 
 
 @contextmanager
-def served(data: Path, media: Media, *options: str, key: str | None = None, worker: bool = True) -> Iterator[Served]:
+def served(data: Path, media: Media, *options: str, key: str | None = None) -> Iterator[Served]:
     """A service as its own process, ended in the end; `key` goes along with every request."""
     data.mkdir(exist_ok=True)
     log = data.parent / f"{data.name}.log"
@@ -126,12 +126,13 @@ def served(data: Path, media: Media, *options: str, key: str | None = None, work
 
 def launched(data: Path, media: Media, log: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start a service and wait until it listens. Returns: the process and its address."""
+    log.touch()
+    begin = log.stat().st_size
     with log.open("ab") as file:
-        begin = file.tell()
         process = subprocess.Popen(command(data, media, *options), stderr=file, stdout=file, env=os.environ)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        found = re.search(r"LatentSync at http://[^\s:]+:(\d+)", log.read_text()[begin:])
+        found = re.search(r"LatentSync at http://[^\s:]+:(\d+)", log.read_bytes()[begin:].decode())
         if found:
             return process, f"http://127.0.0.1:{found[1]}"
         assert process.poll() is None, log.read_text()

@@ -132,7 +132,7 @@ def launched(data: Path, media: Media, log: Path, *options: str) -> tuple[subpro
         process = subprocess.Popen(command(data, media, *options), stderr=file, stdout=file, env=os.environ)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        found = re.search(r"LatentSync at http://[^\s:]+:(\d+)", log.read_bytes()[begin:].decode())
+        found = re.search(r"LatentSync at http://[^\s:]+:(\d+) ", log.read_bytes()[begin:].decode())
         if found:
             return process, f"http://127.0.0.1:{found[1]}"
         assert process.poll() is None, log.read_text()

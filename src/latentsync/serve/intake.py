@@ -34,9 +34,9 @@ def put_in(
     Raises: ApiError. LatentSyncError: see `check_spec`, `JobStore.submit`.
     """
     config = service.config
-    model = model or config.models[0]
-    if model not in config.models:
-        raise ConfigError("model", model, f"choose one of {', '.join(config.models)}")
+    model = model or config.model_names[0]
+    if model not in config.model_names:
+        raise ConfigError("model", model, f"choose one of {', '.join(config.model_names)}")
     wanted = list(_inputs(spec))
     remote = [each["url"] for _, each in wanted if isinstance(each, dict)]
     if remote and not config.urls:

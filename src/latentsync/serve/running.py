@@ -109,8 +109,7 @@ class Runner:
     def _made(self, claim: Claim, told: Told) -> tuple[dict[str, Any], list[str], int]:
         """The result's facts, the warnings, and the bytes of its folder."""
         spec = json.loads(claim.job["spec"])
-        names = {each: self._row(each) for each in file_ids(spec)}
-        paths = {each: self.files.path_of(row) for each, row in names.items()}
+        paths = {each: self._path(claim.job, spec, each) for each in file_ids(spec)}
         options, plan = options_of(spec, paths.__getitem__), plan_of(spec, paths.__getitem__)
         folder = self.files.job_folder(claim.job["id"]) / f"try-{claim.attempt}"
         shutil.rmtree(folder, ignore_errors=True)
@@ -133,15 +132,18 @@ class Runner:
         shown = clean_name(claim.job["name"])
         facts |= {"file": out.name, "try": claim.attempt, "name": f"{Path(shown).stem or 'result'}{out.suffix}"}
         facts |= {"size": out.stat().st_size, "sha256": file_sha256(out), "files": {"result": out.name}}
-        self._extras(spec, folder, video, audio, out, options, model, facts, told)
+        self._extras(spec, folder, video, audio, out, options, plan, model, facts, told)
         size = sum(path.stat().st_size for path in folder.iterdir())
         return facts, told.warnings, size
 
-    def _row(self, file_id: str) -> Mapping[str, Any]:
+    def _path(self, job: Mapping[str, Any], spec: Mapping[str, Any], file_id: str) -> Path:
+        """Where a file lies: an upload's place, or in a batch, which only this machine's user makes, its own path."""
+        if job["door"] == "batch":
+            return Path(spec["paths"][file_id])
         row = self.files.get(file_id)
         if row is None:
             raise MediaError(f"{file_id}: the file is not kept any more. Upload it again")
-        return row
+        return self.files.path_of(row)
 
     def model(self, name: str, told: Callable[[Progress], None]) -> Lipsync:
         """The model of that name, loaded unless it was the last one."""
@@ -151,15 +153,15 @@ class Runner:
             self._model = None  # let go before the next one comes
             config = self.config
             loaded = Lipsync.from_pretrained(
-                name, device=self.device, dtype=config.dtype, offline=config.offline, face_model=config.face_model,
-                progress=told,
+                config.model_path(name), device=self.device, dtype=config.dtype, offline=config.offline,
+                face_model=config.face_model, progress=told,
             )  # fmt: skip
             self._model = name, loaded
         return self._model[1]
 
     def _extras(
         self, spec: Mapping[str, Any], folder: Path, video: Path, audio: Path | None, out: Path, options: Any,
-        model: Lipsync, facts: dict[str, Any], told: Told,
+        plan: Any, model: Lipsync, facts: dict[str, Any], told: Told,
     ) -> None:  # fmt: skip
         """Previews and pictures of a finished result; one that cannot be made is a warning."""
         from latentsync.serve import looking
@@ -175,7 +177,7 @@ class Runner:
                 ("before", "before.mp4", lambda path: looking.small_video(video, path, None, out, **part)),
                 ("thumbnail", "thumbnail.jpg", lambda path: looking.still(out, facts["duration_s"] / 3, path)),
             ],
-            "strip": [("strip", "strip.png", lambda path: self._strip(spec, video, out, path, options, model))],
+            "strip": [("strip", "strip.png", lambda path: self._strip(video, out, path, options, plan, model))],
             "report": [
                 ("report", "report.html", lambda path: self._report(video, audio, out, path, options, model, facts))
             ],
@@ -190,24 +192,17 @@ class Runner:
                 except LatentSyncError as error:
                     told.warn([f"{name} not made: {self._words(spec, str(error))}"])
 
-    def _strip(self, spec: Mapping[str, Any], video: Path, out: Path, path: Path, options: Any, model: Lipsync) -> None:
-        from latentsync.metrics.strips import mouth_strip
-
-        if spec.get("plan"):
-            return self._people(spec, video, out, path, options, model)
-        start_s = options.start_s or Fraction(0)
-        mouth_strip(video, out, path, start_s=start_s, end_s=options.end_s, choice=options.face, tracker=model.tracker)
-
-    def _people(
-        self, spec: Mapping[str, Any], video: Path, out: Path, path: Path, options: Any, model: Lipsync
-    ) -> None:
+    def _strip(self, video: Path, out: Path, path: Path, options: Any, plan: Any, model: Lipsync) -> None:
         from latentsync.media import VideoReader
-        from latentsync.metrics.strips import people_strip
+        from latentsync.metrics.strips import mouth_strip, people_strip
         from latentsync.pipeline.plan import planned
 
-        plan = plan_of(spec, lambda each: self.files.path_of(self._row(each)))
+        if plan is None:
+            start_s, tracker = options.start_s or Fraction(0), model.tracker
+            mouth_strip(video, out, path, start_s=start_s, end_s=options.end_s, choice=options.face, tracker=tracker)
+            return
         with VideoReader(video, options.start_s, options.end_s) as reader:
-            script = planned(plan, reader, options)  # type: ignore[arg-type]
+            script = planned(plan, reader, options)
             people_strip(script.frames, out, path, [each.wanted for each in script.speakers], tracker=model.tracker)
 
     def _report(
@@ -253,7 +248,7 @@ class Runner:
 
     def _words(self, spec: Mapping[str, Any], text: str) -> str:
         """A message in which files are called as their user called them, and no path of this machine is told."""
-        for each in file_ids(spec):
+        for each in () if "paths" in spec else file_ids(spec):  # a batch calls files by their own paths
             row = self.files.get(each)
             if row is not None:
                 text = text.replace(str(self.files.path_of(row)), row["name"])

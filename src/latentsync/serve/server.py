@@ -44,6 +44,7 @@ def run_server(config: ServeConfig) -> None:
         socket = settings.bind_socket()
     except SystemExit as error:
         raise ConfigError("port", config.port, "cannot be listened on; is it taken? Choose another one") from error
+    socket.listen(2048)  # who reads the line below may ask at once
     port = socket.getsockname()[1]
     host = "127.0.0.1" if config.is_local else config.host
     log.info("LatentSync at http://%s:%d  (data in %s; Ctrl-C ends it)", host, port, config.data)

@@ -71,6 +71,7 @@ class ServeConfig:
     most_tries: int = 4
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.data.absolute())  # workers may run in another folder
         if self.engine not in get_args(Engine):
             raise ConfigError("engine", self.engine, f"choose one of {', '.join(get_args(Engine))}")
         if not 0 <= self.port <= 65535:
@@ -89,6 +90,18 @@ class ServeConfig:
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise ConfigError("allow_network", network, "write an address or a network as 10.0.0.0/8") from error
+
+    @property
+    def model_names(self) -> list[str]:
+        """The models as others may see them: of a path only its last part."""
+        return [Path(model).name for model in self.models]
+
+    def model_path(self, name: str) -> str:
+        """The model of a name. Raises: ConfigError: there is none."""
+        for model in self.models:
+            if name in (model, Path(model).name):
+                return str(Path(model).absolute()) if Path(model).name != model else model
+        raise ConfigError("model", name, f"choose one of {', '.join(self.model_names)}")
 
     @property
     def is_local(self) -> bool:

@@ -28,6 +28,7 @@ SETTINGS = data_settings(
     {
         "segments": {"min_s": 1.5, "max_s": 3},
         "shots.finder": "builtin",
+        "sync.judge": "lips",
         "faces.resolution": 128,
         "face_limits": {"min_face_px": 20, "max_yaw_deg": 80, "max_outside_share": 1},
         "quality_limits": {"min_quality": 0, "min_sharpness": 0},

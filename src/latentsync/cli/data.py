@@ -17,6 +17,7 @@ from latentsync.core.errors import ConfigError, MediaError
 
 if TYPE_CHECKING:
     from latentsync.data.api import BuildResult
+    from latentsync.data.settings import DataSettings
 
 app = new_app(no_args_is_help=True)
 
@@ -102,7 +103,7 @@ def build(
     calm = nullcontext() if verbose else _without_each_file()
     with logging_to(console, quiet, verbose), calm, progress_on(console, quiet) as progress, stop_on_signal() as stop:
         result = run(inputs, out, made, options, progress, stop)
-    _show(result, as_json, quiet)
+    _show(result, made, as_json, quiet)
     if not result.num_kept or result.num_failed:
         raise typer.Exit(1)
 
@@ -119,8 +120,12 @@ def _without_each_file() -> Iterator[None]:
         writer.setLevel(before)
 
 
-def _show(result: BuildResult, as_json: bool, quiet: bool) -> None:
+def _show(result: BuildResult, settings: DataSettings, as_json: bool, quiet: bool) -> None:
+    """What was kept; of what was left out each reason, with the measured value and the setting that keeps more."""
     from collections import Counter
+
+    from latentsync.data.report.advice import advice
+    from latentsync.data.stages import limits_of
 
     reasons = Counter(f"{row['stage']}: {row['reason']}" for row in result.rows if not row["kept"])
     minutes = sum(row["duration_s"] for row in result.rows if row["kept"]) / 60
@@ -138,10 +143,11 @@ def _show(result: BuildResult, as_json: bool, quiet: bool) -> None:
     if quiet:
         return
     sys.stdout.write(f"{result.num_kept} of {len(result.rows)} clips kept, {minutes:.1f} minutes: {result.folder}\n")
-    for reason, count in reasons.most_common():
-        sys.stdout.write(f"{count:6d}  {reason}\n")
-    if reasons and not result.num_kept:
-        sys.stdout.write(f"Values, limits and what to change: latentsync data report {result.folder}\n")
+    if reasons:
+        sys.stdout.write("left out:\n")
+        for line in advice(result.rows, limits_of(settings.resolved())):
+            sys.stdout.write(f"  {line}\n")
+        sys.stdout.write(f"Values, limits and pictures: latentsync data report {result.folder}\n")
 
 
 def check_build(folder: Path) -> None:

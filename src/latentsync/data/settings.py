@@ -63,7 +63,7 @@ class SegmentSettings:
         divided without a remainder.
     """
 
-    min_s: float = 5.0
+    min_s: float = 2.0
     max_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class SyncSettings:
     max_offset_frames: how far to search on either side.
     """
 
-    judge: str = "lips"
+    judge: str = "lip_opening"
     judge_v2: str | None = None
     max_offset_frames: int = 15
 

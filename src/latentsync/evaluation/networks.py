@@ -12,7 +12,7 @@ import numpy as np
 
 from latentsync.core.errors import WeightsError
 from latentsync.core.hashing import file_sha256
-from latentsync.evaluation.scoring import Distance, Judge, Judges
+from latentsync.evaluation.scoring import Distance, Judge, Judges, LipsJudge
 from latentsync.evaluation.watching import GRID_HZ, Watched, on_grid
 from latentsync.faces.alignment import transform
 from latentsync.media.reader import VideoReader
@@ -25,6 +25,7 @@ from latentsync.metrics.sync import SyncScore
 from latentsync.models.weights.judges import JUDGES, find_judge
 
 if TYPE_CHECKING:
+    from latentsync.data.stages.estimate import Estimate
     from latentsync.metrics.perceptual import PerceptualNetwork
     from latentsync.models.syncnet import SyncNet
     from latentsync.models.syncnet_v2 import SyncNetV2
@@ -109,7 +110,7 @@ def _together(hashes: Sequence[str]) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]
 
 
-def lip_judge() -> Judge:
+def lip_judge() -> LipsJudge:
     """The judge of the package: lip opening in the mesh against the one that the shipped audio encoder hears.
 
     Its audio encoder is that of `tiny`, so it says when a mouth is late, not which of two models is better: `tiny`
@@ -119,7 +120,7 @@ def lip_judge() -> Judge:
 
     lips = LipOpeningJudge(LIPS_MAX_SHIFT)
 
-    def judge(watched: Watched, _: Path | None, wave: np.ndarray) -> SyncScore | None:
+    def judge(watched: Watched, wave: np.ndarray) -> Estimate | None:
         opening = crop_opening(watched)
         sound = np.zeros((len(opening) + 2 * LEAD_FRAMES) * SAMPLES_PER_FRAME, np.float32)
         known = np.zeros(len(sound), bool)
@@ -127,10 +128,7 @@ def lip_judge() -> Judge:
         part = wave[: len(sound) - first]
         sound[first : first + len(part)], known[first : first + len(part)] = part, True
         found = lips.compare(opening, *lips.features_of_clip(sound, known))
-        if not np.isfinite(found.confidence):
-            return None
-        offset = -round(found.late_s * GRID_HZ)
-        return SyncScore(found.confidence, float("nan"), offset, found.at_zero, (), len(opening))
+        return found if np.isfinite(found.confidence) else None
 
     return judge
 

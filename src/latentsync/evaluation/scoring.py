@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from latentsync.core.values import Float
+from latentsync.data.stages.estimate import Estimate
 from latentsync.evaluation.speech import Speech, closing_spans, silent_steps
 from latentsync.evaluation.watching import GRID_HZ, Watched
 from latentsync.faces import topology as mesh
@@ -102,6 +103,10 @@ Judge = Callable[[Watched, Path | None, np.ndarray], SyncScore | None]
 """(what was watched, its file if there is one, (S,) sound) → score; None where this judge cannot say."""
 
 
+LipsJudge = Callable[[Watched, np.ndarray], Estimate | None]
+"""As `Judge`, to a part of a frame."""
+
+
 @dataclass(frozen=True)
 class Judges:
     """Networks that may take part; None = not given, its scores are missing.
@@ -121,7 +126,7 @@ class Judges:
     own: Judge | None = None
     v2: Judge | None = None
     perceptual: Distance | None = None
-    lips: Judge | None = None
+    lips: LipsJudge | None = None
     lpips: Distance | None = None
     face: Callable[[Watched, Watched], float] | None = None
     mouth: Features | None = None
@@ -182,8 +187,8 @@ def sync_scores(
     if speech.width is not None:
         found["width_r"] = lagged_correlation(result.width, speech.width, MAX_LAG).best_r
     if np.any(speech.wave):
-        if judges.lips is not None and (lips := judges.lips(result, path, speech.wave)) is not None:
-            found |= {"lips_confidence": lips.confidence_at_zero, "late_ms": 1000 / GRID_HZ * lips.av_offset_frames}
+        if judges.lips is not None and (lips := judges.lips(result, speech.wave)) is not None:
+            found |= {"lips_confidence": lips.at_zero, "late_ms": -1000 * lips.late_s}
         if judges.own is not None and (own := judges.own(result, path, speech.wave)) is not None:
             found |= {
                 "sync_confidence": own.confidence_at_zero,

@@ -18,7 +18,7 @@ ABOUT = {
     "damaged_sound": ("probe.max_damaged_share", "too much of the sound is damaged"),
     "offset_uncertain": (
         "sync_limits.correct_above",
-        "an offset was seen, not surely; the lip opening or a SyncNet is surer",
+        "an offset was seen, not surely; with out_of_sync=keep it is kept for its looks",
     ),
     "no_face": (None, "nobody to be seen, or too small or turned away: nothing to change here"),
     "no_sound": (None, "add the sound, or leave these files out"),

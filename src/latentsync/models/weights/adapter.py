@@ -83,6 +83,8 @@ def read_adapter(path: Path) -> Adapter:
     """Raises: WeightsError: no such file, damaged, or not an adapter."""
     from safetensors import SafetensorError, safe_open
 
+    if path.is_dir():
+        raise WeightsError(f"{path}: is a folder. Give the adapter.safetensors in it")
     require_weights(path, "Give an adapter.safetensors of `latentsync train unet`")
     try:
         with safe_open(path, "pt") as file:

@@ -18,6 +18,8 @@ def folder_clips(root: Path, split: str | None) -> list[AnyClip]:
     Raises: LatentSyncError: there are none; a build without arrays; clips that aren't at 25 frames a second.
     """
     inner = root / "clips" if (root / MANIFEST).is_file() else root
+    if inner != root and not any(inner.glob("*/clip.json")):
+        raise LatentSyncError(f"{root}: no clip was kept in it. `latentsync data report {root}` tells why")
     if inner != root and not any(inner.glob("*/meta.json")):
         raise LatentSyncError(f"{root}: built without arrays. Run `latentsync data build` again with --training")
     clips: list[AnyClip] = list(load_clips(inner, split))

@@ -134,7 +134,9 @@ def _model_settings(wanted: UNetSettings, start: Start) -> ModelSettings:
             values["tiny"] = {**tiny, "window": window}
         values["resolution"] = wanted.resolution
     if "resolution" not in values:
-        raise ConfigError("task.resolution", None, "give the side of the crop: 256 or 512")
+        raise ConfigError(
+            "task.resolution", None, "give a model to start from (--start MODEL), or the side of the crop: 256 or 512"
+        )
     for key in ("num_frames", "mask", "position_code", "trailing_silence_s"):
         if getattr(wanted, key) is not None:
             values[key] = getattr(wanted, key)

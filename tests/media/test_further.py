@@ -17,9 +17,10 @@ from latentsync.media.audio import read_audio
 from latentsync.media.further import as_text, further_of
 from latentsync.media.information import probe
 from latentsync.media.losses import source_losses
+from latentsync.media.parameter_sets import with_lengths
 from latentsync.media.sound_track import AudioPlan
 from latentsync.media.writer import VideoWriter
-from synth_media import make_sound, numbered_rgb, tone
+from synth_media import make_film, make_sound, numbered_rgb, tone
 
 LINES = ((200, 300, "Hello <i>there</i>"), (1200, 500, "Second\nline"))
 """Start and length in ms, text."""
@@ -166,3 +167,35 @@ def test_text_becomes_another_kind_of_text(content: bytes, codec: str, written_a
 def test_metadata_of_single_frames_are_told_to_be_lost() -> None:
     assert source_losses(SMALL) == ()
     assert "Dolby Vision" in source_losses(replace(SMALL, dynamic_hdr="Dolby Vision"))[0]
+
+
+def hdr10_plus() -> bytes:
+    """An SEI message with HDR10+ metadata of one window (SMPTE ST 2094-40; ITU-T T.35, provider 0x3C)."""
+    peaks = "".join(f"{level:017b}" for level in (5000, 6000, 7000, 2000))
+    bits = f"01{1000:027b}0{peaks}0000{100:010b}000"
+    body = bytes(int(bits[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(bits), 8))
+    payload = bytes([0xB5, 0x00, 0x3C, 0x00, 0x01, 4, 1]) + body
+    unit = bytearray()
+    for byte in bytes([4, len(payload)]) + payload + b"\x80":
+        if byte < 4 and unit.endswith(b"\0\0"):
+            unit.append(3)  # emulation prevention
+        unit.append(byte)
+    return bytes([39 << 1, 1]) + bytes(unit)
+
+
+def test_hdr10_plus_is_seen_and_told_to_be_lost(tmp_path: Path) -> None:
+    options = {"x265-params": "log-level=none"}
+    plain = make_film(tmp_path / "a.mkv", 3, codec="libx265", pixel_format="yuv420p10le", options=options)
+    with av.open(str(plain)) as source, av.open(str(tmp_path / "b.mkv"), "w") as file:
+        stream = file.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if not packet.size:
+                continue
+            made = av.Packet(with_lengths([hdr10_plus()], 4) + bytes(packet))
+            made.pts, made.dts, made.time_base = packet.pts, packet.dts, packet.time_base
+            made.stream, made.is_keyframe = stream, packet.is_keyframe
+            file.mux(made)
+    video = probe(tmp_path / "b.mkv").video
+    assert video is not None and video.dynamic_hdr == "HDR10+"
+    assert any("HDR10+" in loss for loss in VideoWriter(tmp_path / "o.mp4", video).losses)
+    assert probe(plain).video.dynamic_hdr is None  # type: ignore[union-attr]

@@ -15,7 +15,7 @@ from track_films import hz_of
 
 from latentsync.media.audio import read_audio
 from latentsync.media.further import as_text, further_of
-from latentsync.media.information import probe
+from latentsync.media.information import VideoInfo, probe
 from latentsync.media.losses import source_losses
 from latentsync.media.parameter_sets import with_lengths
 from latentsync.media.sound_track import AudioPlan
@@ -183,19 +183,35 @@ def hdr10_plus() -> bytes:
     return bytes([39 << 1, 1]) + bytes(unit)
 
 
-def test_hdr10_plus_is_seen_and_told_to_be_lost(tmp_path: Path) -> None:
-    options = {"x265-params": "log-level=none"}
-    plain = make_film(tmp_path / "a.mkv", 3, codec="libx265", pixel_format="yuv420p10le", options=options)
-    with av.open(str(plain)) as source, av.open(str(tmp_path / "b.mkv"), "w") as file:
-        stream = file.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
+def with_message(source: Path, target: Path, unit: bytes) -> VideoInfo:
+    """The same film with a NAL unit before each picture."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as file:
+        stream = file.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
             if not packet.size:
                 continue
-            made = av.Packet(with_lengths([hdr10_plus()], 4) + bytes(packet))
+            made = av.Packet(with_lengths([unit], 4) + bytes(packet))
             made.pts, made.dts, made.time_base = packet.pts, packet.dts, packet.time_base
             made.stream, made.is_keyframe = stream, packet.is_keyframe
             file.mux(made)
-    video = probe(tmp_path / "b.mkv").video
-    assert video is not None and video.dynamic_hdr == "HDR10+"
+    video = probe(target).video
+    assert video is not None
+    return video
+
+
+def test_hdr10_plus_is_seen_and_told_to_be_lost(tmp_path: Path) -> None:
+    options = {"x265-params": "log-level=none"}
+    plain = make_film(tmp_path / "a.mkv", 3, codec="libx265", pixel_format="yuv420p10le", options=options)
+    video = with_message(plain, tmp_path / "b.mkv", hdr10_plus())
+    assert video.dynamic_hdr == "HDR10+"
     assert any("HDR10+" in loss for loss in VideoWriter(tmp_path / "o.mp4", video).losses)
     assert probe(plain).video.dynamic_hdr is None  # type: ignore[union-attr]
+
+
+def test_closed_captions_in_the_picture_are_seen_and_told(tmp_path: Path) -> None:
+    """ATSC A/53, part 4: one pair of bytes of line 21."""
+    payload = bytes([0xB5, 0x00, 0x31]) + b"GA94" + bytes([3, 0xC1, 0xFF, 0xFC, 0x94, 0x2C, 0xFF])
+    plain = make_film(tmp_path / "a.mkv", 3)
+    video = with_message(plain, tmp_path / "b.mkv", bytes([6, 4, len(payload)]) + payload + b"\x80")
+    assert video.has_captions and "closed captions" in source_losses(video)[0]
+    assert not probe(plain).video.has_captions  # type: ignore[union-attr]

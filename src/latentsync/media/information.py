@@ -69,6 +69,7 @@ class VideoInfo:
             guesses them a frame late.
         hdr: HDR10 metadata of the first frame, None = none.
         dynamic_hdr: the name of others there that change from frame to frame, which are not written.
+        has_captions: the first frame carries closed captions (CEA-608, CEA-708).
         has_hidden_alpha: the file has transparency that is not decoded (VP8 and VP9 keep it beside the picture).
     """
 
@@ -96,6 +97,7 @@ class VideoInfo:
     lag_s: Fraction = Fraction(0)
     hdr: Hdr | None = None
     dynamic_hdr: str | None = None
+    has_captions: bool = False
     has_hidden_alpha: bool = False
 
 
@@ -289,6 +291,7 @@ def _video_info(
         lag_s=_lag(container, stream, frame) * tick,
         hdr=hdr_of(frame),
         dynamic_hdr=dynamic_hdr_of(frame),
+        has_captions=frame.side_data.get("A53_CC") is not None,
         has_hidden_alpha=stream.metadata.get("alpha_mode") == "1"
         and not any(part.is_alpha for part in frame.format.components),
     )

@@ -13,6 +13,10 @@ def source_losses(like: VideoInfo) -> tuple[str, ...]:
     out = []
     if like.has_hidden_alpha:
         out.append("the video's transparency cannot be read (VP8 and VP9 keep it aside) and is not in the result")
+    if like.has_captions:
+        out.append(
+            "closed captions in the picture (CEA-608, CEA-708) are lost on edited frames; only H.264 keeps others"
+        )
     if like.dynamic_hdr is not None:
         out.append(f"the {like.dynamic_hdr} metadata of single frames are not in the result; HDR10 metadata are")
     return tuple(out)

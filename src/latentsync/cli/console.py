@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from latentsync.cli import events
 from latentsync.core.errors import LatentSyncError
 from latentsync.core.files import without_temporary
 from latentsync.core.progress import Progress as Step
@@ -68,6 +69,9 @@ class _ConsoleHandler(logging.Handler):
             return
         if prefix:
             self._warned.add(text)
+        if events.wanted():
+            events.emit("log", level=record.levelname.lower(), text=text.removeprefix(prefix))
+            return
         self.console.print(text, markup=False, style="dim" if not prefix else "yellow")
 
 
@@ -112,8 +116,11 @@ def end_quietly_on_signal(code: int) -> None:
 
 @contextmanager
 def progress_on(console: Console, quiet: bool) -> Iterator[ProgressCallback]:
-    """A callback that draws: live bars on a terminal, a line now and then in a log, nothing when quiet."""
-    if quiet:
+    """A callback that draws: live bars on a terminal, a line now and then in a log, nothing when quiet; with `--events`
+    JSON lines."""
+    if events.wanted():
+        yield events.Lines().show
+    elif quiet:
         yield lambda _step: None
     elif not console.is_terminal:
         yield _Lines(console).show
@@ -125,6 +132,7 @@ def progress_on(console: Console, quiet: bool) -> Iterator[ProgressCallback]:
             TextColumn("{task.fields[count]}"),
             _Rate(),
             TimeRemainingColumn(compact=True),
+            _Memory(),
         )
         with Progress(*columns, console=console, transient=False) as bars:
             yield _Bars(bars).show
@@ -151,6 +159,14 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} {task.fields['unit']}/s", style="cyan")
+
+
+class _Memory(ProgressColumn):
+    """Memory of this process, as long as the stage runs."""
+
+    def render(self, task: Task) -> Text:
+        held = None if task.finished else events.memory_gib()
+        return Text("" if held is None else f"{held:.1f} GiB", style="dim")
 
 
 @dataclass

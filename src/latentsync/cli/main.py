@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from latentsync.cli import events
 from latentsync.cli.arguments import new_app
 from latentsync.cli.streams import flush_results, give_up_stdout, prepare_streams
 from latentsync.core.errors import ConfigError, LatentSyncError, MissingExtraError, Stopped, shown
@@ -116,16 +117,24 @@ def latentsync(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True)
     ] = False,
+    as_events: Annotated[
+        bool, typer.Option("--events", help="Progress, log and errors as JSON lines on stderr, for programs.")
+    ] = False,
 ) -> None:
     """LatentSync: lip-sync any video to any speech.
 
     `latentsync COMMAND --help` tells about one command. Results go to stdout, everything else to stderr.
     Exit codes: 0 done, 1 failed, 2 misuse, 130 stopped.
     """
+    if as_events:
+        os.environ[events.SWITCH] = "1"
 
 
 def say(text: str) -> None:
     """One line on stderr, which only that terminal shows which is meant: no letter of a file's name controls it."""
+    if events.wanted():
+        events.emit("error" if "error:" in text else "message", text=text)
+        return
     sys.stderr.write("\n".join(printable(line) for line in text.split("\n")) + "\n")
 
 

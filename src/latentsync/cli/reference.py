@@ -14,6 +14,7 @@ HEAD = """# Commands
 Made by `python -m latentsync.cli.reference > docs/cli.md`; a test compares it with the commands.
 What the settings do is in [usage.md](usage.md). Results go to stdout, everything else to stderr.
 Exit codes: 0 done, 1 failed, 2 misuse, 130 stopped.
+`latentsync --events COMMAND …` writes progress, log and errors as JSON lines to stderr, for programs.
 """
 
 

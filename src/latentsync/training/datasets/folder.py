@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from latentsync.core.errors import LatentSyncError
-from latentsync.training.datasets.clip_files import load_clips
+from latentsync.training.datasets.clip_files import load_clips, read_meta
 from latentsync.training.datasets.clips import FPS, SAMPLES_PER_FRAME, AnyClip
 
 MANIFEST = "manifest.parquet"
@@ -30,7 +29,7 @@ def folder_clips(root: Path, split: str | None) -> list[AnyClip]:
 def check_rate(clips: list[AnyClip]) -> None:
     """Raises: LatentSyncError: a clip says another rate than 25, or picture and sound differ by more than a tenth."""
     for clip in clips:
-        given = json.loads((clip.path / "meta.json").read_text("utf-8")).get("fps", FPS)
+        given = read_meta(clip.path / "meta.json").get("fps", FPS)
         if given != FPS:
             raise LatentSyncError(f"{clip.path}: prepared at {given} frames a second. Prepare it again at {FPS}")
         pictures, sound = len(clip.crops), len(clip.wave) / SAMPLES_PER_FRAME

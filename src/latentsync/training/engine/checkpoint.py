@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from latentsync.config import renamed
-from latentsync.core.errors import LatentSyncError
+from latentsync.core.errors import LatentSyncError, MediaError
 from latentsync.core.files import DISK_FULL
+from latentsync.core.reading import read_json
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +98,9 @@ def _is_given(error: BaseException, codes: Iterable[int]) -> bool:
     return any(f"(os error {code})" in str(error) for code in codes)
 
 
+_FILE = re.compile(r"\d+\.\w+\.safetensors")
+
+
 def states(folder: Path) -> list[Path]:
     """Finished states, oldest first."""
     return sorted(path for path in folder.glob("step-*") if path.is_dir())
@@ -115,9 +120,10 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     found = states(folder)
     for path in reversed(found):
         try:
-            facts = json.loads((path / "state.json").read_text("utf-8"))
-            damaged = [n for n, size in facts["files"].items() if (path / n).stat().st_size != size]
-        except (OSError, ValueError, KeyError) as error:
+            facts = read_json(path / "state.json")
+            strange = [n for n in facts["files"] if not _FILE.fullmatch(n)]
+            damaged = strange or [n for n, size in facts["files"].items() if (path / n).stat().st_size != size]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, MediaError) as error:
             damaged = [str(error)]
             facts = {}
         if not damaged and facts.get("format") == FORMAT:

@@ -3,7 +3,8 @@
     python packaging/build.py [--out dist]
 
 Checks: same SHA-256 both times; model, sample, presets, licence and notice are inside, nothing that does not belong;
-the wheel is at most 45 MB; its files alone answer `--version` and `models verify tiny`. Writes SHA256SUMS, provenance.json, and, where
+the wheel is at most 45 MB; its files alone answer `--version` and `models verify tiny`.
+Writes SHA256SUMS, provenance.json, and, where
 `cyclonedx-bom` is installed, `sbom.json` with the licences of all packages of this environment.
 """
 

@@ -47,12 +47,12 @@ def test_time_owner_and_order_leave_no_trace(build: ModuleType, tmp_path: Path) 
 def test_what_is_missing_or_too_much_is_named(build: ModuleType, tmp_path: Path) -> None:
     wheel = tmp_path / "p.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name in (*build.INSIDE[1:], "p.dist-info/LICENSE", "tests/test_a.py"):
+        for name in (*build.INSIDE[1:], "p.dist-info/LICENSE", f"{build.OUTSIDE[0]}x"):
             archive.writestr(name, "")
     problems = "\n".join(build.check_wheel(wheel))
     assert f"{build.INSIDE[0]} is missing" in problems
     assert "NOTICE is missing" in problems and "LICENSE is missing" not in problems
-    assert "tests/test_a.py does not belong" in problems
+    assert f"{build.OUTSIDE[0]}x does not belong" in problems
 
 
 def test_a_wheel_that_is_too_large_is_refused(

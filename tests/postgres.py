@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,13 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[str]:
+def running() -> Iterator[str]:
     """Start a server, yield its URL, stop it. Skips, and says so, where there are no programs or no driver."""
     pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
     where = programs()
     if where is None:
         pytest.skip("no PostgreSQL server programs were found (apt install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="latentsync-postgres-"))  # pytest's own folders are closed to other users
     user = _user(folder)
     data = folder / "data"
     with socket.socket() as free:
@@ -42,6 +44,7 @@ def running(folder: Path) -> Iterator[str]:
         yield f"postgresql://tester@127.0.0.1:{port}/postgres"
     finally:
         _run([where / "pg_ctl", "-D", data, "-m", "immediate", "stop"], user)
+        shutil.rmtree(folder)
 
 
 def _user(folder: Path) -> str | None:
@@ -54,19 +57,15 @@ def _user(folder: Path) -> str | None:
         except KeyError:
             continue
         os.chown(folder, found.pw_uid, found.pw_gid)
-        for above in folder.parents:
-            if above.stat().st_uid == 0 and str(above).startswith("/tmp/"):
-                above.chmod(0o755)
         return name
     pytest.skip("PostgreSQL is not run by root, and there is no other user")
 
 
 def _run(words: list[object], user: str | None) -> None:
-    done = subprocess.run(
-        [str(word) for word in words], user=user, capture_output=True, text=True, timeout=60, check=False,
-        cwd="/", stdin=subprocess.DEVNULL, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-    ) if "start" not in words else subprocess.run(
-        [str(word) for word in words], user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
-        check=False, cwd="/", text=True, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{words[0]}: {done.stdout}{done.stderr}"
+    with tempfile.TemporaryFile("w+") as said:  # a started server keeps what it inherits
+        done = subprocess.run(
+            [str(word) for word in words], user=user, stdout=said, stderr=said, stdin=subprocess.DEVNULL, timeout=60,
+            check=False, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        said.seek(0)
+        assert done.returncode == 0, f"{words[0]}: {said.read()}"

@@ -18,8 +18,8 @@ from latentsync.serve.tables import connect, metadata
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres.running(tmp_path_factory.mktemp("postgres")) as url:
+def server() -> Iterator[str]:
+    with postgres.running() as url:
         yield url
 
 

@@ -60,6 +60,10 @@ class RayEngine:
         self._is_ours = False
 
     def start(self) -> None:
+        """Begin; the cluster and its actors come up in a thread, while the service answers already."""
+        self._thread.start()
+
+    def _connect(self) -> None:
         import latentsync
 
         if not self.ray.is_initialized():
@@ -72,7 +76,6 @@ class RayEngine:
             self._is_ours = True
         for number in range(self.config.workers * len(self.config.devices)):
             self._spawn(number)
-        self._thread.start()
 
     def _spawn(self, number: int) -> None:
         from latentsync.serve.worker import name_of
@@ -86,7 +89,12 @@ class RayEngine:
         self._actors[number] = name, actor, actor.work.remote(config, name, device, level)
 
     def _watch(self) -> None:
-        """Start again whoever ended."""
+        """Start all, and again whoever ended."""
+        try:
+            self._connect()
+        except Exception as error:  # the edge of a thread: the service says that it has no worker
+            log.error("no worker could be started on the Ray cluster", exc_info=error)
+            return
         while not self._stopping.wait(0.5):
             for number, (name, _, running) in list(self._actors.items()):
                 ended, _ = self.ray.wait([running], timeout=0)
@@ -104,7 +112,7 @@ class RayEngine:
     def stop(self) -> None:
         """Ask all to end; their jobs go back into the queue."""
         self._stopping.set()
-        self._thread.join(10)
+        self._thread.join(30)
         running = []
         for _, actor, work_ref in self._actors.values():
             actor.end.remote()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 LONGEST_SHOWN = 300
@@ -20,6 +21,10 @@ def shown(value: object, kind: Callable[[object], str] = str) -> str:
 
 class LatentSyncError(Exception):
     """Base of every error that a user can fix. The message says what, where and what to do, in one line."""
+
+    def __str__(self) -> str:
+        """In one line, also where it repeats what a library said in several."""
+        return re.sub(r"\s*[\r\n]\s*", " ", super().__str__()).strip()
 
 
 class MediaError(LatentSyncError):

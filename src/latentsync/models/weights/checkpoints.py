@@ -70,9 +70,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def _refuse_compressed(path: Path) -> None:
     """PyTorch stores its files' content as it is; a compressed one may become a thousand times as large."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:

@@ -318,7 +318,8 @@ def _average_rate(stream: av.VideoStream, steps: np.ndarray, tick: Fraction) -> 
         return Fraction(stream.average_rate)
     if len(steps):
         usual = steps[np.abs(steps - np.median(steps)) <= np.median(steps) / 2]  # pauses apart; times may tremble
-        return Fraction(len(usual), int(usual.sum())) / tick
+        if usual.sum() * tick > 0:  # damaged times may jump by more than there is
+            return Fraction(len(usual), int(usual.sum())) / tick
     for rate in (stream.guessed_rate, stream.base_rate):
         if rate and 0 < rate <= most:
             return Fraction(rate)

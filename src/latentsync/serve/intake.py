@@ -97,10 +97,12 @@ def check_kinds(service: Service, spec: Mapping[str, Any], rows: Mapping[str, di
             continue
         row = rows[each]
         info = json.loads(row["info"] or "{}")
-        if key == "video" and info.get("kind") != "video":
-            raise ApiError(422, "invalid", f"{row['name']}: there is no video in it that can be read", "video")
+        if key == "video" and info.get("kind") not in ("video", "image"):
+            reason = info.get("reason") or "there is no video in it that can be read"
+            raise ApiError(422, "invalid", f"{row['name']}: {reason}", "video")
         if key != "video" and info.get("kind") != "audio" and not info.get("has_audio"):
-            raise ApiError(422, "invalid", f"{row['name']}: there is no sound in it that can be read", key)
+            reason = info.get("reason") or "there is no sound in it that can be read"
+            raise ApiError(422, "invalid", f"{row['name']}: {reason}", key)
         check_limits(service, row, info)
     face = (spec.get("options") or {}).get("face")
     if isinstance(face, str) and FILE_ID.fullmatch(face):

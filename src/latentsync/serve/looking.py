@@ -31,16 +31,24 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+HEAD_BYTES = 1024
+"""Of a text, by which a Git LFS pointer or a web page is known."""
+
+
 def describe(path: Path) -> dict[str, Any]:
     """What kind of file it is, its length and size of picture. A playlist, which could name other files, is none."""
-    if _is_text(path):
-        return {"kind": "other"}
     from latentsync.media.information import probe
+    from latentsync.media.opening import not_media
+
+    if _is_text(path):
+        with path.open("rb") as file:
+            what = not_media(file.read(HEAD_BYTES))
+        return {"kind": "other", "reason": what and f"is {what}"}
 
     try:
         found = probe(path)
-    except MediaError:
-        return {"kind": "other"}
+    except MediaError as error:
+        return {"kind": "other", "reason": str(error).removeprefix(f"{path}: ")}
     if found.container.split(",")[0] in _PLAYLISTS:
         return {"kind": "other"}
     info: dict[str, Any] = {"kind": "audio" if found.audio else "other"}

@@ -13,7 +13,7 @@
 
 PYTHON ?= python3
 TORCH ?= auto
-TEST_EXTRAS ?= dev,synth,synth-align,train,data,serve,postgres
+TEST_EXTRAS ?= dev,synth,synth-align,train,data,serve,postgres,browser
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 VIDEO ?=

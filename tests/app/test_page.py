@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,15 @@ def put_in(page: Any, url: str, film: Path, speech: Path) -> None:
     page.set_input_files("#audio", speech)
     page.wait_for_selector(".drop.ready[data-kind=audio]", timeout=SECOND)
     page.wait_for_selector("#look-wait", state="hidden", timeout=SECOND)
+
+
+def until(holds: Callable[[], Any], seconds: float = 30) -> Any:
+    """What it gives, once that is true. Fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it did not become true"
+        time.sleep(0.1)
+    return found
 
 
 def test_a_film_goes_from_drop_to_download(page: Any, service: serving.Served, media: serving.Media) -> None:
@@ -47,10 +58,14 @@ def test_before_and_after_are_played_as_one(page: Any, service: serving.Served, 
     page.wait_for_selector(".job .compare:not([hidden])", timeout=2 * SECOND)
     assert "draft" in page.inner_text(".job h3")
     page.wait_for_selector(".job .before", state="attached")
+    until(lambda: page.evaluate("() => [...document.querySelectorAll('.job video')].every((v) => v.readyState > 0)"))
     page.locator(".job .seek").evaluate("e => { e.value = 500; e.dispatchEvent(new Event('input')); }")
-    page.wait_for_timeout(700)
-    times = page.evaluate("() => [...document.querySelectorAll('.job video')].map((video) => video.currentTime)")
-    assert times[0] > 0.1 and abs(times[0] - times[1]) < 0.06
+
+    def follows() -> bool:
+        after, before = page.evaluate("() => [...document.querySelectorAll('.job video')].map((v) => v.currentTime)")
+        return after > 0.1 and abs(after - before) < 0.06
+
+    until(follows)
     page.locator(".job .split").evaluate("e => { e.value = 20; e.dispatchEvent(new Event('input')); }")
     assert "80%" in page.evaluate("() => document.querySelector('.job .before').style.clipPath")
 
@@ -79,8 +94,8 @@ def test_a_name_that_is_markup_is_shown_as_text(
     evil.write_bytes(media.film.read_bytes())
     put_in(page, queue.url, evil, media.speech)
     page.click("#make")
-    page.wait_for_selector(".job h3")
-    assert "<img src=x" in page.inner_text(".job h3") and page.title() == "LatentSync"
+    until(lambda: "<img src=x" in page.inner_text(".job:first-child h3"))
+    assert page.title() == "LatentSync"
     assert page.locator(".job img[src=x]").count() == 0
 
 
@@ -97,8 +112,7 @@ def test_several_speeches_are_a_plan_that_can_be_taken_along(
     text = Path(str(download.value.path())).read_text()
     assert text.splitlines()[0] == "audio,face,start,end" and "other.wav,,0.3," in text
     page.click("#make")
-    page.wait_for_selector(".job h3")
-    newest = queue.http.get("/v1/jobs").json()["jobs"][0]
+    newest = until(lambda: next((job for job in queue.http.get("/v1/jobs").json()["jobs"] if job["plan"]), None))
     assert [entry["start"] for entry in newest["plan"]] in ([0, "0.3"], [0, 0.3], ["0", "0.3"])
 
 

@@ -2,11 +2,12 @@
 
 const DRIFT_S = 0.06;
 
-export function compare(place, afterUrl, beforeUrl) {
+export function compare(place, afterUrl, beforeUrl, poster) {
   const [after, before] = [place.querySelector(".after"), place.querySelector(".before")];
   const [play, seek, split] = [place.querySelector(".play"), place.querySelector(".seek"), place.querySelector(".split")];
   if (after.dataset.url === afterUrl) return;
   after.dataset.url = afterUrl;
+  if (poster) after.poster = poster;
   after.src = afterUrl;
   place.hidden = false;
   const both = beforeUrl !== null;

@@ -72,7 +72,7 @@ export class Jobs {
     part(".problem").textContent = job.error?.message ?? "";
     part(".job-warnings").replaceChildren(...(job.warnings ?? []).map((text) => Object.assign(document.createElement("li"), { textContent: sentence(text) })));
     const result = job.result;
-    if (result?.preview_url) compare(part(".compare"), result.preview_url, result.before_url ?? null);
+    if (result?.preview_url) compare(part(".compare"), result.preview_url, result.before_url ?? null, result.thumbnail_url);
     if (result?.strip_url) { part(".strip").hidden = false; part(".strip img").src = result.strip_url; }
     part(".numbers").replaceChildren(...(result ? this.numbers(result) : []));
     part(".actions").replaceChildren(...this.actions(job));

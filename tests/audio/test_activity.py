@@ -50,7 +50,7 @@ def hum(seconds: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("background", ["none", "hiss", "hum"])
-@pytest.mark.parametrize("gain", [1.0, 0.1])
+@pytest.mark.parametrize("gain", [1.0, 0.1, 0.01, 0.003])
 def test_speech_is_found_over_backgrounds(background: str, gain: float) -> None:
     wave = talk()
     under = {"none": quiet(7), "hiss": hiss(7, 0.003), "hum": hum(7) + hiss(7, 0.0005)}[background]

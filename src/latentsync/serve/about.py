@@ -8,6 +8,8 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from latentsync.config.loader import preset_names
@@ -166,13 +168,26 @@ def _parsed(text: bytes, suffix: str) -> dict[str, Any]:
         }  # fmt: skip
 
 
-@router.get("/healthz", tags=["service"], summary="Whether jobs are being worked on")
+class Health(BaseModel):
+    """`status` is "ok", or "no worker" with status 503."""
+
+    status: str
+    workers: int
+    queued: int
+
+
+UNWELL: Any = {503: {"model": Health}}
+
+
+@router.get(
+    "/healthz", tags=["service"], summary="Whether jobs are being worked on", response_model=Health, responses=UNWELL
+)
 def health(service: Serv) -> Response:
     workers, counts = service.queries.num_workers(), service.queries.counts()
     words = {"status": "ok" if workers else "no worker", "workers": workers, "queued": counts.get("queued", 0)}
     return Response(json.dumps(words), 200 if workers else 503, media_type="application/json")
 
 
-@router.get("/metrics", tags=["service"], summary="Prometheus metrics")
+@router.get("/metrics", tags=["service"], summary="Prometheus metrics", response_class=PlainTextResponse)
 def metrics(service: Serv, owner: Owner) -> Response:
     return Response(metrics_text(service.queries), media_type="text/plain; version=0.0.4")

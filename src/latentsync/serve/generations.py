@@ -22,7 +22,17 @@ from latentsync.serve.files import FILE_ID, JOB_ID
 from latentsync.serve.intake import fingerprint_of, put_in
 from latentsync.serve.shapes import when
 
-router = APIRouter(prefix="/v2", tags=["sync.so"])
+
+class Refused(BaseModel):
+    """Their shape of an error."""
+
+    statusCode: float
+    message: str
+    error: str
+
+
+REFUSED: Any = {400: {"model": Refused}, "4XX": {"model": Refused}, "5XX": {"model": Refused}}
+router = APIRouter(prefix="/v2", tags=["sync.so"], responses=REFUSED)
 STATUS = {
     "fetching": "PENDING", "queued": "PENDING", "running": "PROCESSING", "done": "COMPLETED", "failed": "FAILED",
     "cancelled": "REJECTED",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from latentsync.core.errors import EmptyAudioError, MediaError
-from latentsync.media.audio import AudioReader, read_audio, rebuffer, write_wav
+from latentsync.media.audio import AudioReader, SoundDecoder, read_audio, rebuffer, write_wav
 from synth_media import make_film, make_sound, tone
 
 RATE = 16000
@@ -140,3 +140,14 @@ def test_rebuffer_loses_nothing() -> None:
     out = list(rebuffer(iter(pieces), 4))
     assert [piece.shape[1] for piece in out] == [4, 4, 4, 4, 4, 1]
     assert np.array_equal(np.concatenate(out, axis=1), np.concatenate(pieces, axis=1))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 6, 8])
+def test_channels_of_a_wav_that_names_none_stay_apart(tmp_path: Path, channels: int) -> None:
+    """A header without a mask, as most stereo files have."""
+    wave = np.zeros((channels, 4800), np.float32)
+    wave[0], wave[1] = 0.5, -0.25
+    write_wav(tmp_path / "a.wav", wave, 48000)
+    layout = {2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}[channels]
+    made = np.concatenate(list(SoundDecoder(tmp_path / "a.wav", 48000, layout).samples()), axis=1)
+    assert np.abs(made[0] - 0.5).max() < 1e-3 and np.abs(made[1] + 0.25).max() < 1e-3

@@ -29,6 +29,8 @@ BLOCK_SAMPLES = SPEECH_RATE_HZ
 _GAP_S = Fraction(1, 20)
 """Holes and overlaps up to this are rounding of times (millisecond clocks, codec run-in), not silence."""
 
+USUAL_COUNTS = ("1", "2", "3", "4", "5", "6", "7", "8", "16", "24")
+"""Numbers of channels that FFmpeg knows an order for where a file names none, as a stereo WAV."""
 RATES_HZ = (1_000, 1_000_000)
 """Samples a second of sound that is one: DXD has 352,800, DSD at 22.6 MHz is decoded to no more."""
 _FULL_SCALE = {
@@ -330,7 +332,7 @@ def _named(path: Path, frame: av.AudioFrame) -> av.AudioFrame:
 
     Raises: MediaError: a format whose samples PyAV cannot read then.
     """
-    if "channels" not in frame.layout.name:
+    if "channels" not in frame.layout.name or frame.layout.name.split()[0] in USUAL_COUNTS:
         return frame
     kind = _FULL_SCALE.get(frame.format.name)
     if kind is None:

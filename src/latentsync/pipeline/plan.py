@@ -22,6 +22,8 @@ from latentsync.pipeline.speech import ROUNDING_S, cut_speech, name_tracks, soun
 
 SAMPLE_S = Fraction(1, SPEECH_RATE_HZ)
 """Sound that passes a frame's end by less makes no frame: rates are rounded so."""
+HEARD_FURTHER_S = 60
+"""Seconds of a longer speech that are analysed beyond the video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,10 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     """
     start_s, track = options.audio_start_s or Fraction(0), options.audio_track
     name_tracks(audio, track)
-    sound = AudioReader(audio, start_s, track=track).blocks
-    speech_s = speech_length(audio, start_s, track)
-    warnings: list[str] = unspoken(audio, start_s, track)
+    until_s, said_s = _needed(audio, start_s, track, reader, options)
+    sound = AudioReader(audio, start_s, until_s, track).blocks
+    speech_s = speech_length(audio, start_s, track) if said_s is None else said_s
+    warnings: list[str] = unspoken(audio, start_s, track, until_s)
     frames, total_s = _fitted(reader, speech_s, options, warnings)
     speakers = (Speaker(options.face, (SpeechSegment(sound, length_s=total_s, name=str(audio)),)),)
     track_plan: AudioPlan | MixPlan = AudioPlan(audio, start_s, mode=options.keep_audio, track=track)
@@ -101,6 +104,22 @@ def one_speech(audio: Path, reader: VideoReader, options: SyncOptions) -> Script
     end_s = _end_of(reader, options, [])
     first_s = None if end_s is None else min(end_s - (options.start_s or 0), total_s)
     return Script(speakers, frames, total_s, track_plan, tuple(warnings), first_s, levels)
+
+
+def _needed(
+    audio: Path, start_s: Fraction, track: str | None, reader: VideoReader, options: SyncOptions
+) -> tuple[Fraction | None, Fraction | None]:
+    """Where a speech need not be read on, and its length by its header; None, None = it is read to its end.
+
+    Cut to the video, a speech of an hour for a few frames is heard a minute further than they last: more than the
+    audio encoder looks ahead.
+    """
+    end_s = _end_of(reader, options, [])
+    said_s = AudioReader(audio, start_s, track=track).info.duration_s
+    if options.length != "video" or end_s is None or said_s is None:
+        return None, None
+    until_s = start_s + max(Fraction(0), end_s - (options.start_s or 0)) + HEARD_FURTHER_S
+    return (until_s, said_s - start_s) if said_s > until_s else (None, None)
 
 
 def planned(plan: Plan | Path, reader: VideoReader, options: SyncOptions) -> Script:

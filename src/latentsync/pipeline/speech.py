@@ -64,9 +64,11 @@ def speech_length(path: Path, start_s: Fraction, track: str | None) -> Fraction:
     return Fraction(num_steps, 100)
 
 
-def unspoken(audio: Path, start_s: Fraction = Fraction(0), track: str | None = None) -> list[str]:
+def unspoken(
+    audio: Path, start_s: Fraction = Fraction(0), track: str | None = None, end_s: Fraction | None = None
+) -> list[str]:
     """A warning where nobody speaks in a sound: noise, tones and silence move no mouth."""
-    if speech_activity(AudioReader(audio, start_s, track=track).blocks()).spans:
+    if speech_activity(AudioReader(audio, start_s, end_s, track).blocks()).spans:
         return []
     return [f"no speech is heard in {audio.name}: there is nothing for the mouth to say"]
 

@@ -127,7 +127,7 @@ def test_a_report_is_written_beside_the_result(run, tmp_path: Path) -> None:
     assert given.code == 0, given.err
     assert json.loads(given.out)["report_path"] == str(page)
     text = page.read_text("utf-8")
-    assert "<svg" in text and "data:image/jpeg" in text and "PSNR" in text and "micro" in text
+    assert "<svg" in text and "data:image/jpeg" in text and "of the detail it had" in text and "micro" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["micro", "out.mp4", "page ü.html"]
 
 

@@ -353,6 +353,7 @@ def _write_report(job: _Job, lipsync: Lipsync, result: Result) -> None:
                 job.video, job.audio, job.out, folder, lipsync.tracker, about=about,
                 start_s=job.options.start_s, end_s=job.options.end_s,
                 audio_start_s=job.options.audio_start_s, audio_track=job.options.audio_track,
+                page_folder=job.report.parent,
             )  # fmt: skip
             with atomic_path(job.report, replace=job.overwrite) as part:
                 part.write_bytes(pages["report.html"].read_bytes())

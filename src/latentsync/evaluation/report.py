@@ -118,7 +118,7 @@ def scores_csv(rows: Sequence[Row]) -> str:
 
 def html(result: SuiteResult, about: dict[str, Any]) -> str:
     """The page: what was run, a table per protocol, then every case with its curves and strip, the worst first."""
-    parts = ["<!doctype html><html lang=en><meta charset=utf-8>", "<title>LatentSync evaluation</title>", _STYLE]
+    parts = ["<!doctype html><html lang=en><meta charset=utf-8>", "<title>LatentSync evaluation</title>", STYLE]
     parts += ["<h1>LatentSync evaluation</h1>", _about(result, about)]
     found = tables(result.rows, result.methods)
     if result.methods:
@@ -155,7 +155,7 @@ def _about(result: SuiteResult, about: dict[str, Any]) -> str:
         "latentsync": __version__,
         **about,
         "clips": f"{len(result.clips)} of {len({clip.person for clip in result.clips})} people",
-        "seed": result.options.seed,
+        "seed": about.get("seed", result.options.seed),
         "interval": "95 % bootstrap over people",
     }
     rows = "".join(f"<tr><th>{html_text(key)}<td>{html_text(value)}" for key, value in facts.items())
@@ -220,7 +220,7 @@ _LEGEND = (
     "</b>, <b class=old>the old mouth</b>; grey bars: level of the sound. Strip: source above, result below.</p>"
 )
 
-_STYLE = """<style>
+STYLE = """<style>
 :root{color-scheme:light dark;--ink:light-dark(#222,#ddd);--weak:light-dark(#999,#777);--line:light-dark(#ddd,#444)}
 body{font:15px/1.45 system-ui,sans-serif;max-width:68rem;margin:2rem auto;padding:0 1rem;color:var(--ink)}
 table{border-collapse:collapse;margin:.6rem 0;display:block;overflow-x:auto}

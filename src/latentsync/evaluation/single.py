@@ -6,13 +6,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from latentsync.core.files import atomic_path
 from latentsync.core.hashing import file_sha256
 from latentsync.evaluation.clips import TestClip
+from latentsync.evaluation.director import director_page
 from latentsync.evaluation.pictures import strip_jpeg
-from latentsync.evaluation.report import write_report
+from latentsync.evaluation.report import STYLE, write_report
 from latentsync.evaluation.results import MODEL, UNTOUCHED, Evidence, Row, SuiteOptions, SuiteResult
 from latentsync.evaluation.scoring import Judges, Material, score
 from latentsync.evaluation.speech import SAMPLES_PER_STEP, Speech, loudness_db
+from latentsync.evaluation.sync_lines import sync_lines
 from latentsync.evaluation.watching import GRID_HZ, watch
 from latentsync.faces.masks import inpaint_mask
 from latentsync.faces.protocol import FaceTracker
@@ -81,11 +84,17 @@ def write_single_report(
     end_s: Fraction | None = None,
     audio_start_s: Fraction | None = None,
     audio_track: str | None = None,
+    page_folder: Path | None = None,
 ) -> dict[str, Path]:
-    """Score one result and write report.html, report.json and scores.csv into `folder`.
+    """Score one result and write report.html, a page in words, report.json and scores.csv into `folder`.
 
-    Args and errors: see `score_result`; `about` are further facts for the page.
+    Args and errors: see `score_result`; `about` are further facts for the page. judges: None = the lip judge of the
+        package. page_folder: where the page will lie; None = nowhere yet, and it shows no videos.
     """
+    if judges is None:
+        from latentsync.evaluation.networks import lip_judge
+
+        judges = Judges(lips=lip_judge())
     scored = score_result(
         video,
         audio,
@@ -97,7 +106,13 @@ def write_single_report(
         audio_start_s=audio_start_s,
         audio_track=audio_track,
     )
+    lines = sync_lines(result, read_audio(audio, audio_start_s, track=audio_track), tracker)
     from_s, length_s = float(start_s or 0), len(scored.evidence[0].opening) / GRID_HZ
     what = f"the first {length_s:.2f} s of the result, beside {from_s:.2f} to {from_s + length_s:.2f} s of the video"
-    facts = {"video": video.name, "speech": audio.name, "result": result.name, "scored": what, **(about or {})}
-    return write_report(scored, folder, facts)
+    facts = {"video": video.name, "speech": audio.name, "result": result.name, "picture measured on": what}
+    facts |= about or {}
+    paths = write_report(scored, folder, facts)
+    text = director_page(scored, lines, facts, STYLE, (video, result), page_folder)
+    with atomic_path(paths["report.html"]) as part:
+        part.write_text(text, encoding="utf-8")
+    return paths

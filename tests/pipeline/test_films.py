@@ -21,7 +21,9 @@ from latentsync.media import VideoReader, read_audio
 from latentsync.media.information import probe
 from latentsync.pipeline import Lipsync
 from latentsync.pipeline.plan import one_speech
+from latentsync.pipeline.preflight import large_face_words
 from latentsync.pipeline.result import Result
+from latentsync.pipeline.speech import length_words
 
 
 @pytest.mark.parametrize("fps", [Fraction(24), Fraction(30000, 1001), Fraction(60)])
@@ -147,6 +149,19 @@ def test_the_result_is_as_long_as_asked(
     result = model(film(tmp_path / "a.mp4"), speech, tmp_path / "o.mp4", length=length)
     assert result.num_frames == len(times(tmp_path / "o.mp4")) == frames
     assert any("cut" in text for text in result.warnings) == (length == "video" and seconds > 0.4)
+
+
+def test_a_run_warns_of_lengths_and_of_a_large_face_as_inspect_does(model: Lipsync, tmp_path: Path) -> None:
+    files = film(tmp_path / "a.mp4"), sound(tmp_path / "s.wav", 1.2), tmp_path / "o.mp4"
+    told = model(*files).warnings
+    assert sum("runs on backwards and forwards (see --length" in text for text in told) == 1
+    assert not any("backwards" in text for text in model(*files, length="hold").warnings)
+    assert length_words(Fraction(4), Fraction(1))[0].endswith("(--length video keeps it).")
+    assert length_words(Fraction(1, 25), Fraction(9)) == []  # a picture
+    assert large_face_words(1.2, 256) == []
+    assert large_face_words(2.0, 256) == [
+        "the face is 2.0 times larger than the model's 256 px: expect a softer mouth."
+    ]
 
 
 @pytest.mark.parametrize("length", ["hold", "loop", "ping_pong"])

@@ -93,17 +93,17 @@ def picture_words(ours: Scores) -> list[str]:
     """What a viewer would notice, with the figure."""
     found = []
     if (sharp := ours.get("sharpness_ratio")) is not None:
-        told = "as sharp as the rest of the film" if sharp >= GOOD_SHARPNESS else "softer than before"
-        found.append(f"The mouth is {told}: {100 * sharp:.0f} % of the detail it had.")
+        words = "as sharp as the rest of the film" if sharp >= GOOD_SHARPNESS else "softer than before"
+        found.append(f"The mouth is {words}: {100 * sharp:.0f} % of the detail it had.")
     if (leak := ours.get("leakage")) is not None:
-        told = "does not follow the old words" if leak < LEAKING else "still follows the old words in part"
-        found.append(f"The mouth {told} (correlation above chance {leak:.2f}).")
+        words = "does not follow the old words" if leak < LEAKING else "still follows the old words in part"
+        found.append(f"The mouth {words} (correlation above chance {leak:.2f}).")
     if (jitter := ours.get("jitter_ratio")) is not None:
-        told = "as calm as before" if jitter < TREMBLING else "less calm than before"
-        found.append(f"The face is {told} ({jitter:.2f} times the trembling).")
+        words = "as calm as before" if jitter < TREMBLING else "less calm than before"
+        found.append(f"The face is {words} ({jitter:.2f} times the trembling).")
     if (step := ours.get("border_step")) is not None:
-        told = "No border is to be seen" if abs(step) < 1 else "A border around the mouth may be seen"
-        found.append(f"{told} ({step:+.1f} levels of 255).")
+        words = "No border is to be seen" if abs(step) < 1 else "A border around the mouth may be seen"
+        found.append(f"{words} ({step:+.1f} levels of 255).")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,7 @@ from latentsync.pipeline.frame_tasks import FrameTasks
 from latentsync.pipeline.output import going_along
 from latentsync.pipeline.pasting import Paster
 from latentsync.pipeline.plan import Speaker, SpeechSegment, one_speech, planned
+from latentsync.pipeline.preflight import large_face_words
 from latentsync.pipeline.result import Result, peak_memory_gib
 from latentsync.pipeline.speech import cut_speech
 from latentsync.pipeline.threads import one_opencv_thread
@@ -72,12 +74,23 @@ class _Counts:
     faceless: int = 0
     most_faces: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
+    scales: float = 0.0  # of the faces with a new mouth, frame pixels a crop pixel, summed
+    faces: int = 0
+
+    @property
+    def scale(self) -> float:
+        """Mean of those; 0 where there is none."""
+        return self.scales / max(self.faces, 1)
 
     def add(self, frame_faces: FrameFaces, options: SyncOptions) -> None:
         """Raises: NoFaceError: a frame without a face where that is not to be."""
         self.frames += 1
         self.is_edited = frame_faces.is_edited
         self.edited += self.is_edited
+        for face in frame_faces.faces if self.is_edited else ():
+            if face is not None:
+                self.scales += 1 / math.sqrt(abs(float(np.linalg.det(face.frame_to_crop[:, :2]))))
+                self.faces += 1
         self.asked += frame_faces.is_asked
         self.faceless += frame_faces.is_missing
         if frame_faces.is_missing and options.no_face == "fail":
@@ -267,6 +280,7 @@ class Lipsync:
             warnings.append(
                 f"{counts.faceless} of {counts.frames} frames have no face to edit and were left as they are"
             )
+        warnings.extend(large_face_words(counts.scale, self.settings.resolution))
         seconds = time.monotonic() - started
         return Result(
             out_path=out, num_frames=counts.frames, num_edited=counts.edited, num_without_face=counts.faceless,

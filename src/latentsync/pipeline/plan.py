@@ -18,7 +18,15 @@ from latentsync.media import AudioPlan, AudioReader, Insert, MixPlan, VideoReade
 from latentsync.media.lengths import FittedFrames
 from latentsync.pipeline.mix import Levels, check_mix, is_mixed, mixed
 from latentsync.pipeline.preflight import check_faces
-from latentsync.pipeline.speech import ROUNDING_S, cut_speech, name_tracks, sound_s, speech_length, unspoken
+from latentsync.pipeline.speech import (
+    ROUNDING_S,
+    cut_speech,
+    length_words,
+    name_tracks,
+    sound_s,
+    speech_length,
+    unspoken,
+)
 
 SAMPLE_S = Fraction(1, SPEECH_RATE_HZ)
 """Sound that passes a frame's end by less makes no frame: rates are rounded so."""
@@ -224,6 +232,8 @@ def _fitted(
             warnings.extend(cut_speech(speech_s, own_s))
         return fit_length(reader, None, "none"), own_s or speech_s
     if options.length in (None, "audio"):
+        if own_s is not None:
+            warnings.extend(length_words(own_s, speech_s))
         return fit_length(reader, speech_s - SAMPLE_S, "ping_pong"), speech_s
     if own_s is None:
         raise LatentSyncError(f"{reader.path}: its length is not known. Choose --length audio or video")

@@ -28,7 +28,7 @@ from latentsync.media.information import VideoInfo, probe
 from latentsync.media.losses import source_losses
 from latentsync.media.reader import VideoReader
 from latentsync.media.tracks import SoundTrackInfo
-from latentsync.pipeline.speech import unspoken
+from latentsync.pipeline.speech import length_words, unspoken
 
 SMALL_FACE = 0.35
 """Share of the network's resolution that a face must fill not to be small; chosen by eye on scaled clips."""
@@ -226,6 +226,13 @@ def with_warnings(found: Preflight, resolution: int) -> Preflight:
     return replace(found, warnings=tuple(_warnings(found, resolution)))
 
 
+def large_face_words(scale: float, resolution: int) -> list[str]:
+    """A warning where a face is too large for the model. Args: scale: frame pixels that a pixel of its crop covers."""
+    if scale <= LARGE_FACE:
+        return []
+    return [f"the face is {scale:.1f} times larger than the model's {resolution} px: expect a softer mouth."]
+
+
 def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
     num, largest = len(found.samples), found.largest
     yield from (f"{what}." for what in (*found.losses, *found.unheard, *found.damage))
@@ -248,8 +255,7 @@ def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
         )
     if scale < SMALL_FACE and too_small < len(largest):
         yield f"the face is small ({_median([face.width_px for face in largest]):.0f} px wide): expect a rough mouth."
-    if scale > LARGE_FACE:
-        yield f"the face is {scale:.1f} times larger than the model's {resolution} px: expect a softer mouth."
+    yield from large_face_words(scale, resolution)
     turned = sum(abs(face.turn_deg) > TURNED_DEG for face in largest)
     if turned:
         yield f"the head is turned far to the side on {turned} of {num} sampled frames: check the result there."
@@ -263,20 +269,8 @@ def _warnings(found: Preflight, resolution: int) -> Iterator[str]:
         )
     if found.is_variable_rate:
         yield "the frame rate varies: the result keeps each frame's own time."
-    yield from _length_warnings(found.duration_s, found.audio_duration_s)
-
-
-def _length_warnings(video_s: Fraction | None, audio_s: Fraction | None) -> Iterator[str]:
-    if video_s is None or audio_s is None:
-        return
-    difference = float(audio_s - video_s)
-    if difference > 0.5:
-        yield (
-            f"the speech is {difference:.1f} s longer than the video: the video runs on backwards and forwards "
-            "(see --length for others)."
-        )
-    elif difference < -0.5:
-        yield f"the speech is {-difference:.1f} s shorter than the video: the rest is cut (--length video keeps it)."
+    if found.duration_s is not None and found.audio_duration_s is not None:
+        yield from length_words(found.duration_s, found.audio_duration_s)
 
 
 @dataclass

@@ -88,3 +88,22 @@ def cut_speech(speech_s: Fraction, video_s: Fraction) -> list[str]:
     if speech_s <= video_s + ROUNDING_S:
         return []
     return [f"the speech is {float(speech_s - video_s):.2f} s longer than the video and was cut"]
+
+
+NOTICED_S = 0.5
+"""Lengths that differ by more are worth a word before and after a run."""
+STILL_S = Fraction(1, 5)
+"""A shorter video is a picture, which has no direction to play in."""
+
+
+def length_words(video_s: Fraction, speech_s: Fraction) -> list[str]:
+    """What becomes of a video whose length is not the speech's, where the speech decides, with the setting."""
+    difference = float(speech_s - video_s)
+    if difference > NOTICED_S and video_s > STILL_S:
+        return [
+            f"the speech is {difference:.1f} s longer than the video: the video runs on backwards and forwards "
+            "(see --length for others)."
+        ]
+    if difference < -NOTICED_S:
+        return [f"the speech is {-difference:.1f} s shorter than the video: the rest is cut (--length video keeps it)."]
+    return []

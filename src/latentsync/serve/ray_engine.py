@@ -68,11 +68,11 @@ class RayEngine:
 
         if not self.ray.is_initialized():
             source = str(Path(latentsync.__file__).parents[1])
-            runtime = {"env_vars": {"PYTHONPATH": source}} if self.config.ray_address is None else None
-            self.ray.init(
-                address=self.config.ray_address, include_dashboard=False, configure_logging=False,
-                log_to_driver=False, runtime_env=runtime,
-            )  # fmt: skip
+            given: dict[str, Any] = {"address": self.config.ray_address}
+            if self.config.ray_address is None:
+                number = max(1, self.config.workers * len(self.config.devices))
+                given = {"num_cpus": number, "runtime_env": {"env_vars": {"PYTHONPATH": source}}}
+            self.ray.init(include_dashboard=False, configure_logging=False, log_to_driver=False, **given)
             self._is_ours = True
         for number in range(self.config.workers * len(self.config.devices)):
             self._spawn(number)
@@ -90,11 +90,12 @@ class RayEngine:
 
     def _watch(self) -> None:
         """Start all, and again whoever ended."""
-        try:
-            self._connect()
-        except Exception as error:  # the edge of a thread: the service says that it has no worker
-            log.error("no worker could be started on the Ray cluster", exc_info=error)
-            return
+        while not self._actors and not self._stopping.is_set():
+            try:
+                self._connect()
+            except Exception as error:  # the edge of a thread: a cluster may come up later than we
+                log.warning("the Ray cluster does not answer (%s); trying again", str(error).partition(".")[0])
+                self._stopping.wait(5)
         while not self._stopping.wait(0.5):
             for number, (name, _, running) in list(self._actors.items()):
                 ended, _ = self.ray.wait([running], timeout=0)

@@ -336,8 +336,8 @@ def _named(path: Path, frame: av.AudioFrame) -> av.AudioFrame:
         return frame
     kind = _FULL_SCALE.get(frame.format.name)
     if kind is None:
-        count = frame.layout.name.split()[0]
-        raise MediaError(f"{path}: {count} channels of a kind that cannot be mixed. Export it as WAV or with fewer.")
+        number = frame.layout.name.split()[0]
+        raise MediaError(f"{path}: {number} channels of a kind that cannot be mixed. Export it as WAV or with fewer.")
     dtype, zero, full = kind
     codes: Any = np.frombuffer(bytes(frame.planes[0]), dtype)
     count = len(codes) // frame.samples

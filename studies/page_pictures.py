@@ -1,6 +1,6 @@
 """Pictures of the page for the docs: `python studies/page_pictures.py --out docs/pictures`.
 
-Needs the extras serve and browser, and Chromium. A service is started on the shipped sample with `tiny`; each step of the
+Needs the extras serve and browser, and Chromium. A service starts on the shipped sample with `tiny`; each step of the
 order of work is photographed on a desktop, then the result on a phone and in the dark.
 """
 

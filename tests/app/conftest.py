@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
 
-import serving
+import serving  # noqa: E402 - after the extra is looked for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = (

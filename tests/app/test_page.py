@@ -1,4 +1,4 @@
-"""The page in a real browser: the whole order of work, closing it in between, several speeches, names that are markup."""
+"""The page in a real browser: the whole order of work, closing it between, several speeches, names that are markup."""
 
 from __future__ import annotations
 

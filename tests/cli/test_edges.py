@@ -80,7 +80,8 @@ def synced(ready: Path, out: Path, shell: str = "", *more: str, **environment: s
     """A whole run in a shell of its own, with a tracker that finds the planted face."""
     words = [sys.executable, "-c", WRITES, "sync", str(ready / "talk.mp4"), str(ready / "speech.wav"), "-o", str(out)]
     command = " ".join(f"'{word}'" for word in [*words, *more])
-    line, env = ["sh", "-c", f"{command} {shell}"], os.environ | environment
+    helpers = os.pathsep.join(filter(None, (str(Path(planted.__file__).parent), os.environ.get("PYTHONPATH"))))
+    line, env = ["sh", "-c", f"{command} {shell}"], os.environ | {"PYTHONPATH": helpers} | environment
     return subprocess.run(line, capture_output=True, env=env, timeout=120)
 
 

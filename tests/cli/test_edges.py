@@ -80,8 +80,7 @@ def synced(ready: Path, out: Path, shell: str = "", *more: str, **environment: s
     """A whole run in a shell of its own, with a tracker that finds the planted face."""
     words = [sys.executable, "-c", WRITES, "sync", str(ready / "talk.mp4"), str(ready / "speech.wav"), "-o", str(out)]
     command = " ".join(f"'{word}'" for word in [*words, *more])
-    helpers = os.pathsep.join(filter(None, (str(Path(planted.__file__).parent), os.environ.get("PYTHONPATH"))))
-    line, env = ["sh", "-c", f"{command} {shell}"], os.environ | {"PYTHONPATH": helpers} | environment
+    line, env = ["sh", "-c", f"{command} {shell}"], os.environ | environment
     return subprocess.run(line, capture_output=True, env=env, timeout=120)
 
 

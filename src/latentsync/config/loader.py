@@ -84,4 +84,4 @@ def preset_named(preset: str | None, changes: Container[str]) -> Iterator[dict[s
     except ConfigError as error:
         if error.key not in own or error.key in changes or isinstance(error, MissingExtraError):
             raise
-        raise ConfigError("preset", preset, f"{error.key} {shown(error.value)}: {error.fix}") from error
+        raise ConfigError("preset", preset, f"{shown(error.key)} {shown(error.value)}: {error.fix}") from error

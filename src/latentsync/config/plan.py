@@ -133,7 +133,7 @@ def load_plan(path: Path, fps: Fraction | None = None, timecode: str | None = No
             entries.append(_entry(given, path.parent, fps))
         except ConfigError as error:
             raise ConfigError(
-                "plan", str(path), f"entry {number}: {error.key} {shown(error.value)}: {error.fix}"
+                "plan", str(path), f"entry {number}: {shown(error.key)} {shown(error.value)}: {error.fix}"
             ) from error
     return Plan(tuple(entries), str(path))
 

@@ -75,6 +75,8 @@ async def _row(service: Service, owner: str, file_id: str) -> dict[str, Any]:
 async def offset(file_id: str, service: Serv, owner: Owner) -> Response:
     row = await _row(service, owner, file_id)
     there = service.files.offset(row)
+    if there == row["size"] and row["sha256"] is None:  # the service was killed after the last byte came
+        await _completed(service, row)
     return Response(None, 200, tus_headers(Upload_Offset=there, Upload_Length=row["size"], Cache_Control="no-store"))
 
 

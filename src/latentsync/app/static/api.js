@@ -25,8 +25,8 @@ export async function call(method, path, body, headers = {}) {
     throw new ServiceError(0, { code: "away", message: "The service does not answer. Is it still running?" });
   }
   if (answer.ok) return answer.status === 204 ? null : answer.json();
-  const told = await answer.json().catch(() => ({}));
-  throw new ServiceError(answer.status, told.error ?? {});
+  const said = await answer.json().catch(() => ({}));
+  throw new ServiceError(answer.status, said.error ?? {});
 }
 
 export async function signIn(key) {
@@ -55,7 +55,7 @@ export async function upload(file, progress) {
       failures = 0;
     } catch (error) {
       if (error instanceof ServiceError && error.status !== 409) throw error;
-      if (++failures > TRIES) throw new ServiceError(0, { message: "The upload broke off. Try again: what arrived is kept." });
+      if (++failures > TRIES) throw new ServiceError(0, { message: "The upload broke off. Choose the file again." });
       await new Promise((done) => setTimeout(done, 500 * 2 ** failures));
       offset = await arrived(place, offset);
     }
@@ -85,6 +85,6 @@ async function attempt(request) {
 }
 
 async function refuse(answer) {
-  const told = await answer.json().catch(() => ({}));
-  throw new ServiceError(answer.status, told.error ?? {});
+  const said = await answer.json().catch(() => ({}));
+  throw new ServiceError(answer.status, said.error ?? {});
 }
